@@ -1,0 +1,45 @@
+"""Batches as slices of row indices, and the rows they name as float32 RGB."""
+
+import numpy as np
+
+
+def shuffled(rows, batch_size, generator):
+    """Yield slices of a permutation of `rows`; each row once, the last slice may be shorter.
+
+    Args:
+        rows: int array [N] of row numbers.
+        batch_size: rows in a slice.
+        generator: np.random.Generator, e.g. default_rng([seed, epoch]).
+    """
+    yield from in_order(generator.permutation(rows), batch_size)
+
+
+def in_order(rows, batch_size):
+    """Yield consecutive slices of `rows`; the last may be shorter."""
+    for start in range(0, len(rows), batch_size):
+        yield rows[start : start + batch_size]
+
+
+def as_rgb(images):
+    """Return images [N, H, W], [N, H, W, 1] or [N, H, W, 3] of any real dtype as float32 [N, H, W, 3], units kept."""
+    images = np.asarray(images, np.float32)
+    if images.ndim == 3:
+        images = images[..., None]
+    return images if images.shape[3] == 3 else np.repeat(images, 3, axis=3)
+
+
+def channel_statistics(images, rows, chunk=512):
+    """Return (mean, standard deviation), each float32 [3], over all pixels of the given rows.
+
+    Sums run in float64 over chunks of rows, so nothing large is copied. A constant channel gets deviation 1.
+    """
+    count, total, squares = 0, np.zeros(3), np.zeros(3)
+    for part in in_order(rows, chunk):
+        pixels = as_rgb(images[part]).reshape(-1, 3).astype(np.float64)
+        count += len(pixels)
+        total += pixels.sum(axis=0)
+        squares += np.square(pixels).sum(axis=0)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    deviation[deviation < 1e-6 * np.maximum(np.abs(mean), 1e-6)] = 1
+    return mean.astype(np.float32), deviation.astype(np.float32)

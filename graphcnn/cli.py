@@ -1,0 +1,97 @@
+"""What the command lines share: flags, help, and how errors end."""
+
+import dataclasses
+import sys
+import traceback
+from pathlib import Path
+
+from absl import flags
+
+from graphcnn import recipes
+from graphcnn.errors import InputError
+
+DEFAULT_ROOT = Path(__file__).resolve().parents[1] / "checkpoints"
+DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+
+
+def new_flags():
+    """Return an empty FlagValues with --debug; each command has its own, so nothing is global."""
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)
+    flags.DEFINE_boolean("debug", False, "show the traceback of an error", flag_values=values)
+    return values
+
+
+def define(values, kind, name, default, help):
+    """Add a flag of type int, float or str."""
+    DEFINE[kind](name, default, help, flag_values=values)
+
+
+def define_run(values):
+    """Add --run and --checkpoints."""
+    define(values, str, "run", None, "the run's name (default: the newest)")
+    define(values, str, "checkpoints", None, "folder of the runs (default: checkpoints/ beside the package)")
+
+
+def define_data(values):
+    """Add --data for a command that reads the data of a recorded run."""
+    define(values, str, "data", None, "where the data lies now (default: where the run recorded it)")
+
+
+def define_recipe(values):
+    """Add a flag per Recipe field, without a default: the recipe's row has it."""
+    for field in dataclasses.fields(recipes.Recipe):
+        choices = field.metadata["choices"]
+        limits = f" [{' | '.join(choices)}]" if choices and choices[0] not in field.metadata["help"] else ""
+        define(values, field.type, field.name, None, f"{field.metadata['help']}{limits} (assignment: {field.default})")
+
+
+def given_recipe_fields(values):
+    """Return {field: value} of the recipe flags that were given."""
+    names = [field.name for field in dataclasses.fields(recipes.Recipe)]
+    return {name: values[name].value for name in names if values[name].present}
+
+
+def run_command(name, doc, values, main, argv=None):
+    """Parse argv, call main(values, positional arguments) and return the exit status.
+
+    0: done. 2: bad input, said in one line on stderr. 1: a fault of the program. --debug shows the traceback.
+    """
+    argv = [name, *(sys.argv[1:] if argv is None else argv)]
+    if any(argument in ("--help", "-h", "-help", "--helpfull", "--helpshort") for argument in argv[1:]):
+        print(f"{doc.strip()}\n\nFlags:\n{values.get_help()}")
+        return 0
+    debug = any(argument in ("--debug", "-debug", "--debug=true") for argument in argv)
+    try:
+        positional = values(argv)[1:]
+        return main(values, positional) or 0
+    except (InputError, flags.Error) as error:
+        return _fail(f"graphcnn {name}: {error}", 2, debug)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output went away, as `| head` does
+            sys.stdout = None
+            return 1
+        return _fail(f"graphcnn {name}: {error.filename or 'writing'}: {error.strerror or error}", 2, debug)
+    except KeyboardInterrupt:
+        return _fail(f"graphcnn {name}: interrupted", 130, debug)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        return _fail(f"graphcnn {name}: {type(error).__name__}: {reason} (--debug shows where)", 1, debug)
+
+
+def no_positional(positional):
+    """Refuse arguments that are not flags."""
+    if positional:
+        raise InputError(f"found {positional[0]!r}, expected only flags such as --run=NAME; --help lists them")
+
+
+def checkpoints_root(values):
+    """Return the folder of the runs as an absolute Path."""
+    return Path(values.checkpoints).resolve() if values.checkpoints else DEFAULT_ROOT
+
+
+def _fail(line, status, debug):
+    if debug:
+        traceback.print_exc()
+    print(" ".join(line.split()), file=sys.stderr)
+    return status

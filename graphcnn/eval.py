@@ -1,0 +1,129 @@
+"""Score a trained run, or a handed-in result.npy.
+
+./run.sh eval --split=dev                              the newest run's dev macro F1, report and pictures
+./run.sh eval --run=NAME --split=test                  another run on the labelled test split
+./run.sh eval --predictions=result.npy --labels=y_test.npy    as a grader would, without a run
+"""
+
+import json
+import sys
+
+from graphcnn import cli, metrics
+from graphcnn.errors import InputError
+
+SPLITS = ("dev", "train", "test")
+
+FLAGS = cli.new_flags()
+cli.define_run(FLAGS)
+cli.define_data(FLAGS)
+cli.define(FLAGS, str, "split", "dev", "dev | train | test")
+cli.define(FLAGS, str, "predictions", None, "score this .npy of softmax rows [N, K] instead of a run; needs --labels")
+cli.define(FLAGS, str, "labels", None, "the true classes for --predictions, a .npy (N,), (N, 1) or one-hot")
+
+
+def main(values, positional):
+    """Print the scores; for a run, write them with pictures into its report/ too."""
+    cli.no_positional(positional)
+    if values.predictions or values.labels:
+        return _score_file(values)
+    if values.split not in SPLITS:
+        raise InputError(f"--split: found {values.split!r}, expected {', '.join(SPLITS)}")
+    from graphcnn import inference, plots, runs
+    from graphcnn.progress import bar, say
+
+    run = runs.chosen(cli.checkpoints_root(values), values.run)
+    config = run.config()
+    say(f"run: {run.name} ({run.path / 'best'})")
+    dataset, train_rows, dev_rows = runs.recorded_data(run, config, values.data)
+    images, labels, rows = dataset.x_train, dataset.y_train, {"train": train_rows, "dev": dev_rows}.get(values.split)
+    if values.split == "test":
+        images, labels, rows = _test_split(dataset)
+    if not len(rows):
+        raise InputError("--split=dev: the run was trained without a dev split; use --split=train or --split=test")
+
+    restored = inference.restore(run)
+    with restored.session, bar(values.split, len(rows)) as advance:
+        probabilities = inference.probabilities(restored.session, restored.graph, images, rows, advance)
+    scores = metrics.summary(labels[rows], probabilities)
+    per_class = _print_scores(f"{values.split} ", labels[rows], probabilities, scores, config["class_names"])
+
+    report = run.path / "report"
+    report.mkdir(exist_ok=True)
+    stem = f"{report}/{values.split}"
+    numbers = {**scores, "per_class": per_class, "confusion": scores["confusion"].tolist()}
+    with runs.replacing(f"{stem}.json") as file:
+        file.write((json.dumps(numbers, indent=2) + "\n").encode())
+    title, names = f"{run.name}, {values.split}: macro F1 {scores['macro_f1']:.4f}", config["class_names"]
+    plots.confusion(scores["confusion"], names, title, f"{stem}_confusion.png")
+    title = f"{run.name}, {values.split}: the most confident mistakes"
+    pixel_max = dataset.pixel_max
+    plots.mistakes(images, rows, labels[rows], probabilities, names, pixel_max, title, f"{stem}_mistakes.png")
+    say(f"\nwritten: {stem}.json, {values.split}_confusion.png, {values.split}_mistakes.png")
+    return 0
+
+
+def _test_split(dataset):
+    """Return (images, labels, rows) of the labelled test split, or say what is missing."""
+    if dataset.x_test is None:
+        raise InputError(f"--split=test: no {dataset.file('x_test')}; add it beside x_train.npy")
+    if dataset.y_test is None:
+        raise InputError(
+            f"--split=test: no {dataset.file('y_test')}, so the test images have no labels to score against; "
+            "./run.sh submit predicts them"
+        )
+    import numpy as np
+
+    return dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test))
+
+
+def _score_file(values):
+    """Print the scores of a handed-in file of softmax rows."""
+    if not (values.predictions and values.labels):
+        raise InputError("--predictions and --labels go together; name both files")
+    import numpy as np
+
+    from graphcnn.data.dataset import check_labels
+    from graphcnn.data.npy import read_array
+
+    probabilities = read_array(values.predictions)
+    if probabilities.ndim != 2 or probabilities.shape[1] < 2 or probabilities.dtype.kind != "f":
+        raise InputError(
+            f"{values.predictions}: found {probabilities.dtype} {probabilities.shape}, "
+            "expected float softmax rows (N, K), a column a class"
+        )
+    if not (np.isfinite(probabilities).all() and (probabilities >= 0).all()):
+        raise InputError(f"{values.predictions}: holds negative, NaN or infinite numbers, expected probabilities")
+    sums = probabilities.sum(axis=1, dtype=np.float64)
+    if np.abs(sums - 1).max() > 1e-3:
+        row = int(np.abs(sums - 1).argmax())
+        raise InputError(f"{values.predictions}: row {row} sums to {sums[row]:g}, expected 1; apply softmax to it")
+    labels = check_labels(read_array(values.labels), values.labels, len(probabilities))
+    classes = probabilities.shape[1]
+    if labels.max() >= classes:
+        raise InputError(f"{values.labels}: holds label {labels.max()}, but {values.predictions} has {classes} columns")
+    _print_scores("", labels, probabilities, metrics.summary(labels, probabilities), list(map(str, range(classes))))
+    return 0
+
+
+def _print_scores(split, labels, probabilities, scores, class_names):
+    """Print all scores as text, macro F1 first; return scikit-learn's per-class numbers {name: {precision, …}}."""
+    from sklearn.metrics import classification_report
+
+    print(f"{split}macro F1: {scores['macro_f1']:.6f}")
+    print(f"{split}accuracy: {scores['accuracy']:.6f}")
+    print(f"{split}top-2 accuracy: {scores['top2_accuracy']:.6f}")
+    print(f"{split}cross-entropy: {scores['cross_entropy']:.6f}\n")
+    arguments = {"labels": range(len(class_names)), "target_names": class_names, "zero_division": 0}
+    predicted = probabilities.argmax(axis=1)
+    print(classification_report(labels, predicted, digits=4, **arguments))
+    width = max(len(str(scores["confusion"].max())), *map(len, class_names)) + 1
+    print("confusion (row: true class, column: predicted)")
+    print(" " * width + "".join(name.rjust(width) for name in class_names))
+    for name, counts in zip(class_names, scores["confusion"], strict=True):
+        print(name.rjust(width) + "".join(str(count).rjust(width) for count in counts))
+    numbers = classification_report(labels, predicted, output_dict=True, **arguments)
+    return {name: numbers[name] for name in class_names}
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_command("eval", __doc__, FLAGS, main))

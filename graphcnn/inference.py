@@ -1,0 +1,52 @@
+"""A graph's probabilities for many images, in batches; used by the dev pass and by every command."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphcnn import checkpoint, recipes
+from graphcnn.batches import as_rgb, in_order
+from graphcnn.graph import Graph, build_inference
+from graphcnn.tf1 import session as new_session
+
+BATCH_SIZE = 256  # images; a fixed size, since another one may round differently
+
+
+class Restored(NamedTuple):
+    """A trained run, ready to predict: its config (dict), Graph, open session, and a Saver of the graph's variables."""
+
+    config: dict
+    graph: Graph
+    session: Any
+    saver: Any
+
+
+def restore(run):
+    """Return the run's best network as a Restored: rebuilt by this package's code in float32, its variables loaded."""
+    config = run.config()
+    recipe = recipes.from_dict(config["recipe"], run.config_path)
+    folder = checkpoint.verify(run, "best")
+    graph = build_inference(recipe, config["data"]["image_shape"], len(config["class_names"]))
+    with graph.graph.as_default():
+        saver = checkpoint.saver(graph.variables)
+    graph.graph.finalize()
+    session = new_session(graph.graph)
+    checkpoint.restore(session, saver, folder, graph.variables)
+    return Restored(config, graph, session, saver)
+
+
+def probabilities(session, graph, images, rows=None, advance=None):
+    """Return softmax outputs, float32 [N, K], of images in raw units, in order.
+
+    Args:
+        images: [M, H, W], [M, H, W, 1] or [M, H, W, 3]; a memory-mapped file is read a batch at a time.
+        rows: int array [N] of the rows wanted (default: all).
+        advance: called with the number of images after each batch, for a progress bar.
+    """
+    rows = np.arange(len(images)) if rows is None else rows
+    parts = []
+    for batch in in_order(rows, BATCH_SIZE):
+        parts.append(session.run(graph.hypothesis, {graph.x: as_rgb(images[batch])}))
+        if advance:
+            advance(len(batch))
+    return np.concatenate(parts)

@@ -1,0 +1,88 @@
+"""The layer vocabulary: plain functions over tf.nn, from a tensor, a scope and a width to a tensor.
+
+Letters in shapes: N batch, H W height and width, C channels in, K channels or units out.
+Weights are float32; a layer computes in its input's dtype, so bfloat16 in means bfloat16 multiplications.
+"""
+
+import zlib
+
+from graphcnn.tf1 import tf, tf1
+
+
+def conv2d(x, scope, filters, *, seed, kernel=3, stride=1, padding="SAME"):
+    """Convolve and add a bias: [N, H, W, C] -> [N, H', W', K].
+
+    Variables: <scope>/w [kernel, kernel, C, K], <scope>/b [K], both Xavier-uniform.
+    """
+    _expect_rank(x, scope, 4)
+    with tf1.variable_scope(scope):
+        w = _xavier("w", [kernel, kernel, int(x.shape[3]), filters], seed)  # [h, w, C, K]
+        b = _xavier("b", [filters], seed)  # [K]
+        x = tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=stride, padding=padding)  # [N, H', W', K]
+        return tf.nn.bias_add(x, tf.cast(b, x.dtype))
+
+
+def dense(x, scope, units, *, seed):
+    """Multiply by a matrix and add a bias: [N, C] -> [N, K].
+
+    Variables: <scope>/w [C, K], <scope>/b [K], both Xavier-uniform.
+    """
+    _expect_rank(x, scope, 2)
+    with tf1.variable_scope(scope):
+        w = _xavier("w", [int(x.shape[1]), units], seed)  # [C, K]
+        b = _xavier("b", [units], seed)  # [K]
+        return tf.nn.bias_add(tf.matmul(x, tf.cast(w, x.dtype)), tf.cast(b, x.dtype))  # [N, K]
+
+
+def max_pool(x, scope, size, *, stride, padding="SAME"):
+    """Take the maximum of each size x size window: [N, H, W, C] -> [N, H', W', C]. No variables."""
+    _expect_rank(x, scope, 4)
+    return tf.nn.max_pool2d(x, ksize=size, strides=stride, padding=padding, name=scope)
+
+
+def flatten(x, scope):
+    """Join all but the first axis: [N, H, W, C] -> [N, H * W * C]. No variables."""
+    _expect_rank(x, scope, 4)
+    return tf.reshape(x, [-1, int(x.shape[1] * x.shape[2] * x.shape[3])], name=scope)
+
+
+def dropout(x, scope, keep_prob, *, seed, step):
+    """Keep each unit with probability keep_prob and divide it by that; zero the others: [N, C] -> [N, C].
+
+    The mask is a function of (seed, scope, step) alone. keep_prob 1.0 is the identity. No variables.
+    """
+    _expect_rank(x, scope, 2)
+    with tf1.variable_scope(scope):
+        uniform = tf.random.stateless_uniform(tf.shape(x), seed=stateless_seed(seed, step))  # [N, C] in [0, 1)
+        scale = tf.cast(uniform < keep_prob, tf.float32) / keep_prob
+        return x * tf.cast(scale, x.dtype)
+
+
+def stateless_seed(seed, step):
+    """Return the int64 pair [2] for a stateless random op: a hash of (seed, current variable scope), and the step."""
+    named = zlib.crc32(f"{seed}/{tf1.get_variable_scope().name}".encode())
+    return tf.stack([tf.constant(named, tf.int64), tf.cast(step, tf.int64)])
+
+
+def _xavier(name, shape, seed):
+    """Return the variable <current scope>/<name>, uniform in +-sqrt(6 / (fan in + fan out)), as contrib's xavier was.
+
+    A vector counts as fan in = fan out = its length. Drawn from (seed, the variable's full name).
+    """
+    area = 1
+    for side in shape[:-2]:
+        area *= side
+    limit = (6 / (area * (shape[-2 if len(shape) > 1 else -1] + shape[-1]))) ** 0.5
+
+    def initial(shape, dtype=tf.float32, partition_info=None):
+        with tf1.variable_scope(name):
+            return tf.random.stateless_uniform(shape, stateless_seed(seed, 0), -limit, limit, dtype)
+
+    return tf1.get_variable(name, shape, tf.float32, initializer=initial)
+
+
+def _expect_rank(x, scope, rank):
+    """Refuse a tensor of another rank with its name, the scope and both ranks."""
+    if x.shape.rank != rank:
+        where = f"{tf1.get_variable_scope().name}/{scope}".lstrip("/")
+        raise ValueError(f"layer {where!r}: tensor {x.name!r} has rank {x.shape.rank}, expected {rank}: {x.shape}")

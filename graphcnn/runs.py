@@ -1,0 +1,202 @@
+"""A run's folder, checkpoints/<run>/: its name, config.json, dev rows, history.csv and lock.
+
+Files: config.json, split.npz, history.csv, best and last (links, see checkpoint.py), events/, curves.png, report/,
+.lock.
+"""
+
+import csv
+import fcntl
+import json
+import os
+import re
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from graphcnn import data
+from graphcnn.errors import InputError
+
+NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
+COLUMNS = {  # of history.csv, with the type each is read back as; wall-clock columns last
+    "epoch": int,
+    "step": int,
+    "loss": float,
+    "cross_entropy": float,
+    "dev_macro_f1": float,
+    "dev_accuracy": float,
+    "dev_cross_entropy": float,
+    "seconds": float,
+    "images_per_second": float,
+}
+
+
+class Run:
+    """The folder of one training run under `root`; nothing is created until `create`."""
+
+    def __init__(self, root, name):
+        parts = name.split("/")
+        if not NAME.fullmatch(name) or any(set(part) == {"."} for part in parts):
+            raise InputError(f"--run: found {name!r}, expected letters, digits, '.', '_', '-' and at most one '/'")
+        self.name = name
+        self.root = Path(root)
+        self.path = self.root / name
+        self.config_path = self.path / "config.json"
+
+    def exists(self):
+        """Whether a run of this name has been started."""
+        return self.config_path.exists()
+
+    def create(self, config, dev_rows):
+        """Write config.json (a dict) and split.npz (the dev rows' indices) into the folder."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path / "split.npz") as file:
+            np.savez(file, dev_rows=dev_rows)
+        self.write_config(config)
+
+    def write_config(self, config):
+        """Write config.json anew, atomically."""
+        with replacing(self.config_path) as file:
+            file.write((json.dumps(config, indent=2) + "\n").encode())
+
+    def config(self):
+        """Return config.json as a dict; InputError if it is missing, damaged or of another format."""
+        try:
+            config = json.loads(self.config_path.read_text(encoding="utf-8"))
+            fields = ("recipe", "data", "split", "class_names")
+            if not isinstance(config, dict) or any(field not in config for field in fields):
+                raise ValueError(f"expected an object with {', '.join(fields)}")
+            data = config["data"]
+            if not (
+                all(isinstance(data[field], str) for field in ("source", "fingerprint"))
+                and data["pixel_max"] in (1, 255)
+                and [type(side) for side in data["image_shape"]] == [int, int]
+                and all(isinstance(name, str) for name in config["class_names"])
+                and len(config["class_names"]) > 1
+            ):
+                raise ValueError("'data' or 'class_names' is incomplete")
+            return config
+        except FileNotFoundError:
+            raise InputError(f"{self.config_path}: no such run; train it first, or name another with --run") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.config_path}: damaged ({error}); restore the file or train anew") from None
+
+    def dev_rows(self, rows):
+        """Return the dev split's row indices, checked to lie within a training file of `rows` rows."""
+        path = self.path / "split.npz"
+        try:
+            with np.load(path, allow_pickle=False) as split:
+                dev = split["dev_rows"]
+            if dev.dtype.kind != "i" or dev.ndim != 1 or (len(dev) and not 0 <= dev.min() <= dev.max() < rows):
+                raise ValueError(f"expected row numbers below {rows}")
+            return dev
+        except FileNotFoundError:
+            raise InputError(f"{path}: missing; restore the file or train anew") from None
+        except Exception as error:  # zipfile, zlib and NumPy each have errors of their own for damaged files
+            raise InputError(f"{path}: damaged ({error}); restore the file or train anew") from None
+
+    def write_history(self, rows):
+        """Write history.csv, a row (dict of COLUMNS) an epoch, atomically; None becomes an empty cell."""
+        with replacing(self.path / "history.csv") as file:
+            lines = [",".join(COLUMNS)]
+            lines += [",".join("" if row[c] is None else repr(row[c]) for c in COLUMNS) for row in rows]
+            file.write(("\n".join(lines) + "\n").encode())
+
+    def history(self, epochs):
+        """Return the first `epochs` rows of history.csv as dicts; InputError unless they are all there."""
+        path = self.path / "history.csv"
+        try:
+            with path.open(newline="") as file:
+                rows = [{c: kind(r[c]) if r[c] else None for c, kind in COLUMNS.items()} for r in csv.DictReader(file)]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); restore it or train anew with --overwrite") from None
+        if [row["epoch"] for row in rows[:epochs]] != list(range(1, epochs + 1)):
+            raise InputError(f"{path}: expected rows for epochs 1 to {epochs}; restore it or train with --overwrite")
+        return rows[:epochs]
+
+    @contextmanager
+    def lock(self):
+        """Hold the run for one training; the kernel lets go when the process ends, however it ends."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"--run={self.name}: another training is writing {self.path}; wait for it") from None
+            yield
+
+    def clear(self):
+        """Delete everything in the folder but the lock."""
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != ".lock":
+                entry.unlink()
+
+
+@contextmanager
+def replacing(path):
+    """Open a file beside `path` for writing bytes; when the block ends well, sync it and put it in path's place."""
+    path = Path(path)
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with new.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def recorded_data(run, config, source=None):
+    """Return (Dataset, training rows, dev rows) exactly as the run was trained on, from where it recorded them.
+
+    Args:
+        source: another place of the same data; its fingerprint is checked.
+    """
+    source = source or config["data"]["source"]
+    dataset = data.load(source)
+    if dataset.fingerprint != config["data"]["fingerprint"]:
+        raise InputError(
+            f"--data={source}: its training images or labels are not those of run {run.name} "
+            f"(fingerprint {dataset.fingerprint[:12]}…, expected {config['data']['fingerprint'][:12]}…); "
+            "name the folder that the run was trained on"
+        )
+    rows = np.arange(len(dataset.y_train))
+    dev_rows = run.dev_rows(len(rows))
+    return dataset, np.setdiff1d(rows, dev_rows), dev_rows
+
+
+def all_runs(root):
+    """Return the started runs under `root`, <run> and <suite>/<run>, newest first (by their config.json's time)."""
+    found = [*Path(root).glob("*/config.json"), *Path(root).glob("*/*/config.json")]
+    found = [path for path in found if NAME.fullmatch(path.parent.relative_to(root).as_posix())]
+    found.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [Run(root, path.parent.relative_to(root).as_posix()) for path in found]
+
+
+def unused(root, stem):
+    """Return the Run <stem>-<n> with the smallest n from 1 whose folder does not exist yet."""
+    n = 1
+    while (Path(root) / f"{stem}-{n}").exists():
+        n += 1
+    return Run(root, f"{stem}-{n}")
+
+
+def chosen(root, name):
+    """Return the trained Run that --run names, or the newest one that has a best checkpoint when name is None."""
+    if name is not None:
+        run = Run(root, name)
+        if not run.exists():
+            known = ", ".join(other.name for other in all_runs(root)[:5]) or "none yet"
+            raise InputError(f"--run={name}: no such run in {root} (newest: {known}); train it first")
+        if not (run.path / "best").is_dir():
+            raise InputError(f"--run={name}: has no finished epoch yet; continue it with train --run={name} --resume")
+        return run
+    for run in all_runs(root):
+        if (run.path / "best").is_dir():
+            return run
+    raise InputError(f"--run: no trained run in {root}; train one with ./run.sh train")

@@ -1,0 +1,161 @@
+"""Write the hand-in: result.npy for x_test.npy, the inference graph with the best weights, and a zip of both.
+
+  ./run.sh submit                         the newest run, into submission/
+  ./run.sh submit --run=NAME --out=DIR    another run, another folder
+
+Before it says "ready", a fresh process with TensorFlow alone restores the graph and must reproduce result.npy.
+"""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from graphcnn import cli
+from graphcnn.errors import InputError
+
+DEFAULT_OUT = Path(__file__).resolve().parents[1] / "submission"
+FILES = {
+    "README.md",
+    "checkpoint",
+    "config.json",
+    "grader.py",
+    "history.csv",
+    "model.ckpt.data-00000-of-00001",
+    "model.ckpt.index",
+    "model.ckpt.meta",
+    "result.npy",
+    "x_test.npy",  # only of an embedded data set, which the grader has no file of
+}
+
+FLAGS = cli.new_flags()
+cli.define_run(FLAGS)
+cli.define_data(FLAGS)
+cli.define(FLAGS, str, "out", None, "folder to write (default: submission/ beside the package); its zip goes beside it")
+
+
+def main(values, positional):
+    """Write, verify and zip the hand-in; an older one stays until the new one is verified."""
+    cli.no_positional(positional)
+    out = Path(values.out).resolve() if values.out else DEFAULT_OUT
+    _check_replaceable(out)
+    from graphcnn import runs
+    from graphcnn.progress import say
+
+    run = runs.chosen(cli.checkpoints_root(values), values.run)
+    config = run.config()
+    say(f"run: {run.name} ({run.path / 'best'})")
+    dataset, _, _ = runs.recorded_data(run, config, values.data)
+    if dataset.x_test is None:
+        raise InputError(f"no {dataset.file('x_test')}: there is nothing to predict; add it beside x_train.npy")
+
+    new, archive = out.with_name(f".{out.name}.new"), _archive(out)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        _write(new, run, config, dataset)
+        say("verifying with TensorFlow alone, in a fresh process")
+        say(_verify(new, dataset))
+        if out.exists():
+            shutil.rmtree(out)
+        new.rename(out)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    with runs.replacing(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in sorted(out.iterdir()):
+            packed.write(path, f"{out.name}/{path.name}")
+    say(f"ready: {out} and {archive}")
+    return 0
+
+
+def _archive(out):
+    return out.with_name(f"{out.name}.zip")
+
+
+def _check_replaceable(out):
+    """Refuse an existing folder or zip that is not an older hand-in, so that nothing else is ever deleted."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise InputError(f"--out={out}: exists and is not a folder; name another")
+    held = [path.name for path in out.iterdir()] if out.exists() else []
+    archive = _archive(out)
+    if archive.exists():
+        if not zipfile.is_zipfile(archive):
+            raise InputError(f"--out={out}: {archive} exists and is not a zip of a hand-in; name another folder")
+        with zipfile.ZipFile(archive) as packed:
+            held += [name.removeprefix(f"{out.name}/") for name in packed.namelist()]
+    foreign = [name for name in held if name not in FILES]
+    if foreign:
+        raise InputError(f"--out={out}: it or its zip holds {foreign[0]}, not part of a hand-in; name an empty folder")
+
+
+def _write(folder, run, config, dataset):
+    """Write the FILES of the hand-in into an empty folder."""
+    import numpy as np
+
+    from graphcnn import checkpoint, inference
+    from graphcnn.progress import bar, say
+
+    restored = inference.restore(run)
+    with restored.session as session:
+        say(f"predicting {len(dataset.x_test):,} test images")
+        with bar("test", len(dataset.x_test)) as advance:
+            probabilities = inference.probabilities(session, restored.graph, dataset.x_test, advance=advance)
+        np.save(folder / "result.npy", probabilities)
+        checkpoint.export(session, restored.saver, folder)
+    for name in ("config.json", "history.csv"):
+        shutil.copyfile(run.path / name, folder / name)
+    shutil.copyfile(Path(__file__).with_name("grader.py"), folder / "grader.py")
+    (folder / "README.md").write_text(_readme(run, config, dataset, probabilities.shape), encoding="utf-8")
+
+
+def _verify(folder, dataset):
+    """Predict with the written graph in a process that cannot see this package; return its line.
+
+    Errors: InputError when it fails or differs from result.npy by more than the tolerance.
+    """
+    import numpy as np
+
+    images = dataset.files.get("x_test")
+    if images is None:
+        images = folder / "x_test.npy"
+        np.save(images, dataset.x_test)
+    command = [sys.executable, "-I", str(folder / "grader.py"), str(images)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    said = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()[-1]
+    if done.returncode:
+        raise InputError(f"{folder.name}: the hand-in does not reproduce result.npy ({said}); nothing was replaced")
+    return said
+
+
+def _readme(run, config, dataset, shape):
+    """Return the text for the grader."""
+    from graphcnn import checkpoint
+
+    state = checkpoint.read_state(run.path / "best")
+    score = "trained without a dev split" if state["best_score"] is None else f"dev macro F1 {state['best_score']:.6f}"
+    height, width = dataset.image_shape
+    classes = "\n".join(f"- {k}: {name}" for k, name in enumerate(dataset.class_names))
+    return f"""# Hand-in of run {run.name}
+
+Recipe `{config["recipe_name"]}`, net `{config["recipe"]["net"]}`, epoch {state["epoch"]}, {score} (as measured while
+training, in {config["recipe"]["precision"]}).
+
+- `result.npy`: softmax of x_test.npy, float32 {shape}, rows in order, a column a class.
+- `model.ckpt.*`: the inference graph (float32, no optimizer) and its weights, written by TensorFlow
+  {config["versions"]["tensorflow"]}.
+- `config.json`: every setting, the data's fingerprint, the versions. `history.csv`: a row an epoch.
+- `grader.py`: restores the graph with TensorFlow and NumPy alone and compares with result.npy:
+  `python grader.py x_test.npy`
+
+The graph's tensors: feed `x:0` alone, float32 [N, {height}, {width}, 3] in the training file's raw pixel range
+(0..{config["data"]["pixel_max"]}); resizing and normalisation are inside. Read `hypothesis:0` (softmax) or `logits:0`,
+float32 [N, {shape[1]}]. `keep_prob:0` (1.0), `training:0` and `tta:0` (False) have inference defaults. `y:0` is unused.
+
+Classes:
+{classes}
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_command("submit", __doc__, FLAGS, main))

@@ -1,0 +1,81 @@
+"""The one place that imports TensorFlow: graph mode, session settings, what the CPU can do."""
+
+import contextlib
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def _quiet_stderr():
+    """Hold back what is written to stderr, also by C++ code; let it out if the block fails.
+
+    TensorFlow prints notes on import that no setting turns off, and a user should see one line or none.
+    """
+    with tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only; they raise exceptions as well
+with _quiet_stderr():
+    import tensorflow as tf
+
+tf1 = tf.compat.v1
+tf1.disable_eager_execution()
+tf1.logging.set_verbosity(tf1.logging.ERROR)
+
+
+def session(graph):
+    """Return a Session for the graph, on the CPU.
+
+    One operation runs at a time and takes all cores: faster here than two side by side, and a fixed order.
+    """
+    config = tf1.ConfigProto(
+        inter_op_parallelism_threads=1,
+        intra_op_parallelism_threads=cores(),
+        device_count={"GPU": 0},
+    )
+    return tf1.Session(graph=graph, config=config)
+
+
+def cores():
+    """Return the number of processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu():
+    """Return {"model": str, "cores": int, "bfloat16": bool} of this machine.
+
+    bfloat16 is True where the processor multiplies it in hardware (AMX, AVX512-BF16, Arm BF16).
+    """
+    text = ""
+    if platform.system() == "Linux":
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    elif platform.system() == "Darwin":
+        names = ["machdep.cpu.brand_string", "hw.optional.arm.FEAT_BF16"]
+        asked = subprocess.run(["sysctl", *names], capture_output=True, text=True, check=False)
+        text = asked.stdout.replace("machdep.cpu.brand_string", "model name")
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    hardware = re.search(r"\b(amx_bf16|avx512_bf16|bf16)\b|FEAT_BF16: 1", text)
+    return {
+        "model": model[1].strip() if model else platform.machine(),
+        "cores": cores(),
+        "bfloat16": hardware is not None,
+    }

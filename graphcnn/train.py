@@ -1,0 +1,166 @@
+"""Train a network and keep its best epoch by dev macro F1.
+
+./run.sh train                          data/ where it holds x_train.npy, else scikit-learn's digits
+./run.sh train --data=DIR --run=NAME    a folder with x_train.npy and y_train.npy
+./run.sh train --run=NAME --resume      continue exactly where it was interrupted
+"""
+
+import dataclasses
+import platform
+import sys
+
+from graphcnn import cli, recipes
+from graphcnn.errors import InputError
+
+FLAGS = cli.new_flags()
+cli.define_run(FLAGS)
+cli.define(FLAGS, str, "data", None, "a folder with the assignment's .npy files, or digits (default: data/ if filled)")
+cli.define(FLAGS, str, "recipe", None, f"named settings: {', '.join(recipes.RECIPES)} (default: assignment)")
+cli.define(FLAGS, float, "dev_fraction", 0.25, "share of the training rows held out as the dev split; 0 for none")
+cli.define(FLAGS, str, "dev_split", None, "first | stratified (default: first for .npy folders, else stratified)")
+cli.flags.DEFINE_boolean("resume", False, "continue the run, or start it", flag_values=FLAGS)
+cli.flags.DEFINE_boolean("overwrite", False, "delete a run of this name first", flag_values=FLAGS)
+cli.define_recipe(FLAGS)
+
+
+def main(values, positional):
+    """Train as the flags say; return the exit status."""
+    cli.no_positional(positional)
+    if values.resume and values.overwrite:
+        raise InputError("--resume and --overwrite exclude each other; drop one of them")
+    if values.dev_split not in (None, "first", "stratified"):
+        raise InputError(f"--dev_split: {recipes.unknown(values.dev_split, ['first', 'stratified'])}")
+    from graphcnn import runs
+
+    root = cli.checkpoints_root(values)
+    run = None
+    if values.run is not None:
+        run = runs.Run(root, values.run)
+    elif values.resume:
+        run = next(iter(runs.all_runs(root)), None)
+    if run and run.exists():
+        if values.resume:
+            return _resume(values, run)
+        if not values.overwrite:
+            raise InputError(f"--run={run.name}: exists; continue it with --resume, replace it with --overwrite")
+    return _start(values, run or root)
+
+
+def _start(values, run_or_root):
+    """Train a new run; without a name it becomes <recipe>-<n> under the root."""
+    from graphcnn import data, runs
+    from graphcnn.data.dataset import split_dev
+    from graphcnn.progress import say
+
+    if values.recipe is not None:
+        recipes.named(values.recipe)
+    source = values.data or data.default_source()
+    why = "" if values.data else " (no --data given" + ("; data/ has no x_train.npy)" if source == "digits" else ")")
+    say(f"data: {source}{why}")
+    name = values.recipe or ("digits" if source == "digits" else "assignment")
+    recipe = dataclasses.replace(recipes.named(name), **cli.given_recipe_fields(values))
+    if not values.recipe:
+        say(f"recipe: {name}, {recipes.RECIPES[name].source}")
+    if recipe.stop_on == "dev_macro_f1" and values.dev_fraction == 0:
+        raise InputError("--stop_on=dev_macro_f1: there is no dev split with --dev_fraction=0; use --stop_on=loss")
+
+    dataset = data.load(source)
+    kind = values.dev_split or dataset.dev_split
+    train_rows, dev_rows = split_dev(dataset, kind, values.dev_fraction)
+    say(_data_line(dataset, train_rows, dev_rows, kind))
+    if dataset.image_shape != (recipe.image_size, recipe.image_size):
+        height, width = dataset.image_shape
+        say(f"images: {height}x{width}, resized in the graph to {recipe.image_size}x{recipe.image_size}")
+    from graphcnn.graph import check_net
+
+    check_net(recipe.net)
+    run = run_or_root if isinstance(run_or_root, runs.Run) else runs.unused(run_or_root, name)
+    with run.lock():
+        if run.exists() and not values.overwrite:
+            raise InputError(f"--run={run.name}: exists; continue it with --resume, replace it with --overwrite")
+        run.clear()
+        split = {"kind": kind, "fraction": values.dev_fraction, "train": len(train_rows), "dev": len(dev_rows)}
+        run.create(_config(name, recipe, dataset, split), dev_rows)
+        return _fit(run, recipe, dataset, train_rows, dev_rows)
+
+
+def _resume(values, run):
+    """Continue a run with the recipe, data and split it recorded; only --epochs and --data may differ."""
+    from graphcnn.progress import say
+    from graphcnn.runs import recorded_data
+
+    with run.lock():
+        config = run.config()
+        recipe = recipes.from_dict(config["recipe"], run.config_path)
+        recorded = {**config["recipe"], "recipe": config["recipe_name"]}
+        recorded |= {"dev_fraction": config["split"]["fraction"], "dev_split": config["split"]["kind"]}
+        for name, was in recorded.items():
+            if name != "epochs" and values[name].present and values[name].value != was:
+                raise InputError(
+                    f"--{name}: found {values[name].value}, but the run was started with {was} and --resume "
+                    "continues it exactly; drop the flag or start a new run"
+                )
+        say(f"data: {values.data or config['data']['source']}{'' if values.data else ' (as the run recorded)'}")
+        dataset, train_rows, dev_rows = recorded_data(run, config, values.data)
+        say(_data_line(dataset, train_rows, dev_rows, config["split"]["kind"]))
+        if values.epochs not in (None, recipe.epochs):
+            recipe = dataclasses.replace(recipe, epochs=values.epochs)
+            run.write_config({**config, "recipe": dataclasses.asdict(recipe)})
+        return _fit(run, recipe, dataset, train_rows, dev_rows)
+
+
+def _fit(run, recipe, dataset, train_rows, dev_rows):
+    """Train and say how it ended; return the exit status."""
+    from graphcnn.progress import say
+    from graphcnn.training import Interrupted, fit
+
+    named = f"--run={run.name}" + ("" if run.root == cli.DEFAULT_ROOT else f" --checkpoints={run.root}")
+    try:
+        state = fit(run, recipe, dataset, train_rows, dev_rows)
+    except Interrupted as stop:
+        say(f"interrupted; the last finished epoch is saved. Continue with: ./run.sh train {named} --resume")
+        return 128 + stop.signal
+    score = "" if state["best_score"] is None else f", dev macro F1 {state['best_score']:.6f}"
+    why = "stopped early" if state["stopped_early"] else "all epochs done"
+    say(f"finished ({why}) after epoch {state['epoch']}; best epoch {state['best_epoch']}{score}; in {run.path}")
+    say(f"next: ./run.sh eval {named} or ./run.sh submit {named}")
+    return 0
+
+
+def _data_line(dataset, train_rows, dev_rows, kind):
+    height, width = dataset.image_shape
+    test = 0 if dataset.x_test is None else len(dataset.x_test)
+    dev = f"{len(dev_rows):,} dev ({kind})" if len(dev_rows) else "no dev split"
+    return f"{len(train_rows):,} training, {dev}, {test:,} test images {height}x{width}, {dataset.classes} classes"
+
+
+def _config(name, recipe, dataset, split):
+    """Return what config.json records."""
+    from importlib.metadata import version
+
+    from graphcnn import __version__
+    from graphcnn.tf1 import cpu
+
+    packages = ("tensorflow", "numpy", "scikit-learn")
+    return {
+        "recipe_name": name,
+        "recipe": dataclasses.asdict(recipe),
+        "data": {
+            "source": dataset.source,
+            "fingerprint": dataset.fingerprint,
+            "image_shape": list(dataset.image_shape),
+            "pixel_max": dataset.pixel_max,
+        },
+        "split": split,
+        "class_names": list(dataset.class_names),
+        "versions": {
+            "graphcnn": __version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in packages},
+        },
+        "cpu": cpu(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_command("train", __doc__, FLAGS, main))

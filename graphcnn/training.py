@@ -1,0 +1,226 @@
+"""The one visible training loop."""
+
+import math
+import signal
+import time
+from contextlib import contextmanager
+
+import numpy as np
+
+from graphcnn import batches, checkpoint, inference, metrics, plots
+from graphcnn.errors import InputError
+from graphcnn.graph import build_training, count_parameters
+from graphcnn.progress import bar, clock, say
+from graphcnn.stopping import EarlyStopping
+from graphcnn.tf1 import session as new_session
+from graphcnn.tf1 import tf1
+
+REDRAW_SECONDS = 60  # least time between two drawings of curves.png while training goes on
+
+
+class Interrupted(Exception):  # noqa: N818 (not an error)
+    """The user asked to stop; `signal` is the signal's number. The last finished epoch is saved."""
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.signal = number
+
+
+def fit(run, recipe, dataset, train_rows, dev_rows):
+    """Train a run to its end, from its `last` checkpoint where there is one; return its state (a dict).
+
+    Args:
+        run: Run, created and locked.
+        recipe: Recipe.
+        dataset: Dataset.
+        train_rows, dev_rows: int64 arrays of row numbers; without dev rows the last epoch counts as the best.
+
+    Returns: {"epoch", "best_epoch", "best_score" (dev macro F1 or None), "stopped_early", "stopping"}.
+
+    Errors: InputError on a non-finite loss or a failed save, Interrupted on SIGINT or SIGTERM; the last good
+    checkpoint stays in each case.
+    """
+    # The graph: built, then finalised, so that nothing grows during training
+    resuming = (run.path / "last").is_dir()
+    graph = build_training(recipe, dataset.image_shape, dataset.classes, input_statistics(recipe, dataset, train_rows))
+    with graph.graph.as_default():
+        variables = tf1.global_variables()
+        saver = checkpoint.saver(variables)
+    graph.graph.finalize()
+    session = new_session(graph.graph)
+    say(f"net: {recipe.net}, {count_parameters(graph):,} parameters, {recipe.precision}, seed {recipe.seed}")
+
+    # The state: fresh, or as the last finished epoch left it
+    mode = "min" if recipe.stop_on == "loss" else "max"
+    stopping = EarlyStopping(patience=recipe.patience, verbose=1, mode=mode)
+    state = {"epoch": 0, "best_epoch": 0, "best_score": None, "stopped_early": False, "stopping": stopping.state()}
+    history = []
+    if resuming:
+        folder = checkpoint.verify(run, "last")
+        state = checkpoint.read_state(folder)
+        history = run.history(state["epoch"])
+        checkpoint.restore(session, saver, folder, variables)
+        checkpoint.publish(run, state["epoch"], state["best_epoch"])
+        run.write_history(history)
+        stopping.restore(state["stopping"])
+        say(f"resumed after epoch {state['epoch']}")
+    else:
+        session.run(graph.init)
+
+    first_epoch, started, drawn = state["epoch"], time.monotonic(), time.monotonic()
+    with session, _interruptible() as check_interrupt, _event_writer(run, history) as write_events:
+        while state["epoch"] < recipe.epochs and not state["stopped_early"]:
+            epoch, began = state["epoch"] + 1, time.monotonic()
+
+            # One pass over the training rows, each once, in an order of its own
+            loss_sum, entropy_sum = 0.0, 0.0
+            order = np.random.default_rng([recipe.seed, epoch])
+            with bar(f"epoch {epoch}/{recipe.epochs}", len(train_rows)) as advance:
+                for rows in batches.shuffled(train_rows, recipe.batch_size, order):
+                    feed = {
+                        graph.x: batches.as_rgb(dataset.x_train[rows]),
+                        graph.y: dataset.y_train[rows],
+                        graph.keep_prob: recipe.keep_prob,
+                        graph.training: True,
+                    }
+                    loss, entropy, _ = session.run([graph.loss, graph.cross_entropy, graph.train_op], feed)
+                    if not math.isfinite(loss):
+                        raise _diverged(recipe, state, epoch, f"the loss is {loss}")
+                    loss_sum += float(loss)
+                    entropy_sum += float(entropy) * len(rows)
+                    advance(len(rows))
+                    check_interrupt()
+            if not session.run(graph.finite):
+                raise _diverged(recipe, state, epoch, "a weight is not finite")
+            images_per_second = len(train_rows) / (time.monotonic() - began)
+
+            # The dev pass
+            dev_f1 = dev_accuracy = dev_entropy = None
+            if len(dev_rows):
+                with bar("dev", len(dev_rows)) as advance:
+                    softmax = inference.probabilities(session, graph, dataset.x_train, dev_rows, advance)
+                scores = metrics.summary(dataset.y_train[dev_rows], softmax)
+                dev_f1, dev_accuracy, dev_entropy = (scores[k] for k in ("macro_f1", "accuracy", "cross_entropy"))
+
+            # Selection by dev macro F1, early stopping by the recipe's number
+            is_best = dev_f1 is None or state["best_score"] is None or dev_f1 > state["best_score"]
+            stopped = stopping.validate(loss_sum if recipe.stop_on == "loss" else dev_f1)
+            state = {
+                "epoch": epoch,
+                "best_epoch": epoch if is_best else state["best_epoch"],
+                "best_score": dev_f1 if is_best else state["best_score"],
+                "stopped_early": stopped,
+                "stopping": stopping.state(),
+            }
+            row = {
+                "epoch": epoch,
+                "step": int(session.run(graph.step)),
+                "loss": loss_sum,
+                "cross_entropy": entropy_sum / len(train_rows),
+                "dev_macro_f1": dev_f1,
+                "dev_accuracy": dev_accuracy,
+                "dev_cross_entropy": dev_entropy,
+                "seconds": time.monotonic() - began,
+                "images_per_second": images_per_second,
+            }
+
+            # Everything on disk: the checkpoint, then the history, then the links
+            checkpoint.save(run, session, saver, epoch, state)
+            history.append(row)
+            run.write_history(history)
+            checkpoint.publish(run, epoch, state["best_epoch"])
+            write_events(row)
+
+            # A line for the user
+            left = (recipe.epochs - epoch) * (time.monotonic() - started) / (epoch - first_epoch)
+            say(_epoch_line(recipe, row, is_best, left))
+            if epoch == 2:
+                _say_if_nothing_learned(recipe, dataset.y_train[train_rows], row["cross_entropy"])
+            if time.monotonic() - drawn > REDRAW_SECONDS:
+                plots.curves(history, run.path / "curves.png")
+                drawn = time.monotonic()
+            check_interrupt()
+
+    plots.curves(history, run.path / "curves.png")
+    return state
+
+
+def input_statistics(recipe, dataset, train_rows):
+    """Return (mean [3], scale [3]) in raw units for the recipe's normalisation, fitted on the training rows."""
+    if recipe.normalisation == "standardize":
+        return batches.channel_statistics(dataset.x_train, train_rows)
+    return np.zeros(3), np.full(3, dataset.pixel_max if recipe.normalisation == "unit" else 1)
+
+
+@contextmanager
+def _interruptible():
+    """Turn the first SIGINT or SIGTERM into Interrupted at the next check; a second one acts at once."""
+    caught, before = [], {}
+
+    def note(number, frame):
+        caught.append(number)
+        say("stopping; once more to stop at once")
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    def check():
+        if caught:
+            raise Interrupted(caught[0])
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, note)
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _event_writer(run, history):
+    """Yield a function that adds a history row to the run's TensorBoard event files (x axis: epochs)."""
+    writer = tf1.summary.FileWriter(str(run.path / "events"))
+    if history:  # TensorBoard then drops what an interrupted training wrote beyond this epoch
+        writer.add_session_log(tf1.SessionLog(status=tf1.SessionLog.START), history[-1]["epoch"])
+
+    def write(row):
+        scalars = {name: value for name, value in row.items() if name != "epoch" and value is not None}
+        values = [tf1.Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        writer.add_summary(tf1.Summary(value=values), row["epoch"])
+        writer.flush()
+
+    try:
+        yield write
+    finally:
+        writer.close()
+
+
+def _epoch_line(recipe, row, is_best, left):
+    dev = ""
+    if row["dev_macro_f1"] is not None:
+        star = "*" if is_best else " "
+        dev = f"  dev macro F1 {row['dev_macro_f1']:.4f}{star} accuracy {row['dev_accuracy']:.4f}"
+    return (
+        f"epoch {row['epoch']:>{len(str(recipe.epochs))}}/{recipe.epochs}  loss {row['loss']:.1f}  "
+        f"cross-entropy {row['cross_entropy']:.4f}{dev}  {row['images_per_second']:.0f} images/s  left {clock(left)}"
+    )
+
+
+def _diverged(recipe, state, epoch, what):
+    kept = f"epoch {state['epoch']}'s checkpoint is kept" if state["epoch"] else "nothing was saved yet"
+    return InputError(
+        f"epoch {epoch}: {what}; training stopped and {kept}; try a lower --learning_rate (now "
+        f"{recipe.learning_rate:g}), more --warmup_steps (now {recipe.warmup_steps}) or --normalisation=standardize"
+    )
+
+
+def _say_if_nothing_learned(recipe, labels, cross_entropy):
+    """Tell the user when two epochs brought no more than the classes' frequencies."""
+    shares = np.bincount(labels) / len(labels)
+    guessing = float(-np.sum(shares * np.log(shares)))  # nats: the cross-entropy of always answering the frequencies
+    if cross_entropy > 0.98 * guessing:
+        say(
+            f"nothing learned in two epochs (cross-entropy {cross_entropy:.3f}, guessing is {guessing:.3f}): stop and "
+            f"try a lower --learning_rate (now {recipe.learning_rate:g}), more --warmup_steps (now "
+            f"{recipe.warmup_steps}), --normalisation=standardize or another --seed"
+        )
