@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import textwrap
 import traceback
 from pathlib import Path
 
@@ -27,9 +28,9 @@ def define(values, kind, name, default, help):
     DEFINE[kind](name, default, help, flag_values=values)
 
 
-def define_run(values):
-    """Add --run and --checkpoints."""
-    define(values, str, "run", None, "the run's name (default: the newest)")
+def define_run(values, default="the newest"):
+    """Add --run and --checkpoints; `default` says in the help which run is meant without --run."""
+    define(values, str, "run", None, f"the run's name (default: {default})")
     define(values, str, "checkpoints", None, "folder of the runs (default: checkpoints/ beside the package)")
 
 
@@ -59,7 +60,7 @@ def run_command(name, doc, values, main, argv=None):
     """
     argv = [name, *(sys.argv[1:] if argv is None else argv)]
     if any(argument in ("--help", "-h", "-help", "--helpfull", "--helpshort") for argument in argv[1:]):
-        print(f"{doc.strip()}\n\nFlags:\n{values.get_help()}")
+        print(f"{doc.strip()}\n\nFlags:\n{_flags_help(values)}")
         return 0
     debug = any(argument in ("--debug", "-debug", "--debug=true") for argument in argv)
     try:
@@ -77,6 +78,16 @@ def run_command(name, doc, values, main, argv=None):
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         return _fail(f"graphcnn {name}: {type(error).__name__}: {reason} (--debug shows where)", 1, debug)
+
+
+def _flags_help(values):
+    """Return a wrapped entry for each flag, in alphabetical order."""
+    entries = []
+    for name in sorted(set(values) - {"flagfile", "undefok"}):
+        default = "" if values[name].default in (None, False) else f" (default: {values[name].default})"
+        text = f"--{name}: {values[name].help}{default}"
+        entries.append(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="      "))
+    return "\n".join(entries)
 
 
 def no_positional(positional):

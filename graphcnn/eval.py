@@ -13,12 +13,16 @@ from graphcnn.errors import InputError
 
 SPLITS = ("dev", "train", "test")
 
-FLAGS = cli.new_flags()
-cli.define_run(FLAGS)
-cli.define_data(FLAGS)
-cli.define(FLAGS, str, "split", "dev", "dev | train | test")
-cli.define(FLAGS, str, "predictions", None, "score this .npy of softmax rows [N, K] instead of a run; needs --labels")
-cli.define(FLAGS, str, "labels", None, "the true classes for --predictions, a .npy (N,), (N, 1) or one-hot")
+
+def define_flags():
+    """Return this command's flags."""
+    values = cli.new_flags()
+    cli.define_run(values)
+    cli.define_data(values)
+    cli.define(values, str, "split", "dev", "dev | train | test")
+    cli.define(values, str, "predictions", None, "score this .npy of softmax rows [N, K], not a run; needs --labels")
+    cli.define(values, str, "labels", None, "the true classes for --predictions, a .npy (N,), (N, 1) or one-hot")
+    return values
 
 
 def main(values, positional):
@@ -126,4 +130,4 @@ def _print_scores(split, labels, probabilities, scores, class_names):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("eval", __doc__, FLAGS, main))
+    sys.exit(cli.run_command("eval", __doc__, define_flags(), main))

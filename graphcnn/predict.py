@@ -11,10 +11,14 @@ from graphcnn.errors import InputError
 
 TOP = 3
 
-FLAGS = cli.new_flags()
-cli.define_run(FLAGS)
-cli.define(FLAGS, str, "array", None, "a .npy of images with the training images' size and pixel range")
-cli.define(FLAGS, str, "out", None, "write the softmax rows, float32 [N, K], to this .npy")
+
+def define_flags():
+    """Return this command's flags."""
+    values = cli.new_flags()
+    cli.define_run(values)
+    cli.define(values, str, "array", None, "a .npy of images with the training images' size and pixel range")
+    cli.define(values, str, "out", None, "write the softmax rows, float32 [N, K], to this .npy")
+    return values
 
 
 def main(values, positional):
@@ -54,4 +58,4 @@ def main(values, positional):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("predict", __doc__, FLAGS, main))
+    sys.exit(cli.run_command("predict", __doc__, define_flags(), main))

@@ -86,7 +86,7 @@ class Run:
         """Return the dev split's row indices, checked to lie within a training file of `rows` rows."""
         path = self.path / "split.npz"
         try:
-            with np.load(path, allow_pickle=False) as split:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as split:
                 dev = split["dev_rows"]
             if dev.dtype.kind != "i" or dev.ndim != 1 or (len(dev) and not 0 <= dev.min() <= dev.max() < rows):
                 raise ValueError(f"expected row numbers below {rows}")

@@ -29,10 +29,14 @@ FILES = {
     "x_test.npy",  # only of an embedded data set, which the grader has no file of
 }
 
-FLAGS = cli.new_flags()
-cli.define_run(FLAGS)
-cli.define_data(FLAGS)
-cli.define(FLAGS, str, "out", None, "folder to write (default: submission/ beside the package); its zip goes beside it")
+
+def define_flags():
+    """Return this command's flags."""
+    values = cli.new_flags()
+    cli.define_run(values)
+    cli.define_data(values)
+    cli.define(values, str, "out", None, "folder to write, its zip goes beside it (default: submission/)")
+    return values
 
 
 def main(values, positional):
@@ -158,4 +162,4 @@ Classes:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("submit", __doc__, FLAGS, main))
+    sys.exit(cli.run_command("submit", __doc__, define_flags(), main))

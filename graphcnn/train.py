@@ -12,15 +12,19 @@ import sys
 from graphcnn import cli, recipes
 from graphcnn.errors import InputError
 
-FLAGS = cli.new_flags()
-cli.define_run(FLAGS)
-cli.define(FLAGS, str, "data", None, "a folder with the assignment's .npy files, or digits (default: data/ if filled)")
-cli.define(FLAGS, str, "recipe", None, f"named settings: {', '.join(recipes.RECIPES)} (default: assignment)")
-cli.define(FLAGS, float, "dev_fraction", 0.25, "share of the training rows held out as the dev split; 0 for none")
-cli.define(FLAGS, str, "dev_split", None, "first | stratified (default: first for .npy folders, else stratified)")
-cli.flags.DEFINE_boolean("resume", False, "continue the run, or start it", flag_values=FLAGS)
-cli.flags.DEFINE_boolean("overwrite", False, "delete a run of this name first", flag_values=FLAGS)
-cli.define_recipe(FLAGS)
+
+def define_flags():
+    """Return this command's flags."""
+    values = cli.new_flags()
+    cli.define_run(values, "<recipe>-<n>; with --resume the newest")
+    cli.define(values, str, "data", None, "a folder with x_train.npy and y_train.npy, or digits (default: data/)")
+    cli.define(values, str, "recipe", None, f"named settings: {', '.join(recipes.RECIPES)} (default: assignment)")
+    cli.define(values, float, "dev_fraction", 0.25, "share of the training rows held out as the dev split; 0 for none")
+    cli.define(values, str, "dev_split", None, "first | stratified (default: first for .npy folders, else stratified)")
+    cli.flags.DEFINE_boolean("resume", False, "continue the run, or start it", flag_values=values)
+    cli.flags.DEFINE_boolean("overwrite", False, "delete a run of this name first", flag_values=values)
+    cli.define_recipe(values)
+    return values
 
 
 def main(values, positional):
@@ -163,4 +167,4 @@ def _config(name, recipe, dataset, split):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("train", __doc__, FLAGS, main))
+    sys.exit(cli.run_command("train", __doc__, define_flags(), main))

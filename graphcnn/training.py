@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -68,7 +68,12 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
         session.run(graph.init)
 
     first_epoch, started, drawn = state["epoch"], time.monotonic(), time.monotonic()
-    with session, _interruptible() as check_interrupt, _event_writer(run, history) as write_events:
+    with (
+        session,
+        _drawn_at_the_end(run, history),
+        _event_writer(run, history) as write_events,
+        _interruptible() as check_interrupt,
+    ):
         while state["epoch"] < recipe.epochs and not state["stopped_early"]:
             epoch, began = state["epoch"] + 1, time.monotonic()
 
@@ -137,11 +142,9 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
             if epoch == 2:
                 _say_if_nothing_learned(recipe, dataset.y_train[train_rows], row["cross_entropy"])
             if time.monotonic() - drawn > REDRAW_SECONDS:
-                plots.curves(history, run.path / "curves.png")
+                _draw(run, history)
                 drawn = time.monotonic()
             check_interrupt()
-
-    plots.curves(history, run.path / "curves.png")
     return state
 
 
@@ -193,6 +196,21 @@ def _event_writer(run, history):
         yield write
     finally:
         writer.close()
+
+
+@contextmanager
+def _drawn_at_the_end(run, history):
+    """Draw curves.png when the block ends, however it ends."""
+    try:
+        yield
+    finally:
+        _draw(run, history)
+
+
+def _draw(run, history):
+    """Draw curves.png; a disk too full for a picture is no reason to lose the run."""
+    with suppress(OSError):
+        plots.curves(history, run.path / "curves.png")
 
 
 def _epoch_line(recipe, row, is_best, left):

@@ -1,0 +1,85 @@
+import importlib
+
+import numpy as np
+import pytest
+
+from graphcnn import cli
+
+TINY = ["--net=vgg_tiny", "--image_size=16", "--batch_size=16", "--warmup_steps=5", "--epochs=2"]
+
+
+class Outcome:
+    """What a command left: its exit status and what it printed."""
+
+    def __init__(self, status, out, err):
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def command(capfd):
+    """Run a command line in this process: command("train", "--epochs=2", …) -> Outcome."""
+
+    def run(name, *arguments):
+        module = importlib.import_module(f"graphcnn.{name}")
+        capfd.readouterr()
+        status = cli.run_command(name, module.__doc__, module.define_flags(), module.main, list(map(str, arguments)))
+        return Outcome(status, *capfd.readouterr())
+
+    return run
+
+
+def tiny_arrays(rows=96, side=16, classes=3, seed=0):
+    """Return learnable images uint8 [rows, side, side, 3] (each class has a colour) and labels int64 [rows, 1]."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(rows) % classes
+    images = generator.integers(0, 120, (rows, side, side, 3))
+    images[np.arange(rows), :, :, labels % 3] += 80
+    return images.astype(np.uint8), labels[:, None].astype(np.int64)
+
+
+def write_folder(folder, **arrays):
+    """Write the assignment's files: tiny ones by default; an array replaces one, None leaves it out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    x, y = tiny_arrays()
+    x_test, y_test = tiny_arrays(24, seed=1)
+    for name, array in {"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test, **arrays}.items():
+        if array is not None:
+            np.save(folder / f"{name}.npy", array)
+    return folder
+
+
+@pytest.fixture
+def data_folder(tmp_path):
+    return write_folder(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A tiny run, trained once: (checkpoints folder, data folder). Tests copy it before they change it."""
+    from graphcnn import train
+
+    root = tmp_path_factory.mktemp("trained")
+    data = write_folder(root / "data")
+    arguments = [
+        f"--data={data}",
+        f"--checkpoints={root / 'checkpoints'}",
+        "--run=tiny",
+        "--dev_split=stratified",
+        *TINY,
+    ]
+    assert cli.run_command("train", "", train.define_flags(), train.main, arguments) == 0
+    return root / "checkpoints", data
+
+
+@pytest.fixture
+def trained_copy(trained, tmp_path):
+    """A copy of the trained tiny run's checkpoints folder that a test may damage."""
+    import shutil
+
+    shutil.copytree(trained[0], tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+def one_line(text):
+    """Whether a text is exactly one line without a traceback."""
+    return text.count("\n") == 1 and text.endswith("\n") and "Traceback" not in text

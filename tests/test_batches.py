@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from graphcnn import batches
+
+
+@pytest.mark.parametrize(("rows", "size"), [(10, 3), (9, 3), (1, 128), (257, 128)])
+def test_every_row_once_an_epoch_last_batch_included(rows, size):
+    wanted = np.arange(rows) * 7
+    for epoch in (1, 2):
+        slices = list(batches.shuffled(wanted, size, np.random.default_rng([51, epoch])))
+        assert sorted(np.concatenate(slices)) == list(wanted)
+        assert [len(part) for part in slices] == [size] * (rows // size) + [rows % size] * (rows % size > 0)
+
+
+def test_each_epoch_has_an_order_of_its_own_that_repeats():
+    orders = [
+        np.concatenate(list(batches.shuffled(np.arange(99), 8, np.random.default_rng([s, e]))))
+        for s, e in ((1, 1), (1, 2), (2, 1), (1, 1))
+    ]
+    assert np.array_equal(orders[0], orders[3])
+    assert not np.array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], orders[2])
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6), (4, 5, 6, 1), (4, 5, 6, 3)])
+def test_as_rgb(shape):
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    rgb = batches.as_rgb(images)
+    assert rgb.shape == (4, 5, 6, 3)
+    assert rgb.dtype == np.float32
+    assert np.array_equal(rgb[..., 2], images if images.ndim == 3 else images[..., -1])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_channel_statistics_of_the_given_rows(dtype):
+    images = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 3)).astype(dtype)
+    rows = np.arange(0, 50, 2)
+    mean, deviation = batches.channel_statistics(images, rows, chunk=7)
+    assert mean == pytest.approx(images[rows].mean(axis=(0, 1, 2)), rel=1e-6)
+    assert deviation == pytest.approx(images[rows].std(axis=(0, 1, 2)), rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_constant_channel_is_not_divided_by_zero(value):
+    _, deviation = batches.channel_statistics(np.full((3, 4, 4), value, np.uint8), np.arange(3))
+    assert np.array_equal(deviation, [1, 1, 1])

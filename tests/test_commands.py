@@ -1,0 +1,235 @@
+"""eval, predict and submit on a tiny trained run, as a user calls them."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import TINY, one_line, tiny_arrays, write_folder
+from PIL import Image
+from sklearn.metrics import accuracy_score, f1_score
+
+from graphcnn import runs
+
+
+@pytest.fixture
+def predicted(trained, tmp_path, command):
+    """(x_test, y_test, softmax rows that predict gives for x_test)."""
+    x, y = tiny_arrays(24, seed=1)
+    out = tmp_path / "p.npy"
+    outcome = command("predict", f"--checkpoints={trained[0]}", f"--array={trained[1] / 'x_test.npy'}", f"--out={out}")
+    assert outcome.status == 0, outcome.err
+    return x, y[:, 0], np.load(out)
+
+
+class TestEval:
+    @pytest.mark.parametrize("split", ["dev", "train", "test"])
+    def test_scores_and_files(self, split, trained_copy, command):
+        outcome = command("eval", f"--checkpoints={trained_copy}", "--split", split)
+        assert outcome.status == 0, outcome.err
+        report = trained_copy / "tiny" / "report"
+        numbers = json.loads((report / f"{split}.json").read_text())
+        assert set(numbers) == {"macro_f1", "accuracy", "top2_accuracy", "cross_entropy", "per_class", "confusion"}
+        assert outcome.out.splitlines()[1] == f"{split} macro F1: {numbers['macro_f1']:.6f}"
+        assert np.sum(numbers["confusion"]) == {"dev": 24, "train": 72, "test": 24}[split]
+        f1 = [numbers["per_class"][name]["f1-score"] for name in "012"]
+        assert numbers["macro_f1"] == pytest.approx(np.mean(f1))
+        for picture in ("confusion", "mistakes"):
+            assert Image.open(report / f"{split}_{picture}.png").size[0] > 200
+
+    def test_the_dev_score_is_the_one_seen_in_training(self, trained_copy, command):
+        command("eval", f"--checkpoints={trained_copy}")
+        run = runs.Run(trained_copy, "tiny")
+        found = json.loads((run.path / "report" / "dev.json").read_text())["macro_f1"]
+        assert found == max(row["dev_macro_f1"] for row in run.history(2))
+
+    def test_the_test_score_is_scikit_learn_s(self, trained_copy, predicted, command):
+        _, labels, softmax = predicted
+        command("eval", f"--checkpoints={trained_copy}", "--split=test")
+        numbers = json.loads((trained_copy / "tiny" / "report" / "test.json").read_text())
+        assert numbers["macro_f1"] == pytest.approx(f1_score(labels, softmax.argmax(axis=1), average="macro"))
+        assert numbers["accuracy"] == pytest.approx(accuracy_score(labels, softmax.argmax(axis=1)))
+
+    def test_a_handed_in_file_without_a_run(self, tmp_path, predicted, command):
+        _, labels, softmax = predicted
+        np.save(tmp_path / "result.npy", softmax)
+        np.save(tmp_path / "y.npy", labels)
+        arguments = [f"--predictions={tmp_path / 'result.npy'}", f"--labels={tmp_path / 'y.npy'}"]
+        outcome = command("eval", *arguments, f"--checkpoints={tmp_path / 'none'}")
+        assert outcome.status == 0, outcome.err
+        expected = f1_score(labels, softmax.argmax(axis=1), average="macro")
+        assert outcome.out.startswith(f"macro F1: {expected:.6f}\n")
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda p: p[:-1], "24 labels for 23 images"),
+            (lambda p: p[:, :2] / p[:, :2].sum(axis=1, keepdims=True), "has 2 columns"),
+            (lambda p: p * 2, "apply softmax"),
+            (lambda p: p - 1, "negative"),
+            (lambda p: p * np.nan, "NaN"),
+            (lambda p: p.argmax(axis=1), "expected float softmax rows"),
+        ],
+    )
+    def test_a_bad_handed_in_file(self, change, words, tmp_path, predicted, command):
+        _, labels, softmax = predicted
+        np.save(tmp_path / "result.npy", change(softmax))
+        np.save(tmp_path / "y.npy", labels)
+        outcome = command("eval", f"--predictions={tmp_path / 'result.npy'}", f"--labels={tmp_path / 'y.npy'}")
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert words in outcome.err
+
+    def test_what_is_missing_is_said(self, tmp_path, trained, command):
+        unlabelled = write_folder(tmp_path / "data", y_test=None)
+        outcome = command("eval", f"--checkpoints={trained[0]}", f"--data={unlabelled}", "--split=test")
+        assert outcome.status == 2
+        assert "y_test.npy, so the test images have no labels" in outcome.err
+        assert "go together" in command("eval", "--predictions=x.npy").err
+        assert "expected dev, train, test" in command("eval", f"--checkpoints={trained[0]}", "--split=valid").err
+
+
+class TestPredict:
+    def test_rows_are_probabilities_in_order(self, predicted):
+        _, _, softmax = predicted
+        assert softmax.shape == (24, 3)
+        assert softmax.dtype == np.float32
+        assert softmax.sum(axis=1) == pytest.approx(np.ones(24), abs=1e-5)
+
+    def test_image_files_agree_with_the_array(self, trained, predicted, tmp_path, command):
+        x, _, softmax = predicted
+        paths = []
+        for row in range(3):
+            paths.append(tmp_path / f"{row}.png")
+            Image.fromarray(x[row]).save(paths[-1])
+        outcome = command("predict", *paths, f"--checkpoints={trained[0]}", f"--out={tmp_path / 'q.npy'}")
+        assert outcome.status == 0, outcome.err
+        assert np.load(tmp_path / "q.npy") == pytest.approx(softmax[:3], abs=1e-6)
+        top = softmax[0].argsort()[::-1]
+        expected = ", ".join(f"{k} {softmax[0][k]:.4f}" for k in top)
+        assert outcome.out.splitlines()[0] == f"{paths[0]}: {expected}"
+
+    def test_grey_and_unit_range_data(self, tmp_path, command):
+        """A run on float 0..1 grey images takes a PNG of the same pixels and gives the same answer."""
+        x, y = tiny_arrays()
+        grey = x[..., 0] / np.float32(255)
+        data = write_folder(tmp_path / "data", x_train=grey, y_train=y, x_test=grey[:5], y_test=None)
+        arguments = [f"--data={data}", *TINY, "--epochs=1", "--normalisation=unit"]
+        assert command("train", f"--checkpoints={tmp_path}", *arguments).status == 0
+        Image.fromarray(x[3, ..., 0]).save(tmp_path / "3.png")
+        command("predict", f"--checkpoints={tmp_path}", tmp_path / "3.png", f"--out={tmp_path / 'image.npy'}")
+        command("predict", f"--checkpoints={tmp_path}", f"--array={data / 'x_test.npy'}", f"--out={tmp_path / 'a.npy'}")
+        assert np.load(tmp_path / "image.npy")[0] == pytest.approx(np.load(tmp_path / "a.npy")[3], abs=1e-6)
+        outcome = command("submit", f"--checkpoints={tmp_path}", f"--out={tmp_path / 'submission'}")
+        assert outcome.status == 0, outcome.err
+
+    def test_bad_input(self, trained, tmp_path, command):
+        (tmp_path / "text.png").write_text("hello")
+        np.save(tmp_path / "wide.npy", np.zeros((2, 16, 20, 3), np.uint8))
+        root = f"--checkpoints={trained[0]}"
+        cases = [
+            ([root], "expected image files"),
+            ([root, "a.png", "--array=x.npy"], "not both"),
+            ([root, tmp_path / "text.png"], "not an image"),
+            ([root, tmp_path / "none.png"], "no such file"),
+            ([root, f"--array={tmp_path / 'wide.npy'}"], "16x20, expected 16x16"),
+            ([root, f"--array={tmp_path / 'none.npy'}"], "no such file"),
+            ([root, "--run=none", "a.png"], "no such run"),
+            ([f"--checkpoints={tmp_path}", "a.png"], "no trained run"),
+        ]
+        for arguments, words in cases:
+            outcome = command("predict", *arguments)
+            assert outcome.status == 2
+            assert one_line(outcome.err)
+            assert words in outcome.err
+
+
+class TestSubmit:
+    def test_a_hand_in_that_tensorflow_alone_can_use(self, trained, predicted, tmp_path, command):
+        _, _, softmax = predicted
+        out = tmp_path / "submission"
+        outcome = command("submit", f"--checkpoints={trained[0]}", f"--out={out}")
+        assert outcome.status == 0, outcome.err
+        assert outcome.out.splitlines()[-1].startswith("ready: ")
+        result = np.load(out / "result.npy")
+        assert result.dtype == np.float32
+        assert np.array_equal(result, softmax)
+        names = {path.name for path in out.iterdir()}
+        assert {"README.md", "config.json", "history.csv", "grader.py", "model.ckpt.meta"} <= names
+        with zipfile.ZipFile(tmp_path / "submission.zip") as packed:
+            assert {name.removeprefix("submission/") for name in packed.namelist()} == names
+
+        # a grader's own program, written after the course's fixed tail: no graphcnn, x alone
+        program = (
+            "import sys, numpy as np, tensorflow as tf\n"
+            "tf1 = tf.compat.v1; tf1.disable_eager_execution()\n"
+            "saver = tf1.train.import_meta_graph('model.ckpt.meta')\n"
+            "with tf1.Session() as s:\n"
+            "    saver.restore(s, tf.train.latest_checkpoint('.'))\n"
+            "    x = np.load(sys.argv[1]).astype('float32')\n"
+            "    p = s.run('hypothesis:0', {'x:0': x})\n"
+            "    print(np.abs(p - np.load('result.npy')).max())\n"
+            "    kinds = {op.type for op in tf1.get_default_graph().get_operations()}\n"
+            "    print(any('Adam' in k or 'Gradient' in k for k in kinds), 'graphcnn' in sys.modules)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", program, trained[1] / "x_test.npy"],
+            cwd=out, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        difference, rest = done.stdout.splitlines()
+        assert float(difference) <= 1e-5
+        assert rest == "False False"
+
+    def test_the_verifier_notices_a_wrong_result(self, trained, tmp_path, command):
+        out = tmp_path / "submission"
+        assert command("submit", f"--checkpoints={trained[0]}", f"--out={out}").status == 0
+        result = np.load(out / "result.npy")
+        np.save(out / "result.npy", result[::-1])
+        done = subprocess.run(
+            [sys.executable, out / "grader.py", trained[1] / "x_test.npy"], capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        assert "largest difference" in done.stdout
+
+    def test_a_failed_verification_replaces_nothing(self, trained, tmp_path, command, monkeypatch):
+        from graphcnn import submit
+
+        out = tmp_path / "submission"
+        assert command("submit", f"--checkpoints={trained[0]}", f"--out={out}").status == 0
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        write = submit._write
+
+        def spoil(folder, *others):
+            write(folder, *others)
+            np.save(folder / "result.npy", np.load(folder / "result.npy") + np.float32(1e-3))
+
+        monkeypatch.setattr(submit, "_write", spoil)
+        outcome = command("submit", f"--checkpoints={trained[0]}", f"--out={out}")
+        assert outcome.status == 2
+        assert "does not reproduce result.npy" in outcome.err
+        assert "ready" not in outcome.out
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+        assert {path.name for path in tmp_path.iterdir()} >= {"submission", "submission.zip"}
+        assert not list(tmp_path.glob(".submission*"))
+
+    def test_nothing_foreign_is_replaced(self, trained, tmp_path, command):
+        out = tmp_path / "home"
+        out.mkdir()
+        (out / "thesis.tex").write_text("mine")
+        outcome = command("submit", f"--checkpoints={trained[0]}", f"--out={out}")
+        assert outcome.status == 2
+        assert "thesis.tex" in outcome.err
+        shutil.rmtree(out)
+        with zipfile.ZipFile(tmp_path / "home.zip", "w") as packed:
+            packed.writestr("home/photos.txt", "mine")
+        assert "photos.txt" in command("submit", f"--checkpoints={trained[0]}", f"--out={out}").err
+
+    def test_without_x_test(self, trained, tmp_path, command):
+        data = write_folder(tmp_path / "data", x_test=None, y_test=None)
+        outcome = command("submit", f"--checkpoints={trained[0]}", f"--data={data}", f"--out={tmp_path / 'out'}")
+        assert outcome.status == 2
+        assert "nothing to predict" in outcome.err
+        assert not (tmp_path / "out").exists()

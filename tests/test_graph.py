@@ -1,0 +1,198 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from graphcnn import recipes
+from graphcnn.errors import InputError
+from graphcnn.graph import build_inference, build_training, count_parameters, l2_penalty
+from graphcnn.nets import NETS
+from graphcnn.recipes import Recipe
+from graphcnn.tf1 import session, tf, tf1
+
+PARAMETERS = {  # trainable scalars at 32x32x3 and 10 classes, worked out by hand from the layers' shapes
+    "vgg": 15_458_378,
+    "vgg_tiny": (27 * 8 + 8) + (72 * 8 + 8) + (72 * 16 + 16) + (4 * 4 * 16 * 16 + 16) + (16 * 10 + 10),
+}
+TINY = Recipe(net="vgg_tiny", image_size=16, l2=0.01, keep_prob=1.0, warmup_steps=4, optimizer="sgd", learning_rate=0.1)
+NO_STATISTICS = (np.zeros(3), np.ones(3))
+
+
+def batch(rows=8, side=16, seed=0, scale=1.0):
+    generator = np.random.default_rng(seed)
+    return (generator.normal(size=(rows, side, side, 3)) * scale).astype(np.float32), generator.integers(0, 3, rows)
+
+
+@pytest.fixture
+def tiny():
+    """A tiny training graph with its session, initialised: (Graph, session)."""
+    graph = build_training(TINY, (16, 16), 3, NO_STATISTICS)
+    with session(graph.graph) as running:
+        running.run(graph.init)
+        yield graph, running
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_parameter_counts(name):
+    graph = build_inference(Recipe(net=name), (32, 32), 10)
+    assert count_parameters(graph) == PARAMETERS[name]
+
+
+def test_every_net_has_its_count_here():
+    assert set(PARAMETERS) == set(NETS)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_public_tensors(training):
+    if training:
+        graph = build_training(Recipe(net="vgg_tiny"), (28, 30), 5, NO_STATISTICS).graph
+    else:
+        graph = build_inference(Recipe(net="vgg_tiny"), (28, 30), 5).graph
+    expected = {
+        "x:0": ("float32", [None, 28, 30, 3]),
+        "y:0": ("int32", [None]),
+        "keep_prob:0": ("float32", []),
+        "training:0": ("bool", []),
+        "tta:0": ("bool", []),
+        "logits:0": ("float32", [None, 5]),
+        "hypothesis:0": ("float32", [None, 5]),
+    }
+    found = {name: graph.get_tensor_by_name(name) for name in expected}
+    assert {name: (t.dtype.name, t.shape.as_list()) for name, t in found.items()} == expected
+    kinds = {op.type for op in graph.get_operations()}
+    assert ("ResourceApplyAdam" in kinds) == training
+    assert not any(kind.startswith("RandomUniform") or kind == "RandomShuffle" for kind in kinds)  # stateful ones
+
+
+def test_defaults_mean_inference(tiny):
+    graph, running = tiny
+    x, _ = batch()
+    logits, hypothesis = running.run([graph.logits, graph.hypothesis], {graph.x: x})
+    explicit = {graph.x: x, graph.keep_prob: 1.0, graph.training: False, graph.tta: False}
+    assert np.array_equal(logits, running.run(graph.logits, explicit))
+    assert not np.array_equal(logits, running.run(graph.logits, {graph.x: x, graph.keep_prob: 0.5}))
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    assert hypothesis == pytest.approx(exponents / exponents.sum(axis=1, keepdims=True), abs=1e-6)
+
+
+def test_loss_is_cross_entropy_plus_l2_of_the_matrices(tiny):
+    graph, running = tiny
+    x, y = batch()
+    loss, entropy, softmax = running.run([graph.loss, graph.cross_entropy, graph.hypothesis], {graph.x: x, graph.y: y})
+    weights = [w for w in running.run([v for v in graph.variables if v.trainable]) if w.ndim > 1]
+    assert len(weights) == 5
+    assert entropy == pytest.approx(-np.log(softmax[np.arange(8), y]).mean(), rel=1e-5)
+    assert loss == pytest.approx(entropy + 0.01 * sum((w.astype(np.float64) ** 2).sum() for w in weights) / 2, rel=1e-5)
+
+
+def test_l2_closed_form():
+    with tf1.Graph().as_default() as graph:
+        tf1.get_variable("w", initializer=np.full((2, 3), 2.0, np.float32))
+        tf1.get_variable("b", initializer=np.full(5, 9.0, np.float32))  # rank 1: not counted
+        tf1.get_variable("fixed", initializer=np.full((2, 3), 7.0, np.float32), trainable=False)
+        penalty = l2_penalty(0.5)
+        with session(graph) as running:
+            running.run(tf1.variables_initializer(tf1.global_variables()))
+            assert running.run(penalty) == pytest.approx(0.5 * 6 * 4 / 2)
+
+
+def test_gradients_against_finite_differences(tiny):
+    """Central differences of the loss along a random direction in each variable; the step avoids ReLU's kinks."""
+    graph, running = tiny
+    x, y = batch(rows=16)
+    weights = [v for v in graph.variables if v.trainable]
+    with graph.graph.as_default():
+        gradients = tf1.gradients(graph.loss, weights)
+        loss64 = tf.cast(graph.loss, tf.float64)
+        places = [tf1.placeholder(tf.float32, v.shape) for v in weights]
+        assigns = [v.assign(p) for v, p in zip(weights, places, strict=True)]
+    feed = {graph.x: x, graph.y: y}
+    values, slopes = running.run([weights, gradients], feed)
+    generator = np.random.default_rng(1)
+    for n, (value, slope) in enumerate(zip(values, slopes, strict=True)):
+        direction = generator.normal(size=value.shape).astype(np.float32)
+        direction += 3 * slope / (np.abs(slope).mean() + 1e-12)  # mostly downhill, so the slope is not lost in rounding
+        direction /= np.linalg.norm(direction)
+        step, losses = 2e-3, []
+        for sign in (1, -1):
+            running.run(assigns[n], {places[n]: value + sign * step * direction})
+            losses.append(running.run(loss64, feed))
+        running.run(assigns[n], {places[n]: value})
+        numeric = (losses[0] - losses[1]) / (2 * step)
+        assert numeric == pytest.approx(float((slope * direction).sum()), rel=0.02, abs=5e-4), weights[n].name
+
+
+def test_one_step_follows_the_gradient_at_the_warmed_up_rate(tiny):
+    graph, running = tiny
+    x, y = batch()
+    weights = [v for v in graph.variables if v.trainable]
+    with graph.graph.as_default():
+        gradients = tf1.gradients(graph.loss, weights)
+    feed = {graph.x: x, graph.y: y}
+    for rate in (0.1 / 4, 0.2 / 4, 0.3 / 4, 0.1, 0.1):  # four steps of warm-up, then constant
+        before, slopes = running.run([weights, gradients], feed)
+        running.run(graph.train_op, feed)
+        for old, slope, new in zip(before, slopes, running.run(weights), strict=True):
+            assert new == pytest.approx(old - np.float32(rate) * slope, abs=1e-6)
+    assert running.run(graph.step) == 5
+
+
+@pytest.mark.parametrize(("scale", "offset"), [((2.0, 3.0, 4.0), (10.0, 20.0, 30.0))])
+def test_normalisation_is_inside_the_graph(scale, offset):
+    raw = build_training(TINY, (16, 16), 3, (np.array(offset), np.array(scale)))
+    plain = build_training(TINY, (16, 16), 3, NO_STATISTICS)
+    x, _ = batch()
+    logits = []
+    for graph, images in ((raw, x * np.array(scale) + np.array(offset)), (plain, x)):
+        with session(graph.graph) as running:
+            running.run(graph.init)
+            logits.append(running.run(graph.logits, {graph.x: images}))
+    assert logits[0] == pytest.approx(logits[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_other_sizes_are_resized_in_the_graph(side):
+    graph = build_training(TINY, (side, side), 3, NO_STATISTICS)
+    flat = np.broadcast_to(np.array([1.0, -2.0, 3.0], np.float32), (2, side, side, 3))
+    same = build_training(TINY, (16, 16), 3, NO_STATISTICS)
+    logits = []
+    for built, images in ((graph, flat), (same, flat[:1, :1, :1] + np.zeros((2, 16, 16, 3), np.float32))):
+        with session(built.graph) as running:
+            running.run(built.init)
+            logits.append(running.run(built.logits, {built.x: images}))
+    assert logits[0] == pytest.approx(logits[1], abs=1e-4)
+
+
+def test_bfloat16_agrees_with_float32_and_keeps_master_weights():
+    x, y = batch(rows=32)
+    results = {}
+    for precision in ("float32", "bfloat16"):
+        graph = build_training(dataclasses.replace(TINY, precision=precision), (16, 16), 3, NO_STATISTICS)
+        assert {v.dtype.base_dtype for v in graph.variables} == {tf.float32}
+        assert graph.loss.dtype == graph.hypothesis.dtype == tf.float32
+        convolutions = {op.outputs[0].dtype.name for op in graph.graph.get_operations() if op.type == "Conv2D"}
+        assert convolutions == {precision}
+        with session(graph.graph) as running:
+            running.run(graph.init)
+            results[precision] = running.run([graph.hypothesis, graph.loss], {graph.x: x, graph.y: y})
+    assert results["bfloat16"][0] == pytest.approx(results["float32"][0], abs=0.02)
+    assert results["bfloat16"][1] == pytest.approx(results["float32"][1], rel=0.02)
+
+
+def test_the_whole_default_net_learns_a_batch_by_heart():
+    """Ten steps of the assignment's net, warmed up: the cross-entropy of eight images falls well below guessing."""
+    recipe = dataclasses.replace(recipes.named("assignment"), warmup_steps=5, learning_rate=3e-4)
+    graph = build_training(recipe, (32, 32), 10, NO_STATISTICS)
+    x, y = batch(rows=8, side=32)
+    with session(graph.graph) as running:
+        running.run(graph.init)
+        feed = {graph.x: x, graph.y: y, graph.keep_prob: 0.6, graph.training: True}
+        entropies = [running.run([graph.cross_entropy, graph.train_op], feed)[0] for _ in range(12)]
+        finite = running.run(graph.finite)
+    assert min(entropies[-3:]) < 1.2 < np.log(10)
+    assert finite
+
+
+def test_unknown_net():
+    with pytest.raises(InputError, match="--net: unknown name 'vg'; did you mean 'vgg'"):
+        build_inference(Recipe(net="vg"), (32, 32), 10)

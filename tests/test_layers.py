@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+
+from graphcnn import layers
+from graphcnn.tf1 import session, tf, tf1
+
+
+def evaluate(build, feed=None):
+    """Build tensors in a fresh graph, initialise, and return their values."""
+    with tf1.Graph().as_default() as graph:
+        tensors = build()
+        init = tf1.global_variables_initializer()
+        with session(graph) as running:
+            running.run(init)
+            return running.run(tensors, feed)
+
+
+def test_conv2d_against_the_sum_it_stands_for():
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype(np.float32)
+
+    def build():
+        y = layers.conv2d(tf.constant(x), "conv", 4, seed=1)
+        return [y, *tf1.trainable_variables()]
+
+    y, w, b = evaluate(build)
+    assert w.shape == (3, 3, 3, 4)
+    assert b.shape == (4,)
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    expected = sum(
+        np.einsum("nhwc,ck->nhwk", padded[:, i : i + 5, j : j + 6], w[i, j]) for i in range(3) for j in range(3)
+    )
+    assert y == pytest.approx(expected + b, abs=1e-5)
+
+
+def test_dense_pool_flatten():
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
+
+    def build():
+        pooled = layers.max_pool(tf.constant(x), "pool", 2, stride=2)
+        flat = layers.flatten(pooled, "flat")
+        return [pooled, flat, layers.dense(flat, "dense", 5, seed=1), *tf1.trainable_variables()]
+
+    pooled, flat, y, w, b = evaluate(build)
+    assert np.array_equal(pooled, x.reshape(2, 2, 2, 2, 2, 3).max(axis=(2, 4)))
+    assert np.array_equal(flat, pooled.reshape(2, 12))
+    assert y == pytest.approx(flat @ w + b, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fans"), [([3, 3, 64, 128], (576, 1152)), ([2048, 512], (2048, 512)), ([4096], (4096, 4096))]
+)
+def test_xavier_limit_and_spread(shape, fans):
+    values = evaluate(lambda: layers._xavier("w", shape, seed=3))
+    limit = np.sqrt(6 / sum(fans))
+    assert np.abs(values).max() <= limit
+    assert np.abs(values).max() > 0.99 * limit
+    assert values.std() == pytest.approx(limit / np.sqrt(3), rel=0.03)
+    assert values.mean() == pytest.approx(0, abs=limit / 20)
+
+
+def test_initial_weights_depend_on_seed_and_name_alone():
+    def build(names, seed):
+        return {n: layers.dense(tf.zeros([1, 8]), n, 8, seed=seed) for n in names} and tf1.trainable_variables()[::2]
+
+    a, b = evaluate(lambda: build("ab", 1))
+    b_first, a_second = evaluate(lambda: build("ba", 1))
+    assert np.array_equal(a, a_second)
+    assert np.array_equal(b, b_first)
+    assert not np.array_equal(a, b)
+    assert not np.array_equal(a, evaluate(lambda: build("ab", 2))[0])
+
+
+class TestDropout:
+    def mask(self, keep_prob=0.6, seed=1, step=0, scope="drop", rows=200):
+        x = np.ones((rows, 100), np.float32)
+        return evaluate(lambda: layers.dropout(tf.constant(x), scope, keep_prob, seed=seed, step=step))
+
+    def test_keeps_a_share_and_scales_it(self):
+        mask = self.mask()
+        assert set(np.unique(mask)) == {np.float32(0), np.float32(1 / 0.6)}
+        assert (mask > 0).mean() == pytest.approx(0.6, abs=0.01)
+
+    def test_is_the_identity_at_one(self):
+        assert np.array_equal(self.mask(keep_prob=1.0), np.ones((200, 100)))
+
+    def test_depends_on_seed_scope_and_step_alone(self):
+        assert np.array_equal(self.mask(), self.mask())
+        for other in ({"seed": 2}, {"step": 1}, {"scope": "other"}):
+            assert not np.array_equal(self.mask(), self.mask(**other))
+
+
+@pytest.mark.parametrize(
+    ("layer", "rank"),
+    [
+        (lambda x: layers.conv2d(x, "here", 4, seed=1), 4),
+        (lambda x: layers.max_pool(x, "here", 2, stride=2), 4),
+        (lambda x: layers.flatten(x, "here"), 4),
+        (lambda x: layers.dense(x, "here", 4, seed=1), 2),
+        (lambda x: layers.dropout(x, "here", 0.5, seed=1, step=0), 2),
+    ],
+)
+def test_a_wrong_rank_names_tensor_scope_and_both_ranks(layer, rank):
+    with (
+        tf1.Graph().as_default(),
+        tf1.variable_scope("net"),
+        pytest.raises(ValueError, match=rf"layer 'net/here': tensor 'net/wrong:0' has rank 3, expected {rank}"),
+    ):
+        layer(tf1.placeholder(tf.float32, [None, 4, 3], name="wrong"))

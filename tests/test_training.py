@@ -1,0 +1,244 @@
+import csv
+import itertools
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, one_line, tiny_arrays, write_folder
+
+from graphcnn import checkpoint
+from graphcnn.runs import COLUMNS, Run
+
+ROOT = Path(__file__).resolve().parents[1]
+WALL_CLOCK = ("seconds", "images_per_second")
+
+
+def data_bytes(root, name):
+    """Return {epoch folder/file: bytes} of everything a run's checkpoints hold."""
+    return {f"{p.parent.name}/{p.name}": p.read_bytes() for p in sorted((root / name).glob("epoch-*/*"))}
+
+
+def repeatable_history(root, name):
+    with (root / name / "history.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in csv.DictReader(file)]
+
+
+def start(*arguments, **options):
+    """Start `train` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "graphcnn.train", *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+    )  # fmt: skip
+
+
+def wait_for(path, process, seconds=120):
+    for _ in range(seconds * 50):
+        if path.exists() or process.poll() is not None:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path} did not appear")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_one_seed_one_result(precision, data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", f"--precision={precision}", *TINY]
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert command("train", *common, f"--run={name}", f"--seed={seed}").status == 0
+    assert data_bytes(tmp_path, "a") == data_bytes(tmp_path, "b")
+    assert repeatable_history(tmp_path, "a") == repeatable_history(tmp_path, "b")
+    last = "epoch-0002/model.ckpt.data-00000-of-00001"
+    assert data_bytes(tmp_path, "a")[last] != data_bytes(tmp_path, "c")[last]
+
+
+def test_killed_and_resumed_equals_undisturbed(tmp_path, command):
+    x, y = tiny_arrays(rows=3000)
+    data = write_folder(tmp_path / "data", x_train=x, y_train=y)
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", *TINY, "--epochs=4"]
+    assert command("train", *common, "--run=whole").status == 0
+    process = start(*common, "--run=killed")
+    wait_for(tmp_path / "killed" / "epoch-0002", process)
+    time.sleep(0.2)  # some way into the third epoch
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
+    outcome = command("train", f"--checkpoints={tmp_path}", "--run=killed", "--resume")
+    assert outcome.status == 0
+    assert "resumed after epoch" in outcome.out
+    assert data_bytes(tmp_path, "killed") == data_bytes(tmp_path, "whole")
+    assert repeatable_history(tmp_path, "killed") == repeatable_history(tmp_path, "whole")
+
+
+def test_a_kill_between_the_files_and_the_links_is_repaired(data_folder, tmp_path, command, monkeypatch):
+    """Epoch 2's folder and history row exist, but no link leads there yet: the resume does epoch 2 again."""
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY]
+    assert command("train", *common, "--run=whole").status == 0
+
+    def killed(run, epoch, best_epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        original(run, epoch, best_epoch)
+
+    original = checkpoint.publish
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "publish", killed)
+        assert command("train", *common, "--run=part").status == 130
+    assert (tmp_path / "part" / "last").readlink() == Path("epoch-0001")
+    assert command("train", f"--checkpoints={tmp_path}", "--run=part", "--resume").status == 0
+    assert data_bytes(tmp_path, "part") == data_bytes(tmp_path, "whole")
+    assert repeatable_history(tmp_path, "part") == repeatable_history(tmp_path, "whole")
+
+
+def test_more_epochs_on_resume_equal_a_longer_run(data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY]
+    assert command("train", *common, "--run=long", "--epochs=3").status == 0
+    assert command("train", *common, "--run=short", "--epochs=1").status == 0
+    assert command("train", f"--checkpoints={tmp_path}", "--run=short", "--resume", "--epochs=3").status == 0
+    assert data_bytes(tmp_path, "short") == data_bytes(tmp_path, "long")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_finishes_cleanly(number, tmp_path, command):
+    x, y = tiny_arrays(rows=3000)
+    data = write_folder(tmp_path / "data", x_train=x, y_train=y)
+    process = start(f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *TINY, "--epochs=1000")
+    wait_for(tmp_path / "a" / "best", process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert f"./run.sh train --run=a --checkpoints={tmp_path} --resume" in out
+    assert err == ""
+    run = Run(tmp_path, "a")
+    done = checkpoint.read_state(checkpoint.verify(run, "last"))["epoch"]
+    assert len(run.history(done)) == done
+    assert (run.path / "curves.png").stat().st_size > 1000
+    outcome = command("train", f"--checkpoints={tmp_path}", "--run=a", "--resume", f"--epochs={done}")
+    assert outcome.status == 0
+    assert "finished" in outcome.out
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(data_folder, tmp_path, command):
+    """The kernel refuses files over 30 kB, as a full disk would: the second epoch cannot be saved."""
+    common = [f"--checkpoints={tmp_path}", "--run=a"]
+    assert command("train", f"--data={data_folder}", *common, *TINY, "--epochs=1").status == 0
+    before = data_bytes(tmp_path, "a")
+    limit = 30_000
+    process = start(
+        *common, "--resume", "--epochs=2",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert one_line(err)
+    assert "cannot be saved" in err
+    assert data_bytes(tmp_path, "a") == before
+    assert command("train", *common, "--resume", "--epochs=2").status == 0
+
+
+def test_a_second_training_on_one_run_is_refused(data_folder, tmp_path, command):
+    run = Run(tmp_path, "a")
+    with run.lock():
+        outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY)
+    assert outcome.status == 2
+    assert "another training" in outcome.err
+    (run.path / ".lock").touch()  # the file alone, as a killed training leaves it, is no lock
+    assert command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY).status == 0
+
+
+@pytest.mark.parametrize("rate", [1e30, 1e9])
+def test_divergence_stops_with_advice(rate, data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY, "--epochs=5"]
+    outcome = command("train", *common, f"--learning_rate={rate}", "--warmup_steps=20", "--optimizer=sgd")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "try a lower --learning_rate" in outcome.err
+    last = tmp_path / "a" / "last"
+    assert not last.exists() or np.isfinite(checkpoint.read_state(last)["stopping"]["best"])
+
+
+def test_a_net_that_learns_nothing_is_told_so_once(data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--epochs=4"]
+    still = command("train", *common, "--run=still", "--learning_rate=1e-12")
+    assert still.out.count("nothing learned in two epochs") == 1
+    assert "nothing learned" not in command("train", *common, "--run=moving", "--learning_rate=3e-3").out
+
+
+def test_early_stopping_ends_the_run_and_resume_says_so(data_folder, tmp_path, command):
+    """With a step size of about 0 the summed loss only wobbles, so a patience of 1 ends it early."""
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a"]
+    outcome = command("train", *common, *TINY, "--epochs=60", "--patience=1", "--learning_rate=1e-9", "--keep_prob=0.5")
+    assert outcome.status == 0
+    assert "stopped early" in outcome.out
+    losses = [float(row["loss"]) for row in repeatable_history(tmp_path, "a")]
+    best = list(itertools.accumulate(losses, min))
+    worse = [loss > lowest for loss, lowest in zip(losses[1:], best, strict=False)]
+    assert worse[-2:] == [True, True]
+    assert not any(a and b for a, b in itertools.pairwise(worse[:-1]))
+    before = data_bytes(tmp_path, "a")
+    again = command("train", *common, "--resume")
+    assert again.status == 0
+    assert "finished (stopped early)" in again.out
+    assert data_bytes(tmp_path, "a") == before
+
+
+def test_the_best_epoch_is_the_first_with_the_highest_dev_macro_f1(data_folder, tmp_path, command):
+    arguments = [*TINY, "--epochs=6", "--dev_split=stratified", "--learning_rate=0.01"]
+    assert command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *arguments).status == 0
+    scores = [float(row["dev_macro_f1"]) for row in repeatable_history(tmp_path, "a")]
+    state = checkpoint.read_state(tmp_path / "a" / "best")
+    assert state["epoch"] == state["best_epoch"] == scores.index(max(scores)) + 1
+    assert state["best_score"] == max(scores)
+
+
+def test_without_a_dev_split_the_best_is_the_last(data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a"]
+    outcome = command("train", *common, *TINY, "--dev_fraction=0")
+    assert outcome.status == 0
+    assert "96 training, no dev split" in outcome.out
+    assert (tmp_path / "a" / "best").readlink() == Path("epoch-0002")
+    assert {row["dev_macro_f1"] for row in repeatable_history(tmp_path, "a")} == {""}
+    refused = command("eval", f"--checkpoints={tmp_path}")
+    assert refused.status == 2
+    assert "without a dev split" in refused.err
+    assert command("eval", f"--checkpoints={tmp_path}", "--split=train").status == 0
+
+
+def test_what_a_run_folder_holds(trained):
+    from graphcnn.tf1 import tf1
+
+    folder = trained[0] / "tiny"
+    names = {"config.json", "split.npz", "history.csv", "best", "last", "events", "curves.png", ".lock"}
+    assert names <= {path.name for path in folder.iterdir()}
+    with (folder / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == tuple(COLUMNS)
+    assert tuple(COLUMNS)[-2:] == WALL_CLOCK
+    events = list(tf1.train.summary_iterator(str(next((folder / "events").iterdir()))))
+    scalars = {(e.step, v.tag): v.simple_value for e in events for v in e.summary.value}
+    for row in rows:
+        assert scalars[int(row["epoch"]), "dev_macro_f1"] == pytest.approx(float(row["dev_macro_f1"]))
+    config = Run(trained[0], "tiny").config()
+    assert config["split"] == {"kind": "stratified", "fraction": 0.25, "train": 72, "dev": 24}
+    assert config["versions"]["tensorflow"]
+    assert os.stat(folder / "curves.png").st_size > 1000
+
+
+def test_loss_is_summed_over_the_batches(tmp_path, command):
+    """With a step size of 0 (almost) every batch has the initial loss: six batches, the last of them partial."""
+    data = write_folder(tmp_path / "data", x_train=tiny_arrays(90)[0], y_train=tiny_arrays(90)[1])
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", *TINY, "--epochs=1", "--keep_prob=1", "--dev_fraction=0"]
+    for name, l2 in (("with", 0.01), ("without", 0.0)):
+        assert command("train", *common, f"--run={name}", f"--l2={l2}", "--learning_rate=1e-12").status == 0
+    with_l2, without = (repeatable_history(tmp_path, name)[0] for name in ("with", "without"))
+    assert with_l2["cross_entropy"] == without["cross_entropy"]
+    assert float(without["loss"]) / 6 == pytest.approx(float(without["cross_entropy"]), rel=0.05)
+    penalty = float(with_l2["loss"]) - float(without["loss"])
+    reader = checkpoint.tf1.train.NewCheckpointReader(str(tmp_path / "with" / "last" / checkpoint.PREFIX))
+    names = [n for n in reader.get_variable_to_shape_map() if n.endswith("/w")]
+    squares = sum(float((reader.get_tensor(n).astype(np.float64) ** 2).sum()) for n in names)
+    assert penalty == pytest.approx(6 * 0.01 * squares / 2, rel=1e-4)
