@@ -140,7 +140,7 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
             left = (recipe.epochs - epoch) * (time.monotonic() - started) / (epoch - first_epoch)
             say(_epoch_line(recipe, row, is_best, left))
             if epoch == 2:
-                _say_if_nothing_learned(recipe, dataset.y_train[train_rows], row["cross_entropy"])
+                _say_if_nothing_learned(recipe, dataset.y_train[train_rows], row)
             if time.monotonic() - drawn > REDRAW_SECONDS:
                 _draw(run, history)
                 drawn = time.monotonic()
@@ -232,11 +232,12 @@ def _diverged(recipe, state, epoch, what):
     )
 
 
-def _say_if_nothing_learned(recipe, labels, cross_entropy):
-    """Tell the user when two epochs brought no more than the classes' frequencies."""
+def _say_if_nothing_learned(recipe, labels, row):
+    """Tell the user when two epochs brought no more than knowing the classes' frequencies would."""
     shares = np.bincount(labels) / len(labels)
     guessing = float(-np.sum(shares * np.log(shares)))  # nats: the cross-entropy of always answering the frequencies
-    if cross_entropy > 0.98 * guessing:
+    cross_entropy, accuracy = row["cross_entropy"], row["dev_accuracy"] or 0
+    if cross_entropy > 0.98 * guessing and accuracy < 1.5 * shares.max():
         say(
             f"nothing learned in two epochs (cross-entropy {cross_entropy:.3f}, guessing is {guessing:.3f}): stop and "
             f"try a lower --learning_rate (now {recipe.learning_rate:g}), more --warmup_steps (now "

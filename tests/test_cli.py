@@ -14,8 +14,7 @@ COMMANDS = ("train", "eval", "predict", "submit")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_is_quick_and_loads_no_tensorflow(name):
-    """Best of three: a machine that is busy for a moment does not count."""
+def test_help_loads_nothing_heavy(name):
     program = (
         "import sys, runpy\n"
         f"sys.argv = ['{name}', '--help']\n"
@@ -140,9 +139,9 @@ def test_images_of_another_size_are_said_once(data_folder, tmp_path, command):
 
 
 RANKS = {  # a module imports only lower ranks; grader.py stands alone and is copied into hand-ins
-    "errors": 0, "stopping": 1, "metrics": 1, "batches": 1, "recipes": 1, "progress": 1, "data": 2, "runs": 3, "plots": 3,
-    "tf1": 4, "layers": 5, "optimizers": 5, "nets": 6, "graph": 7, "checkpoint": 8, "inference": 9, "training": 10,
-    "cli": 10, "train": 11, "eval": 11, "predict": 11, "submit": 11, "grader": 11,
+    "errors": 0, "stopping": 1, "metrics": 1, "batches": 1, "recipes": 1, "progress": 1, "data": 2, "runs": 3,
+    "plots": 3, "tf1": 4, "layers": 5, "optimizers": 5, "nets": 6, "graph": 7, "checkpoint": 8, "inference": 9,
+    "training": 10, "cli": 10, "train": 11, "eval": 11, "predict": 11, "submit": 11, "grader": 11,
 }  # fmt: skip
 FILES = sorted((ROOT / "graphcnn").rglob("*.py"))
 

@@ -1,4 +1,5 @@
 import io
+import itertools
 import os
 import struct
 from pathlib import Path
@@ -275,7 +276,7 @@ def test_the_real_data_in_the_assignment_s_form(tmp_path):
     with np.load(REAL, allow_pickle=False) as packed:
         offsets = packed["train_offsets"]
         blob = packed["train_jpeg"][: offsets[1000]].tobytes()
-        jpegs = [blob[a:b] for a, b in zip(offsets[:1000], offsets[1:1001], strict=True)]
+        jpegs = [blob[a:b] for a, b in itertools.pairwise(offsets[:1001])]
         labels = packed["train_labels"][:1000].reshape(-1, 1)
     x = np.stack([np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")) for jpeg in jpegs])
     dataset = data.load(write_folder(tmp_path, x_train=x, y_train=labels, x_test=None, y_test=None))

@@ -1,6 +1,5 @@
 import csv
 import itertools
-import os
 import resource
 import signal
 import subprocess
@@ -225,7 +224,7 @@ def test_what_a_run_folder_holds(trained):
     config = Run(trained[0], "tiny").config()
     assert config["split"] == {"kind": "stratified", "fraction": 0.25, "train": 72, "dev": 24}
     assert config["versions"]["tensorflow"]
-    assert os.stat(folder / "curves.png").st_size > 1000
+    assert (folder / "curves.png").stat().st_size > 1000
 
 
 def test_loss_is_summed_over_the_batches(tmp_path, command):
