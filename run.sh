@@ -18,7 +18,7 @@ wanted() {
 install() {
     local base=${PYTHON:-python3} version
     command -v "$base" > /dev/null || fail "$base: no such Python; name one with PYTHON=/path/to/python3"
-    version=$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    version=$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || fail "$base is not a Python"
     case $version in
         3.10 | 3.11 | 3.12 | 3.13) ;;
         *) fail "$base is Python $version, but TensorFlow 2.16 to 2.21 needs 3.10 to 3.13; name one with PYTHON=/path/to/python3" ;;
@@ -40,10 +40,11 @@ case $command in
     *) fail "${command:+unknown command '$command'; }$usage" ;;
 esac
 
-if [ "$(cat "$stamp" 2>/dev/null)" != "$(wanted)" ]; then
+ready() { [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(wanted)" ]; }
+if ! ready; then
     exec 9> "$here/.venv.lock"
     if command -v flock > /dev/null; then flock 9; fi # two first calls at once: the second waits
-    [ "$(cat "$stamp" 2>/dev/null)" = "$(wanted)" ] || install
+    ready || install
     exec 9>&-
 fi
 

@@ -20,6 +20,11 @@ def in_order(rows, batch_size):
         yield rows[start : start + batch_size]
 
 
+def rows_at_once(image_shape, most=256):
+    """Return how many images of (H, W) to handle together: at most `most`, and at most about a million pixels."""
+    return max(1, min(most, (1 << 20) // (image_shape[0] * image_shape[1])))
+
+
 def as_rgb(images):
     """Return images [N, H, W], [N, H, W, 1] or [N, H, W, 3] of any real dtype as float32 [N, H, W, 3], units kept."""
     images = np.asarray(images, np.float32)
@@ -28,13 +33,13 @@ def as_rgb(images):
     return images if images.shape[3] == 3 else np.repeat(images, 3, axis=3)
 
 
-def channel_statistics(images, rows, chunk=512):
+def channel_statistics(images, rows):
     """Return (mean, standard deviation), each float32 [3], over all pixels of the given rows.
 
     Sums run in float64 over chunks of rows, so nothing large is copied. A constant channel gets deviation 1.
     """
     count, total, squares = 0, np.zeros(3), np.zeros(3)
-    for part in in_order(rows, chunk):
+    for part in in_order(rows, rows_at_once(images.shape[1:3])):
         pixels = as_rgb(images[part]).reshape(-1, 3).astype(np.float64)
         count += len(pixels)
         total += pixels.sum(axis=0)

@@ -93,22 +93,23 @@ def verify(run, which):
     return folder
 
 
-def restore(session, saver, folder, variables):
-    """Restore the variables from a verified folder.
+def load(run, which, session, saver, variables):
+    """Restore the variables from the checkpoint behind the link `which`, verified; return its `state`.
 
-    Errors: InputError when the folder holds another network's variables.
+    A training that goes on may replace the checkpoint meanwhile; then the new one is loaded.
+
+    Errors: InputError when it is damaged or holds another network's variables.
     """
-    prefix = str(Path(folder) / PREFIX)
-    stored = tf1.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
-    for variable in variables:
-        name, shape = variable.op.name, variable.shape.as_list()
-        if stored.get(name) != shape:
-            found = f"shape {stored[name]}" if name in stored else "no such variable"
-            raise InputError(
-                f"{prefix}: for {name} found {found}, expected shape {shape}: "
-                "this is another network's checkpoint; name the run it came from, or restore config.json"
-            )
-    saver.restore(session, prefix)
+    while True:
+        folder = (run.path / which).resolve()
+        try:
+            verify(run, which)
+            state = read_state(folder)
+            _restore(session, saver, folder, variables)
+            return state
+        except (InputError, OSError, tf.errors.OpError):
+            if (run.path / which).resolve() == folder:
+                raise
 
 
 def export(session, saver, folder):
@@ -120,6 +121,20 @@ def export(session, saver, folder):
 def read_state(folder):
     """Return the `state` that `save` was given."""
     return json.loads((folder / "state.json").read_text(encoding="utf-8"))
+
+
+def _restore(session, saver, folder, variables):
+    prefix = str(Path(folder) / PREFIX)
+    stored = tf1.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
+    for variable in variables:
+        name, shape = variable.op.name, variable.shape.as_list()
+        if stored.get(name) != shape:
+            found = f"shape {stored[name]}" if name in stored else "no such variable"
+            raise InputError(
+                f"{prefix}: for {name} found {found}, expected shape {shape}: "
+                "this is another network's checkpoint; name the run it came from, or restore config.json"
+            )
+    saver.restore(session, prefix)
 
 
 def _folder(epoch):

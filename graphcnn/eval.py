@@ -38,7 +38,7 @@ def main(values, positional):
     run = runs.chosen(cli.checkpoints_root(values), values.run)
     config = run.config()
     say(f"run: {run.name} ({run.path / 'best'})")
-    dataset, train_rows, dev_rows = runs.recorded_data(run, config, values.data)
+    dataset, train_rows, dev_rows = runs.recorded_data(run, config, values.data, test=values.split == "test")
     images, labels, rows = dataset.x_train, dataset.y_train, {"train": train_rows, "dev": dev_rows}.get(values.split)
     if values.split == "test":
         images, labels, rows = _test_split(dataset)
@@ -90,7 +90,8 @@ def _score_file(values):
     from graphcnn.data.npy import read_array
 
     probabilities = read_array(values.predictions)
-    if probabilities.ndim != 2 or probabilities.shape[1] < 2 or probabilities.dtype.kind != "f":
+    rows, classes = probabilities.shape if probabilities.ndim == 2 else (0, 0)
+    if rows < 1 or classes < 2 or probabilities.dtype.kind != "f":
         raise InputError(
             f"{values.predictions}: found {probabilities.dtype} {probabilities.shape}, "
             "expected float softmax rows (N, K), a column a class"
@@ -101,8 +102,7 @@ def _score_file(values):
     if np.abs(sums - 1).max() > 1e-3:
         row = int(np.abs(sums - 1).argmax())
         raise InputError(f"{values.predictions}: row {row} sums to {sums[row]:g}, expected 1; apply softmax to it")
-    labels = check_labels(read_array(values.labels), values.labels, len(probabilities))
-    classes = probabilities.shape[1]
+    labels, _ = check_labels(read_array(values.labels), values.labels, rows)
     if labels.max() >= classes:
         raise InputError(f"{values.labels}: holds label {labels.max()}, but {values.predictions} has {classes} columns")
     _print_scores("", labels, probabilities, metrics.summary(labels, probabilities), list(map(str, range(classes))))
@@ -111,22 +111,23 @@ def _score_file(values):
 
 def _print_scores(split, labels, probabilities, scores, class_names):
     """Print all scores as text, macro F1 first; return scikit-learn's per-class numbers {name: {precision, …}}."""
-    from sklearn.metrics import classification_report
+    from sklearn.metrics import classification_report, precision_recall_fscore_support
 
     print(f"{split}macro F1: {scores['macro_f1']:.6f}")
     print(f"{split}accuracy: {scores['accuracy']:.6f}")
     print(f"{split}top-2 accuracy: {scores['top2_accuracy']:.6f}")
     print(f"{split}cross-entropy: {scores['cross_entropy']:.6f}\n")
-    arguments = {"labels": range(len(class_names)), "target_names": class_names, "zero_division": 0}
+    arguments = {"labels": range(len(class_names)), "zero_division": 0}
     predicted = probabilities.argmax(axis=1)
-    print(classification_report(labels, predicted, digits=4, **arguments))
+    print(classification_report(labels, predicted, digits=4, target_names=class_names, **arguments))
     width = max(len(str(scores["confusion"].max())), *map(len, class_names)) + 1
     print("confusion (row: true class, column: predicted)")
     print(" " * width + "".join(name.rjust(width) for name in class_names))
     for name, counts in zip(class_names, scores["confusion"], strict=True):
         print(name.rjust(width) + "".join(str(count).rjust(width) for count in counts))
-    numbers = classification_report(labels, predicted, output_dict=True, **arguments)
-    return {name: numbers[name] for name in class_names}
+    columns = zip(*precision_recall_fscore_support(labels, predicted, **arguments), strict=True)
+    keys = ("precision", "recall", "f1-score", "support")
+    return {name: dict(zip(keys, map(float, row), strict=True)) for name, row in zip(class_names, columns, strict=True)}
 
 
 if __name__ == "__main__":

@@ -5,34 +5,31 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphcnn import checkpoint, recipes
-from graphcnn.batches import as_rgb, in_order
+from graphcnn.batches import as_rgb, in_order, rows_at_once
 from graphcnn.graph import Graph, build_inference
 from graphcnn.tf1 import session as new_session
 
-BATCH_SIZE = 256  # images; a fixed size, since another one may round differently
-
 
 class Restored(NamedTuple):
-    """A trained run, ready to predict: its config (dict), Graph, open session, and a Saver of the graph's variables."""
+    """A trained run, ready to predict: its Graph, open session, a Saver of the graph's variables, and its state."""
 
-    config: dict
     graph: Graph
     session: Any
     saver: Any
+    state: dict
 
 
 def restore(run):
     """Return the run's best network as a Restored: rebuilt by this package's code in float32, its variables loaded."""
     config = run.config()
     recipe = recipes.from_dict(config["recipe"], run.config_path)
-    folder = checkpoint.verify(run, "best")
     graph = build_inference(recipe, config["data"]["image_shape"], len(config["class_names"]))
     with graph.graph.as_default():
         saver = checkpoint.saver(graph.variables)
     graph.graph.finalize()
     session = new_session(graph.graph)
-    checkpoint.restore(session, saver, folder, graph.variables)
-    return Restored(config, graph, session, saver)
+    state = checkpoint.load(run, "best", session, saver, graph.variables)
+    return Restored(graph, session, saver, state)
 
 
 def probabilities(session, graph, images, rows=None, advance=None):
@@ -45,7 +42,7 @@ def probabilities(session, graph, images, rows=None, advance=None):
     """
     rows = np.arange(len(images)) if rows is None else rows
     parts = []
-    for batch in in_order(rows, BATCH_SIZE):
+    for batch in in_order(rows, rows_at_once(images.shape[1:3])):  # a fixed size: another one may round differently
         parts.append(session.run(graph.hypothesis, {graph.x: as_rgb(images[batch])}))
         if advance:
             advance(len(batch))

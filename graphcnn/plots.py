@@ -36,7 +36,8 @@ def curves(history, path):
 def confusion(counts, class_names, title, path):
     """Draw confusion counts [K, K] (row: true class, column: predicted) into a PNG, shaded by the row's share."""
     classes = len(class_names)
-    side = max(4.5, 0.55 * classes + 2)
+    side = min(max(4.5, 0.55 * classes + 2), 20)
+    class_names = [_plain(name) for name in class_names]
     figure = _figure(side, side)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -72,8 +73,13 @@ def mistakes(images, rows, labels, probabilities, class_names, pixel_max, title,
     for axes, n in zip(grid, wrong, strict=False):
         axes.imshow(as_rgb(images[rows[n : n + 1]])[0] / pixel_max)
         said = f"{class_names[predicted[n]]} {confidence[n]:.2f}\ntrue: {class_names[labels[n]]}"
-        axes.set_title(said, fontsize=8)
+        axes.set_title(_plain(said), fontsize=8)
     _save(figure, path)
+
+
+def _plain(text):
+    """Return the text with dollar signs that matplotlib shows instead of taking them for formulas."""
+    return text.replace("$", r"\$")
 
 
 def _figure(width, height):

@@ -18,6 +18,9 @@ import numpy as np
 from graphcnn import data
 from graphcnn.errors import InputError
 
+OWN = re.compile(
+    r"config\.json|split\.npz|history\.csv|best|last|events|curves\.png|report|\.lock|epoch-\d+|\..+\.new\S*"
+)
 NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
 COLUMNS = {  # of history.csv, with the type each is read back as; wall-clock columns last
     "epoch": int,
@@ -44,6 +47,20 @@ class Run:
         self.path = self.root / name
         self.config_path = self.path / "config.json"
 
+    def refuse_foreign(self):
+        """Refuse a folder that is not this run's alone to write: a link, inside a run, or with other things in it."""
+        within = self.path.parents[: len(self.name.split("/")) - 1]
+        if self.path.is_symlink() or any(folder.is_symlink() for folder in within):
+            raise InputError(f"--run={self.name}: {self.path} leads through a link; name another")
+        if any((folder / "config.json").exists() for folder in within):
+            raise InputError(f"--run={self.name}: lies inside another run; name another")
+        entries = self.path.iterdir() if self.path.exists() else []
+        foreign = [entry.name for entry in entries if not OWN.fullmatch(entry.name)]
+        if foreign:
+            raise InputError(
+                f"--run={self.name}: {self.path} holds {foreign[0]}, no part of a run; choose another name"
+            )
+
     def exists(self):
         """Whether a run of this name has been started."""
         return self.config_path.exists()
@@ -64,23 +81,23 @@ class Run:
         """Return config.json as a dict; InputError if it is missing, damaged or of another format."""
         try:
             config = json.loads(self.config_path.read_text(encoding="utf-8"))
-            fields = ("recipe", "data", "split", "class_names")
-            if not isinstance(config, dict) or any(field not in config for field in fields):
-                raise ValueError(f"expected an object with {', '.join(fields)}")
-            data = config["data"]
+            data, split, names = config["data"], config["split"], config["class_names"]
+            texts = [config["recipe_name"], data["source"], data["fingerprint"], split["kind"], *names]
             if not (
-                all(isinstance(data[field], str) for field in ("source", "fingerprint"))
+                isinstance(config["recipe"], dict)
+                and all(isinstance(text, str) for text in texts)
                 and data["pixel_max"] in (1, 255)
                 and [type(side) for side in data["image_shape"]] == [int, int]
-                and all(isinstance(name, str) for name in config["class_names"])
-                and len(config["class_names"]) > 1
+                and isinstance(split["fraction"], (int, float))
+                and len(names) > 1
             ):
-                raise ValueError("'data' or 'class_names' is incomplete")
+                raise ValueError("'recipe_name', 'recipe', 'data', 'split' or 'class_names' is not what train writes")
             return config
         except FileNotFoundError:
             raise InputError(f"{self.config_path}: no such run; train it first, or name another with --run") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.config_path}: damaged ({error}); restore the file or train anew") from None
+            what = f"no {error}" if isinstance(error, KeyError) else error
+            raise InputError(f"{self.config_path}: damaged ({what}); restore the file or train anew") from None
 
     def dev_rows(self, rows):
         """Return the dev split's row indices, checked to lie within a training file of `rows` rows."""
@@ -127,7 +144,9 @@ class Run:
             yield
 
     def clear(self):
-        """Delete everything in the folder but the lock."""
+        """Delete the run but for its lock, config.json first, so that what a crash leaves is no run."""
+        self.refuse_foreign()
+        self.config_path.unlink(missing_ok=True)
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -151,14 +170,15 @@ def replacing(path):
         raise
 
 
-def recorded_data(run, config, source=None):
+def recorded_data(run, config, source=None, test=False):
     """Return (Dataset, training rows, dev rows) exactly as the run was trained on, from where it recorded them.
 
     Args:
         source: another place of the same data; its fingerprint is checked.
+        test: whether the test split is wanted too.
     """
     source = source or config["data"]["source"]
-    dataset = data.load(source)
+    dataset = data.load(source, test)
     if dataset.fingerprint != config["data"]["fingerprint"]:
         raise InputError(
             f"--data={source}: its training images or labels are not those of run {run.name} "
@@ -193,10 +213,15 @@ def chosen(root, name):
         if not run.exists():
             known = ", ".join(other.name for other in all_runs(root)[:5]) or "none yet"
             raise InputError(f"--run={name}: no such run in {root} (newest: {known}); train it first")
-        if not (run.path / "best").is_dir():
+        if not _trained(run):
             raise InputError(f"--run={name}: has no finished epoch yet; continue it with train --run={name} --resume")
         return run
     for run in all_runs(root):
-        if (run.path / "best").is_dir():
+        if _trained(run):
             return run
     raise InputError(f"--run: no trained run in {root}; train one with ./run.sh train")
+
+
+def _trained(run):
+    best = run.path / "best"
+    return best.is_symlink() or best.exists()

@@ -6,6 +6,7 @@
 Before it says "ready", a fresh process with TensorFlow alone restores the graph and must reproduce result.npy.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,9 @@ FILES = {
 }
 
 
+SIGNATURE = {"grader.py", "model.ckpt.meta", "result.npy"}  # what every hand-in of ours has
+
+
 def define_flags():
     """Return this command's flags."""
     values = cli.new_flags()
@@ -50,25 +54,27 @@ def main(values, positional):
     run = runs.chosen(cli.checkpoints_root(values), values.run)
     config = run.config()
     say(f"run: {run.name} ({run.path / 'best'})")
-    dataset, _, _ = runs.recorded_data(run, config, values.data)
+    dataset, _, _ = runs.recorded_data(run, config, values.data, test=True)
     if dataset.x_test is None:
         raise InputError(f"no {dataset.file('x_test')}: there is nothing to predict; add it beside x_train.npy")
 
-    new, archive = out.with_name(f".{out.name}.new"), _archive(out)
+    new, old, archive = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old"), _archive(out)
     shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
     new.mkdir(parents=True)
     try:
         _write(new, run, config, dataset)
         say("verifying with TensorFlow alone, in a fresh process")
         say(_verify(new, dataset))
+        with runs.replacing(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path in sorted(new.iterdir()):
+                packed.write(path, f"{out.name}/{path.name}")
         if out.exists():
-            shutil.rmtree(out)
+            out.rename(old)
         new.rename(out)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    with runs.replacing(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
-        for path in sorted(out.iterdir()):
-            packed.write(path, f"{out.name}/{path.name}")
+    shutil.rmtree(old, ignore_errors=True)
     say(f"ready: {out} and {archive}")
     return 0
 
@@ -79,18 +85,20 @@ def _archive(out):
 
 def _check_replaceable(out):
     """Refuse an existing folder or zip that is not an older hand-in, so that nothing else is ever deleted."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"--out={out}: exists and is not a folder; name another")
-    held = [path.name for path in out.iterdir()] if out.exists() else []
+    if not out.name or out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise InputError(f"--out={out}: is not a folder that can be replaced; name another")
     archive = _archive(out)
+    held = {out: {path.name for path in out.iterdir()} if out.exists() else set()}
     if archive.exists():
-        if not zipfile.is_zipfile(archive):
-            raise InputError(f"--out={out}: {archive} exists and is not a zip of a hand-in; name another folder")
-        with zipfile.ZipFile(archive) as packed:
-            held += [name.removeprefix(f"{out.name}/") for name in packed.namelist()]
-    foreign = [name for name in held if name not in FILES]
-    if foreign:
-        raise InputError(f"--out={out}: it or its zip holds {foreign[0]}, not part of a hand-in; name an empty folder")
+        try:
+            with zipfile.ZipFile(archive) as packed:
+                held[archive] = {name.removeprefix(f"{out.name}/") for name in packed.namelist()}
+        except (OSError, zipfile.BadZipFile):
+            held[archive] = {"something else"}
+    for path, names in held.items():
+        foreign = sorted(names - FILES) or (sorted(names) if names and not names >= SIGNATURE else [])
+        if foreign:
+            raise InputError(f"--out={out}: {path} holds {foreign[0]} and is not an older hand-in; name another folder")
 
 
 def _write(folder, run, config, dataset):
@@ -110,7 +118,8 @@ def _write(folder, run, config, dataset):
     for name in ("config.json", "history.csv"):
         shutil.copyfile(run.path / name, folder / name)
     shutil.copyfile(Path(__file__).with_name("grader.py"), folder / "grader.py")
-    (folder / "README.md").write_text(_readme(run, config, dataset, probabilities.shape), encoding="utf-8")
+    text = _readme(run, config, restored.state, dataset, probabilities.shape)
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _verify(folder, dataset):
@@ -124,19 +133,20 @@ def _verify(folder, dataset):
     if images is None:
         images = folder / "x_test.npy"
         np.save(images, dataset.x_test)
-    command = [sys.executable, "-I", str(folder / "grader.py"), str(images)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    command = [sys.executable, str(folder / "grader.py"), str(images)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["CUDA_VISIBLE_DEVICES"] = "-1"  # result.npy was computed on the CPU
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     said = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()[-1]
     if done.returncode:
         raise InputError(f"{folder.name}: the hand-in does not reproduce result.npy ({said}); nothing was replaced")
     return said
 
 
-def _readme(run, config, dataset, shape):
+def _readme(run, config, state, dataset, shape):
     """Return the text for the grader."""
-    from graphcnn import checkpoint
+    from graphcnn.tf1 import tf
 
-    state = checkpoint.read_state(run.path / "best")
     score = "trained without a dev split" if state["best_score"] is None else f"dev macro F1 {state['best_score']:.6f}"
     height, width = dataset.image_shape
     classes = "\n".join(f"- {k}: {name}" for k, name in enumerate(dataset.class_names))
@@ -147,7 +157,7 @@ training, in {config["recipe"]["precision"]}).
 
 - `result.npy`: softmax of x_test.npy, float32 {shape}, rows in order, a column a class.
 - `model.ckpt.*`: the inference graph (float32, no optimizer) and its weights, written by TensorFlow
-  {config["versions"]["tensorflow"]}.
+  {tf.__version__}.
 - `config.json`: every setting, the data's fingerprint, the versions. `history.csv`: a row an epoch.
 - `grader.py`: restores the graph with TensorFlow and NumPy alone and compares with result.npy:
   `python grader.py x_test.npy`

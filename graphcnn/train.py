@@ -7,6 +7,7 @@
 
 import dataclasses
 import platform
+import shlex
 import sys
 
 from graphcnn import cli, recipes
@@ -79,13 +80,15 @@ def _start(values, run_or_root):
 
     check_net(recipe.net)
     run = run_or_root if isinstance(run_or_root, runs.Run) else runs.unused(run_or_root, name)
+    split = {"kind": kind, "fraction": values.dev_fraction, "train": len(train_rows), "dev": len(dev_rows)}
+    config = _config(name, recipe, dataset, split)
+    run.refuse_foreign()
     with run.lock():
         if run.exists() and not values.overwrite:
             raise InputError(f"--run={run.name}: exists; continue it with --resume, replace it with --overwrite")
         run.clear()
-        split = {"kind": kind, "fraction": values.dev_fraction, "train": len(train_rows), "dev": len(dev_rows)}
-        run.create(_config(name, recipe, dataset, split), dev_rows)
-        return _fit(run, recipe, dataset, train_rows, dev_rows)
+        run.create(config, dev_rows)
+        return _fit(values, run, recipe, dataset, train_rows, dev_rows)
 
 
 def _resume(values, run):
@@ -110,19 +113,23 @@ def _resume(values, run):
         if values.epochs not in (None, recipe.epochs):
             recipe = dataclasses.replace(recipe, epochs=values.epochs)
             run.write_config({**config, "recipe": dataclasses.asdict(recipe)})
-        return _fit(run, recipe, dataset, train_rows, dev_rows)
+        return _fit(values, run, recipe, dataset, train_rows, dev_rows)
 
 
-def _fit(run, recipe, dataset, train_rows, dev_rows):
+def _fit(values, run, recipe, dataset, train_rows, dev_rows):
     """Train and say how it ended; return the exit status."""
     from graphcnn.progress import say
     from graphcnn.training import Interrupted, fit
 
-    named = f"--run={run.name}" + ("" if run.root == cli.DEFAULT_ROOT else f" --checkpoints={run.root}")
+    named = f"--run={run.name}"
+    if run.root != cli.DEFAULT_ROOT:
+        named += f" --checkpoints={shlex.quote(str(run.root))}"
     try:
         state = fit(run, recipe, dataset, train_rows, dev_rows)
     except Interrupted as stop:
-        say(f"interrupted; the last finished epoch is saved. Continue with: ./run.sh train {named} --resume")
+        data = f" --data={shlex.quote(values.data)}" if values.resume and values.data else ""
+        saved = "the last finished epoch is saved" if (run.path / "last").exists() else "no epoch was finished yet"
+        say(f"interrupted; {saved}. Continue with: ./run.sh train {named} --resume{data}")
         return 128 + stop.signal
     score = "" if state["best_score"] is None else f", dev macro F1 {state['best_score']:.6f}"
     why = "stopped early" if state["stopped_early"] else "all epochs done"
@@ -133,19 +140,18 @@ def _fit(run, recipe, dataset, train_rows, dev_rows):
 
 def _data_line(dataset, train_rows, dev_rows, kind):
     height, width = dataset.image_shape
-    test = 0 if dataset.x_test is None else len(dataset.x_test)
     dev = f"{len(dev_rows):,} dev ({kind})" if len(dev_rows) else "no dev split"
-    return f"{len(train_rows):,} training, {dev}, {test:,} test images {height}x{width}, {dataset.classes} classes"
+    return f"{len(train_rows):,} training, {dev} images {height}x{width}, {dataset.classes} classes"
 
 
 def _config(name, recipe, dataset, split):
     """Return what config.json records."""
-    from importlib.metadata import version
+    import numpy
+    import sklearn
 
     from graphcnn import __version__
-    from graphcnn.tf1 import cpu
+    from graphcnn.tf1 import cpu, tf
 
-    packages = ("tensorflow", "numpy", "scikit-learn")
     return {
         "recipe_name": name,
         "recipe": dataclasses.asdict(recipe),
@@ -160,7 +166,9 @@ def _config(name, recipe, dataset, split):
         "versions": {
             "graphcnn": __version__,
             "python": platform.python_version(),
-            **{package: version(package) for package in packages},
+            "tensorflow": tf.__version__,
+            "numpy": numpy.__version__,
+            "scikit-learn": sklearn.__version__,
         },
         "cpu": cpu(),
     }

@@ -12,8 +12,8 @@ from graphcnn.errors import InputError
 from graphcnn.graph import build_training, count_parameters
 from graphcnn.progress import bar, clock, say
 from graphcnn.stopping import EarlyStopping
+from graphcnn.tf1 import cpu, tf, tf1
 from graphcnn.tf1 import session as new_session
-from graphcnn.tf1 import tf1
 
 REDRAW_SECONDS = 60  # least time between two drawings of curves.png while training goes on
 
@@ -41,7 +41,9 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
     checkpoint stays in each case.
     """
     # The graph: built, then finalised, so that nothing grows during training
-    resuming = (run.path / "last").is_dir()
+    resuming = (run.path / "last").is_symlink() or (run.path / "last").exists()
+    if not resuming and (run.path / "best").exists():
+        raise InputError(f"{run.path / 'last'}: missing, though there is a best; restore the link, or use --overwrite")
     graph = build_training(recipe, dataset.image_shape, dataset.classes, input_statistics(recipe, dataset, train_rows))
     with graph.graph.as_default():
         variables = tf1.global_variables()
@@ -49,6 +51,8 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
     graph.graph.finalize()
     session = new_session(graph.graph)
     say(f"net: {recipe.net}, {count_parameters(graph):,} parameters, {recipe.precision}, seed {recipe.seed}")
+    if recipe.precision == "bfloat16" and not cpu()["bfloat16"]:
+        say("this CPU has no bfloat16 instructions: expect --precision=bfloat16 to be slower than float32")
 
     # The state: fresh, or as the last finished epoch left it
     mode = "min" if recipe.stop_on == "loss" else "max"
@@ -56,10 +60,8 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
     state = {"epoch": 0, "best_epoch": 0, "best_score": None, "stopped_early": False, "stopping": stopping.state()}
     history = []
     if resuming:
-        folder = checkpoint.verify(run, "last")
-        state = checkpoint.read_state(folder)
+        state = checkpoint.load(run, "last", session, saver, variables)
         history = run.history(state["epoch"])
-        checkpoint.restore(session, saver, folder, variables)
         checkpoint.publish(run, state["epoch"], state["best_epoch"])
         run.write_history(history)
         stopping.restore(state["stopping"])
@@ -182,20 +184,35 @@ def _interruptible():
 @contextmanager
 def _event_writer(run, history):
     """Yield a function that adds a history row to the run's TensorBoard event files (x axis: epochs)."""
-    writer = tf1.summary.FileWriter(str(run.path / "events"))
-    if history:  # TensorBoard then drops what an interrupted training wrote beyond this epoch
-        writer.add_session_log(tf1.SessionLog(status=tf1.SessionLog.START), history[-1]["epoch"])
+    folder = run.path / "events"
+
+    @contextmanager
+    def errors_said():
+        try:
+            yield
+        except tf.errors.OpError as error:
+            reason = error.message.splitlines()[0]
+            raise InputError(
+                f"{folder}: cannot be written ({reason}); the last finished epoch is saved: free some space or mend "
+                f"the folder, then continue with train --run={run.name} --resume"
+            ) from None
 
     def write(row):
         scalars = {name: value for name, value in row.items() if name != "epoch" and value is not None}
         values = [tf1.Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
-        writer.add_summary(tf1.Summary(value=values), row["epoch"])
-        writer.flush()
+        with errors_said():
+            writer.add_summary(tf1.Summary(value=values), row["epoch"])
+            writer.flush()
 
+    with errors_said():
+        writer = tf1.summary.FileWriter(str(folder))
+    if history:  # TensorBoard then drops what an interrupted training wrote beyond this epoch
+        writer.add_session_log(tf1.SessionLog(status=tf1.SessionLog.START), history[-1]["epoch"])
     try:
         yield write
     finally:
-        writer.close()
+        with suppress(tf.errors.OpError):
+            writer.close()
 
 
 @contextmanager
@@ -227,7 +244,7 @@ def _epoch_line(recipe, row, is_best, left):
 def _diverged(recipe, state, epoch, what):
     kept = f"epoch {state['epoch']}'s checkpoint is kept" if state["epoch"] else "nothing was saved yet"
     return InputError(
-        f"epoch {epoch}: {what}; training stopped and {kept}; try a lower --learning_rate (now "
+        f"epoch {epoch}: {what}; training stopped and {kept}; start anew with a lower --learning_rate (now "
         f"{recipe.learning_rate:g}), more --warmup_steps (now {recipe.warmup_steps}) or --normalisation=standardize"
     )
 
@@ -239,7 +256,7 @@ def _say_if_nothing_learned(recipe, labels, row):
     cross_entropy, accuracy = row["cross_entropy"], row["dev_accuracy"] or 0
     if cross_entropy > 0.98 * guessing and accuracy < 1.5 * shares.max():
         say(
-            f"nothing learned in two epochs (cross-entropy {cross_entropy:.3f}, guessing is {guessing:.3f}): stop and "
-            f"try a lower --learning_rate (now {recipe.learning_rate:g}), more --warmup_steps (now "
+            f"nothing learned in two epochs (cross-entropy {cross_entropy:.3f}, guessing is {guessing:.3f}): stop it "
+            f"and try a lower --learning_rate (now {recipe.learning_rate:g}), more --warmup_steps (now "
             f"{recipe.warmup_steps}), --normalisation=standardize or another --seed"
         )

@@ -34,9 +34,9 @@ def test_as_rgb(shape):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float64])
 def test_channel_statistics_of_the_given_rows(dtype):
-    images = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 3)).astype(dtype)
+    images = np.random.default_rng(0).integers(0, 256, (50, 300, 400, 3)).astype(dtype)  # 8 rows at once
     rows = np.arange(0, 50, 2)
-    mean, deviation = batches.channel_statistics(images, rows, chunk=7)
+    mean, deviation = batches.channel_statistics(images, rows)
     assert mean == pytest.approx(images[rows].mean(axis=(0, 1, 2)), rel=1e-6)
     assert deviation == pytest.approx(images[rows].std(axis=(0, 1, 2)), rel=1e-6)
 
@@ -45,3 +45,8 @@ def test_channel_statistics_of_the_given_rows(dtype):
 def test_a_constant_channel_is_not_divided_by_zero(value):
     _, deviation = batches.channel_statistics(np.full((3, 4, 4), value, np.uint8), np.arange(3))
     assert np.array_equal(deviation, [1, 1, 1])
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((32, 32), 256), ((64, 64), 256), ((300, 300), 11), ((2000, 2000), 1)])
+def test_rows_at_once(shape, rows):
+    assert batches.rows_at_once(shape) == rows

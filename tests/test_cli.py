@@ -174,3 +174,12 @@ def test_a_module_imports_only_lower_ranks(path):
 def test_tensorflow_is_imported_in_one_place(path):
     if path.name not in ("tf1.py", "grader.py"):
         assert "import tensorflow" not in path.read_text()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_readme_tells_of_every_flag(name):
+    import importlib
+
+    readme = (ROOT / "README.md").read_text()
+    flags = set(importlib.import_module(f"graphcnn.{name}").define_flags()) - {"flagfile", "undefok"}
+    assert [flag for flag in sorted(flags) if f"`--{flag}" not in readme and f" --{flag}=" not in readme] == []

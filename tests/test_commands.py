@@ -38,7 +38,8 @@ class TestEval:
         f1 = [numbers["per_class"][name]["f1-score"] for name in "012"]
         assert numbers["macro_f1"] == pytest.approx(np.mean(f1))
         for picture in ("confusion", "mistakes"):
-            assert Image.open(report / f"{split}_{picture}.png").size[0] > 200
+            with Image.open(report / f"{split}_{picture}.png") as image:
+                assert image.width > 200
 
     def test_the_dev_score_is_the_one_seen_in_training(self, trained_copy, command):
         command("eval", f"--checkpoints={trained_copy}")
@@ -72,6 +73,7 @@ class TestEval:
             (lambda p: p - 1, "negative"),
             (lambda p: p * np.nan, "NaN"),
             (lambda p: p.argmax(axis=1), "expected float softmax rows"),
+            (lambda p: p[:0], "expected float softmax rows"),
         ],
     )
     def test_a_bad_handed_in_file(self, change, words, tmp_path, predicted, command):
@@ -226,6 +228,13 @@ class TestSubmit:
         with zipfile.ZipFile(tmp_path / "home.zip", "w") as packed:
             packed.writestr("home/photos.txt", "mine")
         assert "photos.txt" in command("submit", f"--checkpoints={trained[0]}", f"--out={out}").err
+        (tmp_path / "home.zip").write_text("no zip")
+        assert "something else" in command("submit", f"--checkpoints={trained[0]}", f"--out={out}").err
+        (tmp_path / "home.zip").unlink()
+        out.mkdir()
+        (out / "README.md").write_text("mine, though a hand-in has a file of this name too")
+        assert "README.md" in command("submit", f"--checkpoints={trained[0]}", f"--out={out}").err
+        assert command("submit", f"--checkpoints={trained[0]}", "--out=/").status == 2
 
     def test_without_x_test(self, trained, tmp_path, command):
         data = write_folder(tmp_path / "data", x_test=None, y_test=None)

@@ -1,6 +1,5 @@
 import io
 import itertools
-import os
 import struct
 from pathlib import Path
 
@@ -76,16 +75,18 @@ BAD_ARRAYS = {  # name: (arrays of the folder, words of the message)
     "negative label": ({"y_train": Y - 1}, "smallest label is -1"),
     "fractional label": ({"y_train": Y + 0.5}, "fractional"),
     "nan label": ({"y_train": np.where(Y == 1, np.nan, Y)}, "non-finite"),
-    "a gap": ({"y_train": gap(Y)}, "none is 1"),
+    "a gap": ({"y_train": gap(Y)}, "no label is 1"),
     "huge label": ({"y_train": Y + 2**40}, "largest label"),
     "text labels": ({"y_train": Y.astype(str)}, "dtype"),
     "labels of rank 3": ({"y_train": Y[..., None]}, "one-hot"),
     "not one-hot": ({"y_train": np.ones((96, 3))}, "not one-hot"),
-    "one-hot without a class": ({"y_train": np.eye(5)[gap(Y[:, 0])]}, "none is 1"),
+    "one-hot without a class": ({"y_train": np.eye(5)[gap(Y[:, 0])]}, "no label is 1"),
+    "one-hot without the last class": ({"y_train": np.eye(4)[Y[:, 0]]}, "no label is 3"),
     "single class": ({"y_train": Y * 0}, "single class"),
     "test of another size": ({"x_test": X[:, :8]}, "8x16, expected 16x16"),
     "test in another range": ({"x_test": X / 255}, "expected 0..255"),
     "test longer than its labels": ({"y_test": Y[:5]}, "5 labels for 24 images"),
+    "one-hot test labels of another width": ({"y_test": np.eye(4)[np.arange(24) % 3]}, "one-hot with 4 columns"),
     "test label unknown": ({"y_test": np.full(24, 3)}, "holds label 3"),
     "no x_train": ({"x_train": None}, "no such file"),
     "no y_train": ({"y_train": None}, "no such file"),
@@ -98,7 +99,7 @@ def test_bad_arrays(case, tmp_path):
     (tmp_path / "x_train.npy").unlink(missing_ok=True)
     write_folder(tmp_path, **arrays)
     with pytest.raises(InputError, match=words) as caught:
-        data.load(tmp_path)
+        data.load(tmp_path, test=True)
     assert f"{next(iter(arrays))}.npy" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -159,7 +160,7 @@ def test_sources(tmp_path, monkeypatch):
 def test_digits_are_scikit_learn_s_enlarged():
     from sklearn.datasets import load_digits
 
-    dataset, raw = digits.load(), load_digits()
+    dataset, raw = digits.load(test=True), load_digits()
     assert (len(dataset.x_train), len(dataset.x_test)) == (1437, 360)
     assert dataset.x_train.shape[1:] == (32, 32, 3)
     assert np.array_equal(np.bincount(np.r_[dataset.y_train, dataset.y_test]), np.bincount(raw.target))
@@ -175,7 +176,7 @@ class TestSplit:
         assert np.array_equal(train, np.arange(24, 96))
 
     def test_stratified_keeps_shares_and_repeats(self):
-        dataset = digits.load()
+        dataset = digits.load(test=False)
         train, dev = split_dev(dataset, "stratified", 0.25)
         assert len(dev) == 359
         assert np.array_equal(np.sort(np.r_[train, dev]), np.arange(1437))
@@ -210,14 +211,43 @@ class TestSplit:
             split_dev(data.load(write_folder(tmp_path, y_train=y, y_test=None)), kind, 0.25)
 
 
-def test_large_uint8_files_are_not_scanned_or_copied(tmp_path):
-    """A sparse 3 GB file loads at once: uint8 pixels need no check of their values."""
+def test_uint8_pixels_are_not_scanned():
+    class Unread:
+        dtype, ndim, shape = np.dtype(np.uint8), 4, (1_000_000, 32, 32, 3)
+
+    assert check_images(Unread(), "x") == 255
+
+
+def test_the_test_split_is_touched_only_when_asked_for(tmp_path):
     folder = write_folder(tmp_path)
-    header = npy_bytes(np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (0, 32, 32, 3)))
-    header = header.replace(b"(0, 32", b"(1000000, 32").replace(b" " * 6 + b"\n", b"\n")
-    (folder / "x_train.npy").write_bytes(header)
-    os.truncate(folder / "x_train.npy", len(header) + 1_000_000 * 3072)
-    assert check_images(npy.read_array(folder / "x_train.npy"), "x") == 255
+    (folder / "x_test.npy").write_bytes(b"damaged")
+    assert data.load(folder).x_test is None
+    with pytest.raises(InputError, match="x_test"):
+        data.load(folder, test=True)
+    assert digits.load(test=False).x_test is None
+
+
+def test_random_damage_to_a_header_is_one_error(tmp_path):
+    generator = np.random.default_rng(0)
+    refused = 0
+    for n in range(300):
+        content = bytearray(GOOD)
+        for offset in generator.integers(6, 128, generator.integers(1, 4)):
+            content[offset] = generator.integers(0, 256)
+        path = tmp_path / f"{n}.npy"
+        path.write_bytes(content)
+        try:
+            check_images(npy.read_array(path), path)
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error)
+        path.unlink()
+    assert refused > 100
+
+
+def test_black_test_images_fit_any_range(tmp_path):
+    folder = write_folder(tmp_path, x_test=np.zeros((24, 16, 16, 3), np.float32))
+    assert len(data.load(folder, test=True).x_test) == 24
 
 
 def png(tmp_path, image, name="image.png", **options):

@@ -46,6 +46,9 @@ def test_the_environment_is_made_once_repaired_and_renewed(clone, tmp_path):
     repaired = call(clone, "train")
     assert (repaired.returncode, "making" in repaired.stderr) == (7, True)
 
+    (clone / ".venv" / "bin" / "python").unlink()  # as an upgrade of the system's Python leaves it
+    assert "making" in call(clone, "train").stderr
+
     (clone / "requirements.txt").write_text("# something else\n")
     assert "making" in call(clone, "train").stderr
     assert call(clone, "train").stderr == ""
@@ -58,6 +61,11 @@ def test_an_unfit_python_is_said_in_one_line(clone, tmp_path, version):
     assert done.stderr.count("\n") == 1
     assert f"is Python {version}" in done.stderr
     assert not (clone / ".venv").exists()
+
+
+def test_a_python_that_is_none(clone):
+    done = call(clone, "train", PYTHON="/bin/false")
+    assert (done.returncode, done.stderr) == (2, "run.sh: /bin/false is not a Python\n")
 
 
 def test_a_python_that_is_not_there(clone):

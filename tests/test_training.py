@@ -1,6 +1,7 @@
 import csv
 import itertools
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def test_one_seed_one_result(precision, data_folder, tmp_path, command):
 def test_killed_and_resumed_equals_undisturbed(tmp_path, command):
     x, y = tiny_arrays(rows=3000)
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
-    common = [f"--data={data}", f"--checkpoints={tmp_path}", *TINY, "--epochs=4"]
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", *TINY, "--epochs=8"]
     assert command("train", *common, "--run=whole").status == 0
     process = start(*common, "--run=killed")
     wait_for(tmp_path / "killed" / "epoch-0002", process)
@@ -149,15 +150,41 @@ def test_a_second_training_on_one_run_is_refused(data_folder, tmp_path, command)
     assert command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY).status == 0
 
 
-@pytest.mark.parametrize("rate", [1e30, 1e9])
-def test_divergence_stops_with_advice(rate, data_folder, tmp_path, command):
-    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY, "--epochs=5"]
-    outcome = command("train", *common, f"--learning_rate={rate}", "--warmup_steps=20", "--optimizer=sgd")
+def test_divergence_at_once_stops_with_advice(data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY]
+    outcome = command("train", *common, "--learning_rate=1e30", "--optimizer=sgd")
     assert outcome.status == 2
     assert one_line(outcome.err)
-    assert "try a lower --learning_rate" in outcome.err
-    last = tmp_path / "a" / "last"
-    assert not last.exists() or np.isfinite(checkpoint.read_state(last)["stopping"]["best"])
+    assert "lower --learning_rate" in outcome.err
+    assert "nothing was saved yet" in outcome.err
+    assert not (tmp_path / "a" / "last").exists()
+
+
+@pytest.mark.parametrize("poison", ["loss", "weight"])
+def test_later_divergence_keeps_the_last_good_checkpoint(poison, data_folder, tmp_path, command, monkeypatch):
+    """The loss becomes NaN in epoch 2, or a weight infinite in its last update, which no loss shows any more."""
+    from graphcnn import batches, training
+
+    common = [f"--checkpoints={tmp_path}", "--run=a"]
+    assert command("train", f"--data={data_folder}", *common, *TINY, "--epochs=1").status == 0
+    before = data_bytes(tmp_path, "a")
+    build = training.build_training
+
+    def spoilt(*arguments):
+        graph = build(*arguments)
+        with graph.graph.as_default():
+            return graph._replace(finite=checkpoint.tf.constant(False))
+
+    if poison == "loss":
+        monkeypatch.setattr(batches, "as_rgb", lambda images: np.full((len(images), 16, 16, 3), np.nan))
+        monkeypatch.setattr(training, "input_statistics", lambda *_: (np.zeros(3), np.ones(3)))
+    else:
+        monkeypatch.setattr(training, "build_training", spoilt)
+    outcome = command("train", *common, "--resume", "--epochs=3")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "epoch 1's checkpoint is kept" in outcome.err
+    assert data_bytes(tmp_path, "a") == before
 
 
 def test_a_net_that_learns_nothing_is_told_so_once(data_folder, tmp_path, command):
@@ -241,3 +268,64 @@ def test_loss_is_summed_over_the_batches(tmp_path, command):
     names = [n for n in reader.get_variable_to_shape_map() if n.endswith("/w")]
     squares = sum(float((reader.get_tensor(n).astype(np.float64) ** 2).sum()) for n in names)
     assert penalty == pytest.approx(6 * 0.01 * squares / 2, rel=1e-4)
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+class TestNothingSavedIsLost:
+    @pytest.mark.parametrize("flag", [[], ["--overwrite"]])
+    @pytest.mark.parametrize("name", ["suite", "tiny/best", "tiny/inner", "photos"])
+    def test_a_run_never_empties_what_is_not_its_own(self, name, flag, trained, tmp_path, command):
+        shutil.copytree(trained[0], tmp_path / "suite", symlinks=True)
+        shutil.copytree(trained[0] / "tiny", tmp_path / "tiny", symlinks=True)
+        (tmp_path / "photos").mkdir()
+        (tmp_path / "photos" / "me.jpg").write_text("mine")
+        before = contents(tmp_path)
+        arguments = [f"--data={trained[1]}", f"--checkpoints={tmp_path}", f"--run={name}", *TINY, *flag]
+        outcome = command("train", *arguments)
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert contents(tmp_path) == before
+
+    @pytest.mark.parametrize("damage", ["dangling", "missing"])
+    def test_resume_without_last_does_not_start_over(self, damage, trained_copy, trained, command):
+        run = trained_copy / "tiny"
+        (run / "last").unlink()
+        if damage == "dangling":
+            (run / "last").symlink_to("epoch-0009")
+        before = contents(run)
+        outcome = command("train", f"--checkpoints={trained_copy}", f"--data={trained[1]}", "--run=tiny", "--resume")
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert "last" in outcome.err
+        assert contents(run) == before
+
+    def test_an_unwritable_events_folder_is_said(self, trained_copy, command):
+        shutil.rmtree(trained_copy / "tiny" / "events")
+        (trained_copy / "tiny" / "events").write_text("in the way")
+        outcome = command("train", f"--checkpoints={trained_copy}", "--run=tiny", "--resume", "--epochs=3")
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert "events: cannot be written" in outcome.err
+
+
+def test_a_kill_between_the_two_links_is_repaired(data_folder, tmp_path, command, monkeypatch):
+    """`last` already leads to epoch 2, `best` not yet: the resume moves it."""
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--dev_fraction=0"]
+    assert command("train", *common, "--run=whole").status == 0
+    link = checkpoint._link
+
+    def killed(run, name, epoch):
+        if (name, epoch) == ("best", 2):
+            raise KeyboardInterrupt
+        link(run, name, epoch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "_link", killed)
+        assert command("train", *common, "--run=part").status == 130
+    assert [(tmp_path / "part" / n).readlink().name for n in ("last", "best")] == ["epoch-0002", "epoch-0001"]
+    assert command("train", f"--checkpoints={tmp_path}", "--run=part", "--resume").status == 0
+    assert (tmp_path / "part" / "best").readlink().name == "epoch-0002"
+    assert data_bytes(tmp_path, "part") == data_bytes(tmp_path, "whole")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from graphcnn.batches import in_order
+from graphcnn.batches import rows_at_once
 from graphcnn.errors import InputError
 
 SPLIT_SEED = 0  # of the stratified split: fixed, so that runs with different seeds share their dev rows
@@ -71,10 +71,11 @@ def check_images(images, name):
     if images.dtype == np.uint8:
         return 255
     low, high = np.inf, -np.inf
-    for rows in in_order(np.arange(len(images)), 512):
-        part = images[rows[0] : rows[-1] + 1]
+    chunk = rows_at_once(images.shape[1:3])
+    for start in range(0, len(images), chunk):
+        part = images[start : start + chunk]
         if not np.isfinite(part).all():
-            row = int(rows[0] + np.argmin(np.isfinite(part).reshape(len(part), -1).all(axis=1)))
+            row = int(start + np.argmin(np.isfinite(part).reshape(len(part), -1).all(axis=1)))
             raise InputError(f"{name}: row {row} has NaN or infinite pixels; remove or repair such rows")
         low, high = min(low, part.min()), max(high, part.max())
     if low < 0 or high > 255:
@@ -83,9 +84,10 @@ def check_images(images, name):
 
 
 def check_labels(labels, name, rows):
-    """Return class ids int32 [N] from (N,), (N, 1) or one-hot (N, K) labels; `rows` is the images' count N.
+    """Return (class ids int32 [N], K or None) from (N,), (N, 1) or one-hot (N, K) labels.
 
-    Only the form is checked here; `check_classes` checks the ids as a set.
+    K is known from one-hot labels alone. `rows` is the images' count N. Only the form is checked here; `check_classes`
+    checks the ids as a set.
     """
     if labels.dtype.kind not in "uifb":
         raise InputError(f"{name}: dtype is {labels.dtype}, expected whole class numbers 0, 1, 2, …")
@@ -97,7 +99,7 @@ def check_labels(labels, name, rows):
     if labels.ndim == 2 and labels.shape[1] > 1:
         if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
             raise InputError(f"{name}: shape {labels.shape} is not one-hot: expected a single 1 in each row, else 0")
-        return labels.argmax(axis=1).astype(np.int32)
+        return labels.argmax(axis=1).astype(np.int32), labels.shape[1]
     labels = labels.reshape(-1)
     if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.floor(labels)).all()):
         raise InputError(f"{name}: holds fractional or non-finite labels, expected whole class numbers 0, 1, 2, …")
@@ -105,19 +107,19 @@ def check_labels(labels, name, rows):
         raise InputError(f"{name}: the smallest label is {labels.min():g}, expected class numbers from 0 up")
     if labels.max() >= 2**31:
         raise InputError(f"{name}: the largest label is {labels.max():g}, expected class numbers 0, 1, 2, …")
-    return labels.astype(np.int32)
+    return labels.astype(np.int32), None
 
 
-def check_classes(labels, name):
-    """Check that the ids are 0 .. K-1 without a gap, K >= 2; return K."""
+def check_classes(labels, classes, name):
+    """Check that the ids are 0 .. K-1 without a gap, K >= 2; return K. `classes` is K where one-hot labels said it."""
     present = np.unique(labels)
-    classes = int(present[-1]) + 1
-    if classes == 1:
+    classes = classes or int(present[-1]) + 1
+    if len(present) == classes == 1:
         raise InputError(f"{name}: a single class (every label is 0), expected at least two")
     if len(present) != classes:
-        missing = int(np.flatnonzero(present != np.arange(len(present)))[0])
+        missing = int(np.argmin(np.isin(np.arange(len(present) + 1), present)))
         raise InputError(
-            f"{name}: labels run from {present[0]} to {classes - 1} but none is {missing}; "
+            f"{name}: {classes} classes, 0 to {classes - 1}, but no label is {missing}; "
             f"number the classes 0 to {len(present) - 1} without a gap"
         )
     return classes

@@ -10,8 +10,8 @@ SIDE = 32  # pixels
 TEST_EVERY = 5  # rows 0, 5, 10, … are the test split: 360 rows; 1,437 remain for training and dev
 
 
-def load():
-    """Return the Dataset "digits": uint8 [N, 32, 32, 3] 0..255, enlarged bilinearly, with a labelled test split."""
+def load(test):
+    """Return the Dataset "digits": uint8 [N, 32, 32, 3] 0..255, enlarged bilinearly; with its test split if `test`."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -19,8 +19,8 @@ def load():
     grey = enlarge @ (digits.images * (255 / 16)) @ enlarge.T
     images = np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=3)
     labels = digits.target.astype(np.int32)
-    test = np.arange(len(labels)) % TEST_EVERY == 0
-    x_train, y_train = images[~test], labels[~test]
+    held_out = np.arange(len(labels)) % TEST_EVERY == 0
+    x_train, y_train = images[~held_out], labels[~held_out]
     return Dataset(
         source="digits",
         x_train=x_train,
@@ -29,8 +29,8 @@ def load():
         pixel_max=255,
         fingerprint=hashlib.sha256(x_train.tobytes() + y_train.tobytes()).hexdigest(),
         dev_split="stratified",
-        x_test=images[test],
-        y_test=labels[test],
+        x_test=images[held_out] if test else None,
+        y_test=labels[held_out] if test else None,
     )
 
 

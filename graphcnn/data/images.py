@@ -39,5 +39,7 @@ def read_image(path, shape):
         raise InputError(f"{path}: is a folder, expected an image file") from None
     except (UnidentifiedImageError, Image.DecompressionBombError):
         raise InputError(f"{path}: not an image, expected one of {', '.join(FORMATS)}") from None
+    except PermissionError:
+        raise InputError(f"{path}: cannot be read (permission denied)") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InputError(f"{path}: the image is truncated or damaged ({error}); save or copy it again") from None
