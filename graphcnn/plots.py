@@ -16,15 +16,15 @@ def curves(history, path):
     figure = _figure(11, 3.4)
     epochs = [row["epoch"] for row in history]
     panels = (
-        ("epoch's summed training loss", ("loss",)),
-        ("mean cross-entropy (nats)", ("cross_entropy", "dev_cross_entropy")),
-        ("dev score", ("dev_macro_f1", "dev_accuracy")),
+        ("epoch's summed training loss", {"loss": "training"}),
+        ("mean cross-entropy (nats)", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
+        ("dev score", {"dev_macro_f1": "macro F1", "dev_accuracy": "accuracy"}),
     )
     for axes, (title, names) in zip(figure.subplots(1, 3), panels, strict=True):
-        for name in names:
+        for name, label in names.items():
             values = [np.nan if row[name] is None else row[name] for row in history]
             if not np.isnan(values).all():
-                axes.plot(epochs, values, marker="." if len(epochs) < 40 else None, label=name)
+                axes.plot(epochs, values, marker="." if len(epochs) < 40 else None, label=label)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -63,7 +63,7 @@ def mistakes(images, rows, labels, probabilities, class_names, pixel_max, title,
     confidence = probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
-    columns = 8
+    columns = min(max(4, len(wrong)), 8)
     lines = max(1, -(-len(wrong) // columns))
     figure = _figure(1.5 * columns, 1.75 * lines + 0.6)
     figure.suptitle(title if len(wrong) else f"{title}: none")

@@ -81,13 +81,13 @@ class Run:
         """Return config.json as a dict; InputError if it is missing, damaged or of another format."""
         try:
             config = json.loads(self.config_path.read_text(encoding="utf-8"))
-            data, split, names = config["data"], config["split"], config["class_names"]
-            texts = [config["recipe_name"], data["source"], data["fingerprint"], split["kind"], *names]
+            place, split, names = config["data"], config["split"], config["class_names"]
+            texts = [config["recipe_name"], place["source"], place["fingerprint"], split["kind"], *names]
             if not (
                 isinstance(config["recipe"], dict)
                 and all(isinstance(text, str) for text in texts)
-                and data["pixel_max"] in (1, 255)
-                and [type(side) for side in data["image_shape"]] == [int, int]
+                and place["pixel_max"] in (1, 255)
+                and [type(side) for side in place["image_shape"]] == [int, int]
                 and isinstance(split["fraction"], (int, float))
                 and len(names) > 1
             ):

@@ -178,7 +178,7 @@ class TestSubmit:
             "    print(any('Adam' in k or 'Gradient' in k for k in kinds), 'graphcnn' in sys.modules)\n"
         )
         done = subprocess.run(
-            [sys.executable, "-I", "-c", program, trained[1] / "x_test.npy"],
+            [sys.executable, "-c", program, trained[1] / "x_test.npy"],
             cwd=out, capture_output=True, text=True, check=True,
         )  # fmt: skip
         difference, rest = done.stdout.splitlines()
