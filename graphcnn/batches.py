@@ -33,10 +33,11 @@ def as_rgb(images):
     return images if images.shape[3] == 3 else np.repeat(images, 3, axis=3)
 
 
-def channel_statistics(images, rows):
+def channel_statistics(images, rows, advance=None):
     """Return (mean, standard deviation), each float32 [3], over all pixels of the given rows.
 
     Sums run in float64 over chunks of rows, so nothing large is copied. A constant channel gets deviation 1.
+    `advance` is called with the number of images after each chunk, for a progress bar.
     """
     count, total, squares = 0, np.zeros(3), np.zeros(3)
     for part in in_order(rows, rows_at_once(images.shape[1:3])):
@@ -44,6 +45,8 @@ def channel_statistics(images, rows):
         count += len(pixels)
         total += pixels.sum(axis=0)
         squares += np.square(pixels).sum(axis=0)
+        if advance:
+            advance(len(part))
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     deviation[deviation < 1e-6 * np.maximum(np.abs(mean), 1e-6)] = 1

@@ -153,7 +153,8 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
 def input_statistics(recipe, dataset, train_rows):
     """Return (mean [3], scale [3]) in raw units for the recipe's normalisation, fitted on the training rows."""
     if recipe.normalisation == "standardize":
-        return batches.channel_statistics(dataset.x_train, train_rows)
+        with bar("statistics", len(train_rows)) as advance:
+            return batches.channel_statistics(dataset.x_train, train_rows, advance)
     return np.zeros(3), np.full(3, dataset.pixel_max if recipe.normalisation == "unit" else 1)
 
 

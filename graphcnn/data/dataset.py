@@ -9,6 +9,7 @@ import numpy as np
 
 from graphcnn.batches import rows_at_once
 from graphcnn.errors import InputError
+from graphcnn.progress import bar
 
 SPLIT_SEED = 0  # of the stratified split: fixed, so that runs with different seeds share their dev rows
 
@@ -72,12 +73,14 @@ def check_images(images, name):
         return 255
     low, high = np.inf, -np.inf
     chunk = rows_at_once(images.shape[1:3])
-    for start in range(0, len(images), chunk):
-        part = images[start : start + chunk]
-        if not np.isfinite(part).all():
-            row = int(start + np.argmin(np.isfinite(part).reshape(len(part), -1).all(axis=1)))
-            raise InputError(f"{name}: row {row} has NaN or infinite pixels; remove or repair such rows")
-        low, high = min(low, part.min()), max(high, part.max())
+    with bar("checking pixels", len(images)) as advance:
+        for start in range(0, len(images), chunk):
+            part = images[start : start + chunk]
+            if not np.isfinite(part).all():
+                row = int(start + np.argmin(np.isfinite(part).reshape(len(part), -1).all(axis=1)))
+                raise InputError(f"{name}: row {row} has NaN or infinite pixels; remove or repair such rows")
+            low, high = min(low, part.min()), max(high, part.max())
+            advance(len(part))
     if low < 0 or high > 255:
         raise InputError(f"{name}: pixels run from {low:g} to {high:g}, expected 0..255 or 0..1; undo their scaling")
     return 1 if images.dtype.kind == "f" and high <= 1 else 255
