@@ -30,6 +30,8 @@ def curves(history, path):
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
+        if names.keys() == {"loss"}:  # its first epoch is many times the others, by the L2 of fresh weights
+            axes.set_yscale("log")
     _save(figure, path)
 
 
