@@ -60,7 +60,6 @@ def main(values, positional):
 
     new, old, archive = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old"), _archive(out)
     shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
     new.mkdir(parents=True)
     try:
         _write(new, run, config, dataset)
@@ -70,6 +69,7 @@ def main(values, positional):
             for path in sorted(new.iterdir()):
                 packed.write(path, f"{out.name}/{path.name}")
         if out.exists():
+            shutil.rmtree(old, ignore_errors=True)
             out.rename(old)
         new.rename(out)
     finally:

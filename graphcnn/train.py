@@ -19,7 +19,7 @@ def define_flags():
     values = cli.new_flags()
     cli.define_run(values, "<recipe>-<n>; with --resume the newest")
     cli.define(values, str, "data", None, "a folder with x_train.npy and y_train.npy, or digits (default: data/)")
-    cli.define(values, str, "recipe", None, f"named settings: {', '.join(recipes.RECIPES)} (default: assignment)")
+    cli.define(values, str, "recipe", None, f"named settings: {', '.join(recipes.RECIPES)} (default: by the data)")
     cli.define(values, float, "dev_fraction", 0.25, "share of the training rows held out as the dev split; 0 for none")
     cli.define(values, str, "dev_split", None, "first | stratified (default: first for .npy folders, else stratified)")
     cli.flags.DEFINE_boolean("resume", False, "continue the run, or start it", flag_values=values)

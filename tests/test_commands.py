@@ -217,6 +217,17 @@ class TestSubmit:
         assert {path.name for path in tmp_path.iterdir()} >= {"submission", "submission.zip"}
         assert not list(tmp_path.glob(".submission*"))
 
+    def test_a_hand_in_set_aside_by_a_kill_outlives_a_failed_submit(self, trained, tmp_path, command, monkeypatch):
+        """A kill between the two renames leaves the older hand-in under its other name alone."""
+        from graphcnn import submit
+
+        old = tmp_path / ".submission.old"
+        old.mkdir()
+        (old / "result.npy").write_text("the only copy")
+        monkeypatch.setattr(submit, "_write", lambda *_: 1 / 0)
+        assert command("submit", f"--checkpoints={trained[0]}", f"--out={tmp_path / 'submission'}").status == 1
+        assert (old / "result.npy").read_text() == "the only copy"
+
     def test_nothing_foreign_is_replaced(self, trained, tmp_path, command):
         out = tmp_path / "home"
         out.mkdir()
