@@ -1,5 +1,7 @@
 """Batches as slices of row indices, and the rows they name as float32 RGB."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 
@@ -18,6 +20,16 @@ def in_order(rows, batch_size):
     """Yield consecutive slices of `rows`; the last may be shorter."""
     for start in range(0, len(rows), batch_size):
         yield rows[start : start + batch_size]
+
+
+def ahead(items):
+    """Yield the items of a generator, each made in another thread while the one before it is in use."""
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield item
 
 
 def rows_at_once(image_shape, most=256):

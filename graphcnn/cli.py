@@ -39,6 +39,19 @@ def define_data(values):
     define(values, str, "data", None, "where the data lies now (default: where the run recorded it)")
 
 
+def define_precision(values):
+    """Add --precision for a command that trains nothing."""
+    text = "of convolutions and matmuls: auto (bfloat16 where the CPU is faster with it) | float32 | bfloat16"
+    define(values, str, "precision", "auto", text)
+
+
+def precision(values):
+    """Return --precision, or refuse it with the nearest match."""
+    if values.precision not in recipes.PRECISIONS:
+        raise InputError(f"--precision: {recipes.unknown(values.precision, recipes.PRECISIONS)}")
+    return values.precision
+
+
 def define_recipe(values):
     """Add a flag per Recipe field, without a default: the recipe's row has it."""
     for field in dataclasses.fields(recipes.Recipe):

@@ -19,6 +19,7 @@ def define_flags():
     values = cli.new_flags()
     cli.define_run(values)
     cli.define_data(values)
+    cli.define_precision(values)
     cli.define(values, str, "split", "dev", "dev | train | test")
     cli.define(values, str, "predictions", None, "score this .npy of softmax rows [N, K], not a run; needs --labels")
     cli.define(values, str, "labels", None, "the true classes for --predictions, a .npy (N,), (N, 1) or one-hot")
@@ -28,6 +29,7 @@ def define_flags():
 def main(values, positional):
     """Print the scores; for a run, write them with pictures into its report/ too."""
     cli.no_positional(positional)
+    asked = cli.precision(values)
     if values.predictions or values.labels:
         return _score_file(values)
     if values.split not in SPLITS:
@@ -37,7 +39,10 @@ def main(values, positional):
 
     run = runs.chosen(cli.checkpoints_root(values), values.run)
     config = run.config()
-    say(f"run: {run.name} ({run.path / 'best'})")
+    from graphcnn.tf1 import choose_precision
+
+    precision, why = choose_precision(asked)
+    say(f"run: {run.name} ({run.path / 'best'}), computed in {precision} ({why})")
     dataset, train_rows, dev_rows = runs.recorded_data(run, config, values.data, test=values.split == "test")
     images, labels, rows = dataset.x_train, dataset.y_train, {"train": train_rows, "dev": dev_rows}.get(values.split)
     if values.split == "test":
@@ -45,7 +50,7 @@ def main(values, positional):
     if not len(rows):
         raise InputError("--split=dev: the run was trained without a dev split; use --split=train or --split=test")
 
-    restored = inference.restore(run)
+    restored = inference.restore(run, precision)
     with restored.session, bar(values.split, len(rows)) as advance:
         probabilities = inference.probabilities(restored.session, restored.graph, images, rows, advance)
     scores = metrics.summary(labels[rows], probabilities)

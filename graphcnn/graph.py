@@ -12,7 +12,7 @@ from graphcnn.errors import InputError
 from graphcnn.nets import NETS, Mode
 from graphcnn.optimizers import train_op, warmed_up
 from graphcnn.recipes import unknown
-from graphcnn.tf1 import tf, tf1
+from graphcnn.tf1 import choose_precision, tf, tf1
 
 
 class Graph(NamedTuple):
@@ -42,16 +42,18 @@ class Graph(NamedTuple):
     init: Any = None
 
 
-def build_inference(recipe, image_shape, classes):
-    """Return a float32 Graph without loss and optimizer, to be restored; its defaults predict when only x is fed.
+def build_inference(recipe, image_shape, classes, precision="float32"):
+    """Return a Graph without loss and optimizer, to be restored; its defaults predict when only x is fed.
 
     Args:
         recipe: Recipe.
         image_shape: (H, W) of the stored images.
         classes: K.
+        precision: of convolutions and matmuls: auto, float32 or bfloat16.
     """
     with tf1.Graph().as_default() as graph:
-        return _forward(graph, recipe, image_shape, classes, tf.float32, (np.zeros(3), np.ones(3)), tf.constant(0))
+        unset = (np.zeros(3), np.ones(3))
+        return _forward(graph, recipe, image_shape, classes, precision, unset, tf.constant(0))
 
 
 def build_training(recipe, image_shape, classes, statistics):
@@ -65,8 +67,7 @@ def build_training(recipe, image_shape, classes, statistics):
     """
     with tf1.Graph().as_default() as graph:
         step = tf1.train.create_global_step()
-        precision = tf.as_dtype(recipe.precision)
-        forward = _forward(graph, recipe, image_shape, classes, precision, statistics, step)
+        forward = _forward(graph, recipe, image_shape, classes, recipe.precision, statistics, step)
         each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=forward.y, logits=forward.logits)  # [N]
         cross_entropy = tf.reduce_mean(each)
         loss = cross_entropy + l2_penalty(recipe.l2)
@@ -99,7 +100,7 @@ def count_parameters(graph):
     return sum(int(np.prod(v.shape)) for v in graph.variables if v.trainable)
 
 
-def _forward(graph, recipe, image_shape, classes, dtype, statistics, step):
+def _forward(graph, recipe, image_shape, classes, precision, statistics, step):
     """Return the Graph up to `hypothesis`, in the current tf.Graph."""
     check_net(recipe.net)
     x = tf1.placeholder(tf.float32, [None, *image_shape, 3], name="x")
@@ -118,6 +119,7 @@ def _forward(graph, recipe, image_shape, classes, dtype, statistics, step):
         )
     images = (images - mean) / scale  # [N, S, S, 3]
 
+    dtype = tf.as_dtype(choose_precision(precision)[0])
     mode = Mode(seed=recipe.seed, step=step, keep_prob=keep_prob, training=training)
     logits = NETS[recipe.net](tf.cast(images, dtype), classes, mode)  # [N, K]
     logits = tf.identity(tf.cast(logits, tf.float32), name="logits")

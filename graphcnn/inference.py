@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphcnn import checkpoint, recipes
-from graphcnn.batches import as_rgb, in_order, rows_at_once
+from graphcnn.batches import ahead, as_rgb, in_order, rows_at_once
 from graphcnn.graph import Graph, build_inference
 from graphcnn.tf1 import session as new_session
 
@@ -19,11 +19,14 @@ class Restored(NamedTuple):
     state: dict
 
 
-def restore(run):
-    """Return the run's best network as a Restored: rebuilt by this package's code in float32, its variables loaded."""
+def restore(run, precision="float32"):
+    """Return the run's best network as a Restored: rebuilt by this package's code, its variables loaded.
+
+    precision: of convolutions and matmuls: auto, float32 or bfloat16.
+    """
     config = run.config()
     recipe = recipes.from_dict(config["recipe"], run.config_path)
-    graph = build_inference(recipe, config["data"]["image_shape"], len(config["class_names"]))
+    graph = build_inference(recipe, config["data"]["image_shape"], len(config["class_names"]), precision)
     with graph.graph.as_default():
         saver = checkpoint.saver(graph.variables)
     graph.graph.finalize()
@@ -41,9 +44,10 @@ def probabilities(session, graph, images, rows=None, advance=None):
         advance: called with the number of images after each batch, for a progress bar.
     """
     rows = np.arange(len(images)) if rows is None else rows
+    slices = in_order(rows, rows_at_once(images.shape[1:3]))  # a fixed size: another one may round differently
     parts = []
-    for batch in in_order(rows, rows_at_once(images.shape[1:3])):  # a fixed size: another one may round differently
-        parts.append(session.run(graph.hypothesis, {graph.x: as_rgb(images[batch])}))
+    for batch in ahead(as_rgb(images[each]) for each in slices):
+        parts.append(session.run(graph.hypothesis, {graph.x: batch}))
         if advance:
             advance(len(batch))
     return np.concatenate(parts)

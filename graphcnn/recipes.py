@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from graphcnn.errors import InputError
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 
 def _field(default, help, *, choices=None, low=None, above=None, high=None):
     """Return a dataclass field with the help and the allowed values (choices, or low <= v, above < v, v <= high)."""
@@ -40,9 +42,10 @@ class Recipe:
     )
     patience: int = _field(5, "epochs in a row that may be worse than the best before the run stops", low=0)
     precision: str = _field(
+        "auto",
+        "of convolutions and matmuls (auto: bfloat16 where the CPU is faster with it); weights, loss and softmax stay "
         "float32",
-        "of convolutions and matmuls in training; weights, loss and softmax stay float32",
-        choices=("float32", "bfloat16"),
+        choices=PRECISIONS,
     )
     seed: int = _field(51, "of weights, dropout and batch order", low=0, high=2**31 - 1)
 

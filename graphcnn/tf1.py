@@ -60,10 +60,29 @@ def cores():
     return os.cpu_count() or 1
 
 
-def cpu():
-    """Return {"model": str, "cores": int, "bfloat16": bool} of this machine.
+def choose_precision(asked):
+    """Return ("float32" or "bfloat16", the reason in a few words) for --precision=auto, float32 or bfloat16.
 
-    bfloat16 is True where the processor multiplies it in hardware (AMX, AVX512-BF16, Arm BF16).
+    auto is bfloat16 where the processor multiplies it and oneDNN, whose kernels use that, is on: x86-64 with AMX or
+    AVX512-BF16. Elsewhere TensorFlow's bfloat16 is slower than its float32, or nobody has measured it.
+    """
+    instructions = cpu()["bfloat16"]
+    if asked != "auto":
+        slow = asked == "bfloat16" and instructions is None
+        return asked, "as asked" + ("; this CPU has no instructions for it, so float32 would be faster" if slow else "")
+    if instructions is None:
+        return "float32", "auto: this CPU has no bfloat16 instructions"
+    if not instructions.startswith(("amx", "avx512")):
+        return "float32", f"auto: bfloat16 by {instructions} is not measured; --precision=bfloat16 tries it"
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+        return "float32", "auto: TF_ENABLE_ONEDNN_OPTS=0 turns off the bfloat16 kernels"
+    return "bfloat16", f"auto: this CPU has {instructions}"
+
+
+def cpu():
+    """Return {"model": str, "cores": int, "bfloat16": str or None} of this machine.
+
+    bfloat16 is the best of the processor's instruction sets that multiply it: amx_bf16, avx512_bf16 or, on Arm, bf16.
     """
     text = ""
     if platform.system() == "Linux":
@@ -73,9 +92,10 @@ def cpu():
         asked = subprocess.run(["sysctl", *names], capture_output=True, text=True, check=False)
         text = asked.stdout.replace("machdep.cpu.brand_string", "model name")
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    hardware = re.search(r"\b(amx_bf16|avx512_bf16|bf16)\b|FEAT_BF16: 1", text)
+    sets = {"amx_bf16": r"\bamx_bf16\b", "avx512_bf16": r"\bavx512_bf16\b", "bf16": r"\bbf16\b|FEAT_BF16: 1"}
+    found = [name for name, pattern in sets.items() if re.search(pattern, text)]
     return {
         "model": model[1].strip() if model else platform.machine(),
         "cores": cores(),
-        "bfloat16": hardware is not None,
+        "bfloat16": found[0] if found else None,
     }

@@ -77,8 +77,12 @@ def _start(values, run_or_root):
         height, width = dataset.image_shape
         say(f"images: {height}x{width}, resized in the graph to {recipe.image_size}x{recipe.image_size}")
     from graphcnn.graph import check_net
+    from graphcnn.tf1 import choose_precision
 
     check_net(recipe.net)
+    precision, why = choose_precision(recipe.precision)
+    say(f"precision: {precision} ({why})")
+    recipe = dataclasses.replace(recipe, precision=precision)  # what is recorded, so that --resume goes on with it
     run = run_or_root if isinstance(run_or_root, runs.Run) else runs.unused(run_or_root, name)
     split = {"kind": kind, "fraction": values.dev_fraction, "train": len(train_rows), "dev": len(dev_rows)}
     config = _config(name, recipe, dataset, split)
@@ -102,7 +106,8 @@ def _resume(values, run):
         recorded = {**config["recipe"], "recipe": config["recipe_name"]}
         recorded |= {"dev_fraction": config["split"]["fraction"], "dev_split": config["split"]["kind"]}
         for name, was in recorded.items():
-            if name != "epochs" and values[name].present and values[name].value != was:
+            automatic = name == "precision" and values.precision == "auto"
+            if name != "epochs" and not automatic and values[name].present and values[name].value != was:
                 raise InputError(
                     f"--{name}: found {values[name].value}, but the run was started with {was} and --resume "
                     "continues it exactly; drop the flag or start a new run"

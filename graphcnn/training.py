@@ -12,8 +12,8 @@ from graphcnn.errors import InputError
 from graphcnn.graph import build_training, count_parameters
 from graphcnn.progress import bar, clock, say
 from graphcnn.stopping import EarlyStopping
-from graphcnn.tf1 import cpu, tf, tf1
 from graphcnn.tf1 import session as new_session
+from graphcnn.tf1 import tf, tf1
 
 REDRAW_SECONDS = 60  # least time between two drawings of curves.png while training goes on
 
@@ -50,9 +50,7 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
         saver = checkpoint.saver(variables)
     graph.graph.finalize()
     session = new_session(graph.graph)
-    say(f"net: {recipe.net}, {count_parameters(graph):,} parameters, {recipe.precision}, seed {recipe.seed}")
-    if recipe.precision == "bfloat16" and not cpu()["bfloat16"]:
-        say("this CPU has no bfloat16 instructions: expect --precision=bfloat16 to be slower than float32")
+    say(f"net: {recipe.net}, {count_parameters(graph):,} parameters, seed {recipe.seed}")
 
     # The state: fresh, or as the last finished epoch left it
     mode = "min" if recipe.stop_on == "loss" else "max"
@@ -83,10 +81,11 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
             loss_sum, entropy_sum = 0.0, 0.0
             order = np.random.default_rng([recipe.seed, epoch])
             with bar(f"epoch {epoch}/{recipe.epochs}", len(train_rows)) as advance:
-                for rows in batches.shuffled(train_rows, recipe.batch_size, order):
+                slices = batches.shuffled(train_rows, recipe.batch_size, order)
+                for images, labels in batches.ahead(_batch(dataset, rows) for rows in slices):
                     feed = {
-                        graph.x: batches.as_rgb(dataset.x_train[rows]),
-                        graph.y: dataset.y_train[rows],
+                        graph.x: images,
+                        graph.y: labels,
                         graph.keep_prob: recipe.keep_prob,
                         graph.training: True,
                     }
@@ -94,8 +93,8 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
                     if not math.isfinite(loss):
                         raise _diverged(recipe, state, epoch, f"the loss is {loss}")
                     loss_sum += float(loss)
-                    entropy_sum += float(entropy) * len(rows)
-                    advance(len(rows))
+                    entropy_sum += float(entropy) * len(labels)
+                    advance(len(labels))
                     check_interrupt()
             if not session.run(graph.finite):
                 raise _diverged(recipe, state, epoch, "a weight is not finite")
@@ -148,6 +147,11 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
                 drawn = time.monotonic()
             check_interrupt()
     return state
+
+
+def _batch(dataset, rows):
+    """Return the training rows' (images float32 [N, H, W, 3] in raw units, labels int [N])."""
+    return batches.as_rgb(dataset.x_train[rows]), dataset.y_train[rows]
 
 
 def input_statistics(recipe, dataset, train_rows):

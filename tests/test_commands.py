@@ -12,7 +12,7 @@ from conftest import TINY, one_line, tiny_arrays, write_folder
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
-from graphcnn import runs
+from graphcnn import runs, tf1
 
 
 @pytest.fixture
@@ -20,7 +20,8 @@ def predicted(trained, tmp_path, command):
     """(x_test, y_test, softmax rows that predict gives for x_test)."""
     x, y = tiny_arrays(24, seed=1)
     out = tmp_path / "p.npy"
-    outcome = command("predict", f"--checkpoints={trained[0]}", f"--array={trained[1] / 'x_test.npy'}", f"--out={out}")
+    data = f"--array={trained[1] / 'x_test.npy'}"
+    outcome = command("predict", f"--checkpoints={trained[0]}", data, f"--out={out}", "--precision=float32")
     assert outcome.status == 0, outcome.err
     return x, y[:, 0], np.load(out)
 
@@ -46,6 +47,18 @@ class TestEval:
         run = runs.Run(trained_copy, "tiny")
         found = json.loads((run.path / "report" / "dev.json").read_text())["macro_f1"]
         assert found == max(row["dev_macro_f1"] for row in run.history(2))
+
+    def test_precisions_agree_to_the_stated_tolerance(self, trained_copy, command):
+        scores = {}
+        for precision in ("float32", "bfloat16", "auto"):
+            outcome = command("eval", f"--checkpoints={trained_copy}", "--split=train", f"--precision={precision}")
+            assert outcome.status == 0, outcome.err
+            expected = tf1.choose_precision(precision)
+            assert outcome.out.splitlines()[0].endswith(f"computed in {expected[0]} ({expected[1]})")
+            scores[precision] = json.loads((trained_copy / "tiny" / "report" / "train.json").read_text())
+        assert scores["auto"] == scores[expected[0]]
+        assert scores["bfloat16"]["accuracy"] == pytest.approx(scores["float32"]["accuracy"], abs=0.02)
+        assert scores["bfloat16"]["cross_entropy"] == pytest.approx(scores["float32"]["cross_entropy"], rel=0.01)
 
     def test_the_test_score_is_scikit_learn_s(self, trained_copy, predicted, command):
         _, labels, softmax = predicted
@@ -107,6 +120,7 @@ class TestPredict:
         for row in range(3):
             paths.append(tmp_path / f"{row}.png")
             Image.fromarray(x[row]).save(paths[-1])
+        paths.append("--precision=float32")
         outcome = command("predict", *paths, f"--checkpoints={trained[0]}", f"--out={tmp_path / 'q.npy'}")
         assert outcome.status == 0, outcome.err
         assert np.load(tmp_path / "q.npy") == pytest.approx(softmax[:3], abs=1e-6)

@@ -14,7 +14,16 @@ PARAMETERS = {  # trainable scalars at 32x32x3 and 10 classes, worked out by han
     "vgg": 15_458_378,
     "vgg_tiny": (27 * 8 + 8) + (72 * 8 + 8) + (72 * 16 + 16) + (4 * 4 * 16 * 16 + 16) + (16 * 10 + 10),
 }
-TINY = Recipe(net="vgg_tiny", image_size=16, l2=0.01, keep_prob=1.0, warmup_steps=4, optimizer="sgd", learning_rate=0.1)
+TINY = Recipe(
+    net="vgg_tiny",
+    image_size=16,
+    l2=0.01,
+    keep_prob=1.0,
+    warmup_steps=4,
+    optimizer="sgd",
+    learning_rate=0.1,
+    precision="float32",
+)
 NO_STATISTICS = (np.zeros(3), np.ones(3))
 
 

@@ -3,8 +3,10 @@
 x: images [N, H, W, 3], normalised, float32 or bfloat16. classes: K. mode: Mode. logits: [N, K] in x's dtype.
 """
 
+import functools
 from typing import Any, NamedTuple
 
+from graphcnn import sequential
 from graphcnn.nets import vgg
 
 
@@ -21,7 +23,8 @@ class Mode(NamedTuple):
     training: Any
 
 
-NETS = {
-    "vgg": vgg.build,
-    "vgg_tiny": vgg.build_tiny,
+SEQUENTIAL = {  # name: rows
+    "vgg": vgg.VGG,
+    "vgg_tiny": vgg.VGG_TINY,
 }
+NETS = {name: functools.partial(sequential.build, rows) for name, rows in SEQUENTIAL.items()}

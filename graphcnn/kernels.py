@@ -1,0 +1,107 @@
+"""Convolution with tf.nn's values and gradients in the faster of two exact forms; the shape alone decides.
+
+oneDNN's convolutions lose on small maps: a row of four pixels fills a quarter of a register block, and zeros of the
+padding are multiplied like pixels. Its filter gradients lose more. The other forms here multiply pixels only:
+
+- interleaved: 32 images side by side, pixel by pixel, are one map 32 times as wide on which the kernel has dilation 32;
+- filter gradient by taps: for each kernel position one matrix product of the pixels and gradients that meet there.
+
+The limits below come from `./run.sh bench --forms`, which times both forms of every shape; README has its table.
+"""
+
+from graphcnn.tf1 import tf, tf1
+
+LARGEST_KERNEL = 3  # side; both forms
+INTERLEAVE_UP_TO = 6  # side of the map
+INTERLEAVE_FROM = 1 << 17  # C * K: from where on the weights do not stay in a core's cache
+TOGETHER = 32  # images in an interleaved map
+TAPS_UP_TO = 8  # side of the map
+SAME = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+CHANNELS_PER_SIDE = {tf.bfloat16: 16, tf.float32: 64}  # taps where C and K are at least so many times the map's side
+
+
+def conv2d(x, w, *, stride=1, padding="SAME"):
+    """Convolve: [N, H, W, C] with w [h, w, C, K] -> [N, H', W', K]; tf.nn.conv2d's values and gradients."""
+    interleave, taps = faster_forms(x, w) if stride == 1 and padding == "SAME" else (False, False)
+    if not (interleave or taps):
+        return tf.nn.conv2d(x, w, strides=stride, padding=padding)
+
+    @tf.custom_gradient
+    def convolution(x, w):
+        def gradients(dy):
+            if interleave:
+                dx = interleaved_conv2d(dy, turned(w))
+            else:
+                dx = tf1.nn.conv2d_backprop_input(tf.shape(x), w, dy, **SAME)
+            if taps:
+                dw = filter_gradient_by_taps(x, dy, w.shape[:2])
+            else:
+                dw = tf1.nn.conv2d_backprop_filter(x, w.shape, dy, **SAME)
+            return dx, dw
+
+        return interleaved_conv2d(x, w) if interleave else tf.nn.conv2d(x, w, **SAME), gradients
+
+    return convolution(x, w)
+
+
+def faster_forms(x, w):
+    """Return (whether to interleave, whether to take filter gradients by taps), x [N, H, W, C], w [h, w, C, K]."""
+    sides, kernel, channels = x.shape[1:3].as_list(), w.shape[:2].as_list(), w.shape[2:].as_list()
+    if None in sides or min(sides) < 2 or not all(side % 2 and 1 < side <= LARGEST_KERNEL for side in kernel):
+        return False, False
+    interleave = max(sides) <= INTERLEAVE_UP_TO and channels[0] * channels[1] >= INTERLEAVE_FROM
+    taps = max(sides) <= TAPS_UP_TO and min(channels) >= CHANNELS_PER_SIDE[x.dtype.base_dtype] * max(sides)
+    return interleave, taps
+
+
+def interleaved_conv2d(x, w):
+    """Convolve with stride 1 and SAME padding, TOGETHER images at once: [N, H, W, C], w [h, w, C, K] -> [N, H, W, K].
+
+    The images' pixels alternate along the width, so the kernel's columns are TOGETHER pixels apart; N is filled up with
+    zeros. Odd kernels only.
+    """
+    count = tf.shape(x)[0]
+    height, width, channels = (int(side) for side in x.shape[1:])
+    rows, columns = (int(side) // 2 for side in w.shape[:2])
+    x = tf.pad(x, [[0, -count % TOGETHER], [0, 0], [0, 0], [0, 0]])
+    x = tf.transpose(tf.reshape(x, [-1, TOGETHER, height, width, channels]), [0, 2, 3, 1, 4])
+    x = tf.reshape(x, [-1, height, width * TOGETHER, channels])
+    padding = [[0, 0], [rows, rows], [columns * TOGETHER, columns * TOGETHER], [0, 0]]
+    y = tf.nn.conv2d(x, w, strides=1, padding=padding, dilations=[1, 1, TOGETHER, 1])
+    y = tf.transpose(tf.reshape(y, [-1, height, width, TOGETHER, int(w.shape[3])]), [0, 3, 1, 2, 4])
+    return tf.reshape(y, [-1, height, width, int(w.shape[3])])[:count]
+
+
+def filter_gradient_by_taps(x, dy, kernel):
+    """Return the gradient of a stride 1, SAME convolution's filter: x [N, H, W, C], dy [N, H, W, K] -> [h, w, C, K].
+
+    A matrix product for each of the kernel's (h, w) positions, without the pixels that meet padding there. With the
+    images innermost a slice of rows is no copy. Odd kernels only.
+    """
+    height, width, channels = (int(side) for side in x.shape[1:])
+    units = int(dy.shape[3])
+    x = tf.transpose(x, [1, 2, 0, 3])  # [H, W, N, C]
+    dy = tf.transpose(dy, [1, 2, 0, 3])  # [H, W, N, K]
+    kernel = [int(side) for side in kernel]
+    taps = {}
+    for j in range(kernel[1]):
+        pixels, slopes = _meeting(j - kernel[1] // 2, width)
+        x_part, dy_part = x[:, pixels], dy[:, slopes]
+        for i in range(kernel[0]):
+            pixels, slopes = _meeting(i - kernel[0] // 2, height)
+            a = tf.reshape(x_part[pixels], [-1, channels])
+            b = tf.reshape(dy_part[slopes], [-1, units])
+            taps[i, j] = tf.matmul(a, b, transpose_a=True)  # [C, K]
+    return tf.reshape(tf.stack([taps[key] for key in sorted(taps)]), [*kernel, channels, units])
+
+
+def turned(w):
+    """Return the input gradient's kernel: by 180 degrees, C and K exchanged: [h, w, C, K] -> [h, w, K, C]."""
+    height, width, channels, units = (int(side) for side in w.shape)
+    taps = tf.gather(tf.reshape(w, [-1, channels, units]), list(range(height * width))[::-1])
+    return tf.reshape(tf.transpose(taps, [0, 2, 1]), [height, width, units, channels])
+
+
+def _meeting(offset, size):
+    """Return the slices of input and of output positions that a kernel position at this offset brings together."""
+    return slice(max(0, offset), size + min(0, offset)), slice(max(0, -offset), size + min(0, -offset))

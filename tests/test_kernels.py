@@ -1,0 +1,126 @@
+"""The other forms of a convolution against tf.nn.conv2d and TensorFlow's own gradients."""
+
+import numpy as np
+import pytest
+
+from graphcnn import kernels
+from graphcnn.tf1 import session, tf, tf1
+
+SHAPES = {  # name: (N, H, W, C, K, kernel)
+    "32 images": (32, 4, 4, 5, 6, (3, 3)),
+    "one image": (1, 4, 4, 5, 6, (3, 3)),
+    "33 images": (33, 4, 4, 3, 2, (3, 3)),
+    "not square": (5, 6, 2, 3, 4, (3, 3)),
+    "map smaller than the kernel": (3, 2, 2, 3, 4, (5, 5)),
+    "a single pixel": (3, 1, 1, 3, 4, (3, 3)),
+    "a row kernel": (3, 5, 4, 3, 4, (1, 3)),
+    "5x5 kernel": (3, 8, 8, 3, 4, (5, 5)),
+}
+
+
+def arrays(shape, seed=0):
+    count, height, width, channels, units, kernel = shape
+    generator = np.random.default_rng(seed)
+    sizes = [(count, height, width, channels), (*kernel, channels, units), (count, height, width, units)]
+    return [generator.normal(size=size).astype(np.float32) for size in sizes]
+
+
+def evaluate(build, *values, dtype=tf.float32):
+    """Feed arrays with an unknown batch size, as training does, to the tensors that build returns."""
+    with tf1.Graph().as_default() as graph:
+        places = [
+            tf1.placeholder(tf.float32, [None, *v.shape[1:]] if n != 1 else v.shape) for n, v in enumerate(values)
+        ]
+        results = [tf.cast(t, tf.float32) for t in build(*(tf.cast(place, dtype) for place in places))]
+        with session(graph) as running:
+            return running.run(results, dict(zip(places, values, strict=True)))
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_both_forms_equal_tensorflows_own(shape):
+    def own(x, w, dy):
+        y = tf.nn.conv2d(x, w, strides=1, padding="SAME")
+        return [y, *tf1.gradients(y, [x, w], dy)]
+
+    def other(x, w, dy):
+        y = kernels.interleaved_conv2d(x, w)
+        dx = kernels.interleaved_conv2d(dy, kernels.turned(w))
+        return [y, dx, kernels.filter_gradient_by_taps(x, dy, w.shape[:2])]
+
+    values = arrays(shape)
+    for expected, found in zip(evaluate(own, *values), evaluate(other, *values), strict=True):
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= 2e-6 * np.abs(expected).max()
+
+
+FORMS = {  # name: (H, W, C, K, kernel, dtype) -> (interleave, taps)
+    "conv4_2 of vgg": ((4, 4, 512, 512, 3, "bfloat16"), (True, True)),
+    "conv4_1 of vgg": ((4, 4, 256, 512, 3, "bfloat16"), (True, True)),
+    "conv3_2 of vgg": ((8, 8, 256, 256, 3, "bfloat16"), (False, True)),
+    "conv2_2 of vgg": ((16, 16, 128, 128, 3, "bfloat16"), (False, False)),
+    "conv1_1 of vgg": ((32, 32, 3, 64, 3, "bfloat16"), (False, False)),
+    "conv4_2 in float32": ((4, 4, 512, 512, 3, "float32"), (True, True)),
+    "conv3_2 in float32": ((8, 8, 256, 256, 3, "float32"), (False, False)),
+    "few channels": ((4, 4, 32, 32, 3, "bfloat16"), (False, False)),
+    "few input channels": ((4, 4, 16, 512, 3, "bfloat16"), (False, False)),
+    "a wide map": ((4, 32, 512, 512, 3, "bfloat16"), (False, False)),
+    "1x1 kernel": ((4, 4, 512, 512, 1, "bfloat16"), (False, False)),
+    "5x5 kernel": ((4, 4, 512, 512, 5, "bfloat16"), (False, False)),
+    "even kernel": ((4, 4, 512, 512, 2, "bfloat16"), (False, False)),
+    "a pixel": ((1, 1, 512, 512, 3, "bfloat16"), (False, False)),
+    "unknown size": ((None, None, 512, 512, 3, "bfloat16"), (False, False)),
+}
+
+
+@pytest.mark.parametrize(("shape", "forms"), FORMS.values(), ids=FORMS)
+def test_the_shape_alone_chooses_the_form(shape, forms):
+    height, width, channels, units, kernel, dtype = shape
+    with tf1.Graph().as_default():
+        x = tf1.placeholder(dtype, [None, height, width, channels])
+        w = tf1.placeholder(dtype, [kernel, kernel, channels, units])
+        assert kernels.faster_forms(x, w) == forms
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02)])
+@pytest.mark.parametrize(
+    ("side", "channels", "units", "forms"),
+    [(4, 256, 512, (True, True)), (8, 128, 128, (False, True)), (8, 16, 16, (False, False))],
+)
+def test_chosen_convolution_and_gradients(side, channels, units, forms, dtype, tolerance):
+    """Relative to the largest value, against TensorFlow's float32; at the shapes where other forms are chosen."""
+    values = arrays((3, side, side, channels, units, (3, 3)))
+    chosen = []
+
+    def build(convolve, note=False):
+        def tensors(x, w, dy):
+            if note:
+                chosen.append(kernels.faster_forms(x, w))
+            y = convolve(x, w)
+            return [y, *tf1.gradients(y, [x, w], dy)]
+
+        return tensors
+
+    own = evaluate(build(lambda x, w: tf.nn.conv2d(x, w, strides=1, padding="SAME")), *values)
+    ours = evaluate(build(kernels.conv2d, note=True), *values, dtype=tf.as_dtype(dtype))
+    assert chosen == [forms if dtype == "bfloat16" else (forms[0], forms[0])]
+    for expected, found in zip(own, ours, strict=True):
+        assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("options", [{"stride": 2}, {"padding": "VALID"}])
+def test_other_strides_and_paddings_are_tensorflows(options):
+    values = arrays((2, 4, 4, 256, 512, (3, 3)))[:2]
+    expected = {"strides": options.get("stride", 1), "padding": options.get("padding", "SAME")}
+    ours, own = evaluate(lambda x, w: [kernels.conv2d(x, w, **options), tf.nn.conv2d(x, w, **expected)], *values)
+    assert np.array_equal(ours, own)
+
+
+def test_the_same_bytes_every_time():
+    values = arrays((40, 4, 4, 256, 512, (3, 3)))
+
+    def build(x, w, dy):
+        y = kernels.conv2d(x, w)
+        return [y, *tf1.gradients(y, [x, w], dy)]
+
+    first, second = (evaluate(build, *values, dtype=tf.bfloat16) for _ in range(2))
+    assert [a.tobytes() for a in first] == [b.tobytes() for b in second]
