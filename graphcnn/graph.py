@@ -91,7 +91,7 @@ def check_net(name):
 
 def l2_penalty(weight):
     """Return weight * sum of ||w||^2 / 2 over the trainable variables of rank > 1, a float32 scalar."""
-    squares = [tf.nn.l2_loss(w) for w in tf1.trainable_variables() if w.shape.rank > 1]
+    squares = [tf.nn.l2_loss(w, name="l2") for w in tf1.trainable_variables() if w.shape.rank > 1]
     return weight * tf.add_n(squares)
 
 

@@ -79,6 +79,25 @@ def mistakes(images, rows, labels, probabilities, class_names, pixel_max, title,
     _save(figure, path)
 
 
+def contest(results, path):
+    """Draw what bench measured into a PNG: a bar a contestant for training and for evaluation, in images/s.
+
+    results: {"net", "batch_size", "machine", "contestants": {name: {"train", "evaluate": {"images_per_second", …}}}}.
+    """
+    rows = results["contestants"]
+    figure = _figure(11, 1.4 + 0.4 * len(rows))
+    machine = results["machine"]
+    figure.suptitle(f"{results['net']}, batch {results['batch_size']}, {machine['cores']} cores of {machine['model']}")
+    for axes, kind, title in zip(figure.subplots(1, 2), ("train", "evaluate"), ("training", "evaluation"), strict=True):
+        rates = [row[kind]["images_per_second"] for row in rows.values()]
+        colours = ["tab:blue" if name.startswith("graphcnn") else "tab:gray" for name in rows]
+        bars = axes.barh(list(rows), rates, color=colours)
+        axes.bar_label(bars, fmt="%.0f", padding=3)
+        axes.set(title=f"{title}, images/s", xlim=(0, max(rates) * 1.15))
+        axes.invert_yaxis()
+    _save(figure, path)
+
+
 def _plain(text):
     """Return the text with dollar signs that matplotlib shows instead of taking them for formulas."""
     return text.replace("$", r"\$")

@@ -33,7 +33,7 @@ def build(rows, x, classes, mode):
     for row in rows:
         if isinstance(row, Conv):
             x = layers.conv2d(x, row.scope, row.filters, seed=mode.seed, kernel=row.kernel, pool=row.pool)
-            x = tf.nn.relu(x)
+            x = tf.nn.relu(x, name=f"{row.scope}/relu")
         elif isinstance(row, Dense):
             x = layers.flatten(x, "flatten") if x.shape.rank == 4 else x
             x = layers.dense(x, row.scope, row.units or classes, seed=mode.seed)

@@ -1,0 +1,401 @@
+"""Time a net's training step and evaluation here, in Keras and in PyTorch, turn by turn on the same machine.
+
+./run.sh bench                        the default net at batch 128; a table, bench.json and bench.png in checkpoints/
+./run.sh bench --peers=all            install PyTorch too, into .venv-peers, and compare with it
+./run.sh bench --profile              where the step's time goes, by op type and by layer
+./run.sh bench --forms                both forms of the net's convolutions, from which the choice in kernels.py comes
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+from graphcnn import cli, recipes
+from graphcnn.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = ROOT / ".venv-peers"
+REQUIREMENTS = ROOT / "requirements-peers.txt"
+PEERS = {"keras": "keras", "pytorch": "torch"}  # name: the module whose presence tells
+CLASSES = 10
+WARM_UP = 3  # training steps
+
+
+def define_flags():
+    """Return this command's flags."""
+    values = cli.new_flags()
+    cli.define_precision(values)
+    cli.define(values, str, "net", "vgg", "network, a sequential one of graphcnn.nets")
+    cli.define(values, int, "batch_size", 128, "images per step")
+    cli.define(values, int, "image_size", 32, "side of the images in pixels")
+    cli.define(
+        values, str, "peers", "installed", "installed | all (installs what is missing) | none | names: keras,pytorch"
+    )
+    cli.define(values, int, "rounds", 5, "turns of each contestant")
+    cli.define(values, int, "steps", 6, "training steps in a turn")
+    cli.define(values, int, "images", 10_000, "images to evaluate over all turns")
+    cli.define(
+        values,
+        str,
+        "out",
+        None,
+        "write the numbers to this .json, the chart beside it (default: checkpoints/bench.json)",
+    )
+    cli.flags.DEFINE_boolean(
+        "profile", False, "trace the step instead: time by op type and by layer", flag_values=values
+    )
+    cli.flags.DEFINE_boolean("forms", False, "time both forms of each convolution instead", flag_values=values)
+    return values
+
+
+def main(values, positional):
+    """Print the table; write the JSON and the chart."""
+    cli.no_positional(positional)
+    asked = cli.precision(values)
+    for name in ("batch_size", "rounds", "steps", "images"):
+        if values[name].value < 1:
+            raise InputError(f"--{name}: found {values[name].value}, expected a whole number at least 1")
+    if values.profile and values.forms:
+        raise InputError("--profile and --forms exclude each other; drop one of them")
+    peers = _peers(values.peers)
+    out = Path(values.out) if values.out else cli.DEFAULT_ROOT / "bench.json"
+    if out.suffix != ".json":
+        raise InputError(f"--out={out}: expected a name that ends in .json; the chart gets the same name with .png")
+    if not out.parent.is_dir():
+        raise InputError(f"--out={out}: no folder {out.parent}; make it first")
+
+    recipe = dataclasses.replace(
+        recipes.named("assignment"), net=values.net, image_size=values.image_size, batch_size=values.batch_size
+    )
+    from graphcnn import graph, nets
+    from graphcnn.progress import say
+    from graphcnn.tf1 import choose_precision
+
+    graph.check_net(recipe.net)
+    precision, why = choose_precision(asked)
+    say(f"precision: {precision} ({why})")
+    recipe = dataclasses.replace(recipe, precision=precision)
+    if values.profile:
+        return _profile(recipe)
+    if values.forms:
+        return _forms(recipe)
+    if recipe.net not in nets.SEQUENTIAL:
+        raise InputError(f"--net={recipe.net}: peers are built from rows; expected one of {', '.join(nets.SEQUENTIAL)}")
+    results = _compare(values, recipe, peers)
+    _print(results)
+    from graphcnn import plots, runs
+
+    with runs.replacing(out) as file:
+        file.write((json.dumps(results, indent=2) + "\n").encode())
+    plots.contest(results, out.with_suffix(".png"))
+    say(f"written: {out}, {out.with_suffix('.png').name}")
+    return 0
+
+
+def _peers(asked):
+    """Return {peer: its Python} as --peers says, installing what `all` lacks."""
+    names = list(PEERS) if asked in ("installed", "all") else [] if asked == "none" else asked.split(",")
+    pythons = {}
+    for name in names:
+        if name not in PEERS:
+            raise InputError(f"--peers: {recipes.unknown(name, ['installed', 'all', 'none', *PEERS])}")
+        python = ENVIRONMENT / "bin" / "python"
+        if importlib.util.find_spec(PEERS[name]):
+            pythons[name] = sys.executable
+        elif name == "pytorch" and (_has(python, PEERS[name]) or (asked == "all" and _install(python))):
+            pythons[name] = python
+        elif asked != "installed":
+            raise InputError(f"--peers: {name} is not installed; --peers=all installs it into {ENVIRONMENT.name}")
+    return pythons
+
+
+def _has(python, module):
+    found = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    return python.exists() and subprocess.run([python, "-c", found], check=False).returncode == 0
+
+
+def _install(python):
+    """Make the environment of the peers; return True."""
+    from graphcnn.progress import say
+
+    say(f"installing {REQUIREMENTS.name} into {ENVIRONMENT.name} (once; PyTorch is large)")
+    venv.create(ENVIRONMENT, with_pip=True, clear=True)
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS]
+    if subprocess.run(command, check=False).returncode:
+        raise InputError(f"--peers=all: installing {REQUIREMENTS.name} failed; check the network and call again")
+    return True
+
+
+class Contestant:
+    """A process of graphcnn.peers that answers requests; the first request is the job. `close` ends it."""
+
+    def __init__(self, name, precision, python):
+        self.name, self.precision = name, precision
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by close)
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self.process = subprocess.Popen(
+            [python, "-m", "graphcnn.peers", name, precision],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment,
+        )  # fmt: skip
+
+    def ask(self, request):
+        """Send a request and return the reply."""
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+            reply = self.process.stdout.readline()
+        except BrokenPipeError:
+            reply = ""
+        if not reply:
+            self.errors.seek(0)
+            lines = [line.strip() for line in self.errors if line.strip()]
+            raise InputError(
+                f"{self.name} {self.precision} failed: {lines[-1] if lines else 'no message'}; --peers leaves it out"
+            )
+        return json.loads(reply)
+
+    def close(self):
+        """End the process."""
+        self.process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()
+
+
+def _compare(values, recipe, peers):
+    """Return the numbers of an alternating run of all contestants."""
+    import numpy as np
+
+    from graphcnn import graph, measure, nets
+    from graphcnn.progress import bar
+    from graphcnn.tf1 import cpu
+
+    inference = graph.build_inference(recipe, (recipe.image_size, recipe.image_size), CLASSES, recipe.precision)
+    products = measure.products(inference)
+    flops = {"inference": sum(each.flops for each in products), "training": measure.training_flops(products)}
+    parameters = graph.count_parameters(inference)
+    job = {
+        "recipe": dataclasses.asdict(recipe),
+        "rows": [[type(row).__name__, row._asdict()] for row in nets.SEQUENTIAL[recipe.net]],
+        "batch_size": recipe.batch_size,
+        "image_size": recipe.image_size,
+        "classes": CLASSES,
+        "cores": cpu()["cores"],
+    }
+    precisions = sorted({recipe.precision, "float32"})
+    wanted = [
+        (name, each, python) for name, python in {"graphcnn": sys.executable, **peers}.items() for each in precisions
+    ]
+    images = -(-values.images // values.rounds)
+    with contextlib.ExitStack() as stack, bar("bench", len(wanted) * (1 + 2 * values.rounds)) as advance:
+        contestants = {}
+        for name, precision, python in wanted:
+            each = Contestant(name, precision, python)
+            stack.callback(each.close)
+            each.about = each.ask(job)
+            if each.about["parameters"] not in (None, parameters):
+                raise InputError(f"{name}: its net has {each.about['parameters']} parameters, ours {parameters}")
+            each.ask({"train": WARM_UP})
+            contestants[f"{name} {precision}"] = each
+            advance(1)
+        seconds = {label: {"train": [], "evaluate": []} for label in contestants}
+        for _ in range(values.rounds):
+            for label, each in contestants.items():
+                seconds[label]["train"] += each.ask({"train": values.steps})
+                advance(1)
+        memory = {label: each.ask({"memory": True}) for label, each in contestants.items()}
+        for each in contestants.values():
+            each.ask({"evaluate": images})
+        for _ in range(values.rounds):
+            for label, each in contestants.items():
+                seconds[label]["evaluate"].append(each.ask({"evaluate": images}))
+                advance(1)
+        peaks = {each.precision: each.ask({"peaks": True}) for each in contestants.values() if each.name == "graphcnn"}
+
+    def numbers(label, kind, batch):
+        times = [each / batch for each in seconds[label][kind]]
+        rate = 1 / statistics.median(times)
+        work = flops["training" if kind == "train" else "inference"]
+        return {
+            "seconds": seconds[label][kind],
+            "images_per_second": rate,
+            "slowest_and_fastest": [1 / float(np.max(times)), 1 / float(np.min(times))],
+            "gflops_per_second": rate * work / 1e9,
+        }
+
+    table = {
+        label: {
+            **{key: each.about[key] for key in ("versions", "settings")},
+            "train": numbers(label, "train", recipe.batch_size),
+            "evaluate": numbers(label, "evaluate", images),
+            "peak_memory_bytes": memory[label],
+        }
+        for label, each in contestants.items()
+    }
+    return {
+        "net": recipe.net,
+        "batch_size": recipe.batch_size,
+        "image_size": recipe.image_size,
+        "classes": CLASSES,
+        "parameters": parameters,
+        "flops_per_image": flops,
+        "machine": cpu(),
+        "precision": recipe.precision,
+        "peak_gflops_per_second": peaks,
+        "rounds": values.rounds,
+        "contestants": table,
+        "ratios": ratios(table, recipe.precision, "train"),
+        "evaluation_ratios": ratios(table, recipe.precision, "evaluate"),
+    }
+
+
+def ratios(table, precision, kind):
+    """Return {name: graphcnn's median rate over the peer's} of the contestants in the table.
+
+    pytorch_best, keras_best: graphcnn in `precision` over the peer's fastest. keras_default: over Keras in float32.
+    pytorch_float32: float32 over float32.
+    """
+    rates = {label: row[kind]["images_per_second"] for label, row in table.items()}
+    found = {}
+    for peer in PEERS:
+        theirs = [rate for label, rate in rates.items() if label.startswith(peer)]
+        if theirs:
+            found[f"{peer}_best"] = rates[f"graphcnn {precision}"] / max(theirs)
+    if "pytorch float32" in rates:
+        found["pytorch_float32"] = rates["graphcnn float32"] / rates["pytorch float32"]
+    if "keras float32" in rates:
+        found["keras_default"] = rates[f"graphcnn {precision}"] / rates["keras float32"]
+    return found
+
+
+def _print(results):
+    from rich.table import Table
+
+    from graphcnn.progress import console, say
+
+    flops = results["flops_per_image"]
+    say(
+        f"{results['net']}, {results['parameters']:,} parameters, batch {results['batch_size']}, "
+        f"{results['image_size']}x{results['image_size']}; {results['machine']['cores']} cores of "
+        f"{results['machine']['model']}"
+    )
+    say(f"an image: {flops['training'] / 1e6:,.0f} MFLOP in training, {flops['inference'] / 1e6:,.0f} in evaluation")
+    for precision, peak in results["peak_gflops_per_second"].items():
+        say(f"this machine, {precision}: matmul {peak['matmul']:.0f} GFLOP/s, convolution {peak['convolution']:.0f}")
+    table = Table("contestant", "version", "settings")
+    for title in ("training images/s", "lowest to highest", "GFLOP/s", "evaluation images/s", "peak memory"):
+        table.add_column(title, justify="right")
+    for label, row in results["contestants"].items():
+        slowest, fastest = row["train"]["slowest_and_fastest"]
+        table.add_row(
+            label,
+            row["versions"],
+            row["settings"],
+            f"{row['train']['images_per_second']:.0f}",
+            f"{slowest:.0f} to {fastest:.0f}",
+            f"{row['train']['gflops_per_second']:.0f}",
+            f"{row['evaluate']['images_per_second']:.0f}",
+            f"{row['peak_memory_bytes'] / 1e9:.2f} GB",
+        )
+    _show(table)
+    names = {
+        "pytorch_best": "PyTorch's best",
+        "pytorch_float32": "PyTorch float32 (float32 here too)",
+        "keras_default": "Keras's default fit",
+        "keras_best": "Keras's best",
+    }
+    for name, text in names.items():
+        if name in results["ratios"]:
+            training, evaluation = results["ratios"][name], results["evaluation_ratios"][name]
+            console.print(f"{training:.2f} x {text} in training, {evaluation:.2f} x in evaluation")
+
+
+def _show(table):
+    """Print a rich table, as wide as it needs to be in a log."""
+    from rich.console import Console
+
+    from graphcnn.progress import console
+
+    (console if console.is_terminal else Console(width=160, highlight=False)).print(table)
+
+
+def _profile(recipe):
+    """Print where a training step's time goes."""
+    import numpy as np
+    from rich.table import Table
+
+    from graphcnn import graph, measure
+    from graphcnn.batches import as_rgb
+    from graphcnn.peers import images_and_labels
+    from graphcnn.progress import say
+    from graphcnn.tf1 import session
+
+    shape = (recipe.image_size, recipe.image_size)
+    images, labels = images_and_labels(
+        {"batch_size": recipe.batch_size, "image_size": recipe.image_size, "classes": CLASSES}
+    )
+    built = graph.build_training(recipe, shape, CLASSES, (np.full(3, 120.0), np.full(3, 64.0)))
+    layers = list(dict.fromkeys(v.op.name.rpartition("/")[0] for v in built.variables if v.trainable))
+    feed = {built.x: as_rgb(images[: recipe.batch_size]), built.y: labels[: recipe.batch_size]}
+    feed |= {built.keep_prob: recipe.keep_prob, built.training: True}
+    fetches = [built.loss, built.cross_entropy, built.train_op]
+    with session(built.graph) as running:
+        running.run(built.init)
+        for _ in range(WARM_UP):
+            running.run(fetches, feed)
+        by_op, by_layer = measure.trace(running, fetches, feed, layers)
+    total = sum(spent for _, spent, _ in by_op)
+    say(f"{recipe.net}, batch {recipe.batch_size}, {recipe.precision}: {total:.1f} ms of ops in a traced step")
+    table = Table("op type")
+    for title in ("ops", "ms", "share"):
+        table.add_column(title, justify="right")
+    for kind, spent, count in by_op:
+        if spent >= total / 1000:
+            table.add_row(kind, f"{count:.0f}", f"{spent:.2f}", f"{spent / total:.1%}")
+    _show(table)
+    table = Table("layer")
+    for title in (*measure.PHASES, "ms", "share"):
+        table.add_column(title, justify="right")
+    for layer, phases in by_layer:
+        spent = sum(phases.values())
+        table.add_row(layer, *(f"{phases[p]:.2f}" for p in measure.PHASES), f"{spent:.2f}", f"{spent / total:.1%}")
+    _show(table)
+    return 0
+
+
+def _forms(recipe):
+    """Print both forms' times for the net's convolutions."""
+    from rich.table import Table
+
+    from graphcnn import graph, measure
+    from graphcnn.progress import bar, say
+    from graphcnn.tf1 import tf
+
+    built = graph.build_inference(recipe, (recipe.image_size, recipe.image_size), CLASSES, recipe.precision)
+    convolutions = {(each.sides, each.weights): each for each in measure.products(built) if each.sides}
+    table = Table("map", "kernel")
+    for title in ("forward", "input gradient", "filter gradient"):
+        table.add_column(f"{title}, ms: tf.nn, other form, ratio", justify="right")
+    with bar("forms", len(convolutions)) as advance:
+        for (sides, weights), each in convolutions.items():
+            found = measure.forms(each, recipe.batch_size, tf.as_dtype(recipe.precision)).values()
+            cells = [f"{a:.2f} {b:.2f} {a / b:.2f}{'*' if chosen else ' '}" for a, b, chosen in found]
+            table.add_row(f"{sides[0]}x{sides[1]}", "x".join(map(str, weights)), *cells)
+            advance(1)
+    say(f"batch {recipe.batch_size}, {recipe.precision}; * the other form is chosen, by the shape alone")
+    _show(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_command("bench", __doc__, define_flags(), main))

@@ -1,0 +1,138 @@
+"""What a step costs: a net's products and FLOPs, a trace by op and layer, both forms of a convolution, the peaks."""
+
+import re
+import statistics
+import time
+from typing import NamedTuple
+
+from graphcnn import kernels
+from graphcnn.tf1 import session, tf, tf1
+
+PHASES = ("forward", "gradient", "update")
+UPDATE = re.compile(r"(^|/)(update_|beta[12]_power|Adam|GradientDescent)")
+
+
+class Product(NamedTuple):
+    """A convolution or matrix product of a net: its layer, input map (H, W; () for a dense layer), weights' shape, and
+    the FLOPs of an image's forward pass (2 a multiplication, padding counted like pixels).
+    """
+
+    layer: str
+    sides: tuple
+    weights: tuple
+    flops: int
+
+
+def products(graph):
+    """Return the Products of an inference Graph, first layer first."""
+    found = []
+    for op in graph.graph.get_operations():
+        layer = op.name.rpartition("/")[0]
+        if op.type == "Conv2D":
+            x, w, y = op.inputs[0].shape, op.inputs[1].shape, op.outputs[0].shape
+            together = kernels.TOGETHER if op.get_attr("dilations")[2] == kernels.TOGETHER else 1
+            sides = (int(x[1]), int(x[2]) // together)
+            pixels = int(y[1]) * int(y[2]) // together
+            found.append(Product(layer, sides, tuple(w), 2 * pixels * w.num_elements()))
+        elif op.type == "MatMul":
+            w = op.inputs[1].shape
+            found.append(Product(layer, (), tuple(w), 2 * w.num_elements()))
+    return found
+
+
+def training_flops(found):
+    """Return the FLOPs an image costs in a training step: three passes, but the first layer needs no input gradient."""
+    return 3 * sum(each.flops for each in found) - found[0].flops
+
+
+def trace(running, fetches, feed, layers, steps=5):
+    """Trace steps with TensorFlow's FULL_TRACE; return two lists of rows, slowest first.
+
+    Args:
+        running: the Session, warmed up. fetches, feed: of session.run. layers: names of the net's layers, its scopes.
+
+    Returns: [(op type, milliseconds a step, ops a step)], [(layer or "other", {phase: milliseconds a step})].
+    """
+    ops, parts = {}, {}
+    for _ in range(steps):
+        metadata = tf1.RunMetadata()
+        running.run(fetches, feed, tf1.RunOptions(trace_level=tf1.RunOptions.FULL_TRACE), metadata)
+        for device in metadata.step_stats.dev_stats:
+            for node in device.node_stats:
+                spent = (node.op_end_rel_micros - node.op_start_rel_micros) / 1e3 / steps
+                kind = node.timeline_label.rpartition(" = ")[2].partition("(")[0] or node.node_name
+                before = ops.get(kind, (0, 0))
+                ops[kind] = (before[0] + spent, before[1] + 1 / steps)
+                layer, phase = _place(node.node_name, layers)
+                parts.setdefault(layer, dict.fromkeys(PHASES, 0))[phase] += spent
+    by_op = sorted(((kind, spent, count) for kind, (spent, count) in ops.items()), key=lambda row: -row[1])
+    return by_op, sorted(parts.items(), key=lambda row: -sum(row[1].values()))
+
+
+def _place(name, layers):
+    """Return (layer or "other", phase) of a graph node by its name."""
+    phase = "gradient" if name.startswith("gradients/") else "update" if UPDATE.search(name) else "forward"
+    names = set(re.split(r"/|update_", name))
+    return next((layer for layer in layers if layer in names), "other"), phase
+
+
+def forms(product, batch, dtype, rounds=5):
+    """Time both forms of a stride 1, SAME convolution.
+
+    Returns: {"forward", "input gradient", "filter gradient": (tf.nn's milliseconds, the other form's, whether chosen)}.
+    """
+    (height, width), (rows, columns, channels, units) = product.sides, product.weights
+    with tf1.Graph().as_default() as graph:
+        x = _random([batch, height, width, channels], dtype)
+        dy = _random([batch, height, width, units], dtype)
+        w = _random([rows, columns, channels, units], dtype)
+        interleave, taps = kernels.faster_forms(x, w)
+        pairs = {
+            "forward": (tf.nn.conv2d(x, w, 1, "SAME"), kernels.interleaved_conv2d(x, w), interleave),
+            "input gradient": (
+                tf1.nn.conv2d_backprop_input(x.shape, w, dy, **kernels.SAME),
+                kernels.interleaved_conv2d(dy, kernels.turned(w)),
+                interleave,
+            ),
+            "filter gradient": (
+                tf1.nn.conv2d_backprop_filter(x, w.shape, dy, **kernels.SAME),
+                kernels.filter_gradient_by_taps(x, dy, (rows, columns)),
+                taps,
+            ),
+        }
+        times = _times(graph, [tensor for pair in pairs.values() for tensor in pair[:2]], rounds)
+    milliseconds = [1e3 * seconds for seconds in times]
+    return {name: (*milliseconds[2 * n : 2 * n + 2], pair[2]) for n, (name, pair) in enumerate(pairs.items())}
+
+
+def peaks(dtype, rounds=5):
+    """Return {"matmul", "convolution": GFLOP/s}: a product of 2048-cubes, and the fastest of three 3x3 convolutions."""
+    side = 2048
+    with tf1.Graph().as_default() as graph:
+        tensors = [tf.matmul(_random([side, side], dtype), _random([side, side], dtype))]
+        flops = [2 * side**3]
+        for size, channels in ((32, 64), (16, 128), (8, 256)):
+            x, w = _random([128, size, size, channels], dtype), _random([3, 3, channels, channels], dtype)
+            tensors.append(tf.nn.conv2d(x, w, 1, "SAME"))
+            flops.append(2 * 128 * size * size * 9 * channels * channels)
+        rates = [work / seconds / 1e9 for work, seconds in zip(flops, _times(graph, tensors, rounds), strict=True)]
+    return {"matmul": rates[0], "convolution": max(rates[1:])}
+
+
+def _random(shape, dtype):
+    """Return the value of a variable, so that nothing is folded into a constant."""
+    return tf1.Variable(tf.cast(tf.random.stateless_normal(shape, [1, 2]), dtype)).read_value()
+
+
+def _times(graph, tensors, rounds):
+    """Return each tensor's median time in seconds over alternating runs."""
+    init = tf1.global_variables_initializer()
+    spent = [[] for _ in tensors]
+    with session(graph) as running:
+        running.run(init)
+        for _ in range(rounds + 1):
+            for tensor, times in zip(tensors, spent, strict=True):
+                began = time.perf_counter()
+                running.run(tensor.op)  # computed, but not copied out
+                times.append(time.perf_counter() - began)
+    return [statistics.median(times[1:]) for times in spent]

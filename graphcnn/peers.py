@@ -1,0 +1,276 @@
+"""A contestant of `bench` in a process of its own: graphcnn, or Keras or PyTorch with the same net, loss, L2 and data.
+
+python -m graphcnn.peers NAME PRECISION, then a JSON object a line on stdin: first the job, then {"train": steps},
+{"evaluate": images}, {"peaks": true}, {"memory": true}; a JSON object a line comes back. Only the contestant's own
+library is imported, so that PyTorch may live in another environment.
+"""
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+
+import numpy as np
+
+BATCHES = 8  # distinct training batches; steps go round them
+MEAN, SCALE = 120.0, 64.0  # of the normalisation, part of each net
+EVALUATE_AT_ONCE = {"keras": 256, "pytorch": 128}  # images; the fastest of 64 to 512
+
+
+def images_and_labels(job):
+    """Return (uint8 [M, S, S, 3], int64 [M]) of random training images, the same for every contestant."""
+    generator = np.random.default_rng(0)
+    count = BATCHES * job["batch_size"]
+    images = generator.integers(0, 256, (count, job["image_size"], job["image_size"], 3), np.uint8)
+    return images, generator.integers(0, job["classes"], count)
+
+
+def repeated(images, count):
+    """Return `count` of the images, from the first one on, round and round."""
+    return images[np.arange(count) % len(images)]
+
+
+class Graphcnn:
+    """This package: the graph, session, batches and fetches of training.fit."""
+
+    def __init__(self, job, precision):
+        from graphcnn import batches, graph
+        from graphcnn.recipes import Recipe
+        from graphcnn.tf1 import session, tf
+
+        self.batches, self.job = batches, job
+        self.images, self.labels = images_and_labels(job)
+        self.recipe = Recipe(**job["recipe"] | {"precision": precision})
+        shape = self.images.shape[1:3]
+        statistics = np.full(3, MEAN), np.full(3, SCALE)
+        self.graph = graph.build_training(self.recipe, shape, job["classes"], statistics)
+        self.session = session(self.graph.graph)
+        self.session.run(self.graph.init)
+        self.versions = f"TensorFlow {tf.__version__}"
+        self.settings = f"{precision}, {self.recipe.optimizer}"
+        self.step, self.predictor = 0, None
+
+    def _rows(self, steps):
+        size = self.recipe.batch_size
+        for step in range(self.step, self.step + steps):
+            rows = np.arange(size) + step % BATCHES * size
+            yield self.batches.as_rgb(self.images[rows]), self.labels[rows]
+
+    def train(self, steps):
+        """Return the seconds of each step, assembling its batch included."""
+        seconds, began = [], time.perf_counter()
+        graph, recipe = self.graph, self.recipe
+        for images, labels in self.batches.ahead(self._rows(steps)):
+            feed = {graph.x: images, graph.y: labels, graph.keep_prob: recipe.keep_prob, graph.training: True}
+            self.session.run([graph.loss, graph.cross_entropy, graph.train_op], feed)
+            ended = time.perf_counter()
+            seconds.append(ended - began)
+            began = ended
+        self.step += steps
+        return seconds
+
+    def evaluate(self, count):
+        """Return the seconds that the softmax of `count` images takes."""
+        from graphcnn import inference
+
+        images, self.predictor = repeated(self.images, count), self.predictor or self._predictor()
+        began = time.perf_counter()
+        inference.probabilities(*self.predictor, images)
+        return time.perf_counter() - began
+
+    def _predictor(self):
+        """Return (session, inference graph) with initial weights, which cost what trained ones cost."""
+        from graphcnn import graph
+        from graphcnn.tf1 import session, tf1
+
+        built = graph.build_inference(self.recipe, self.images.shape[1:3], self.job["classes"], self.recipe.precision)
+        with built.graph.as_default():
+            init = tf1.global_variables_initializer()
+        running = session(built.graph)
+        running.run(init)
+        return running, built
+
+    def peaks(self):
+        """Return the machine's peaks in this precision, in GFLOP/s."""
+        from graphcnn import measure
+        from graphcnn.tf1 import tf
+
+        return measure.peaks(tf.as_dtype(self.recipe.precision))
+
+
+class Keras:
+    """Keras 3 on TensorFlow: Sequential, compile and fit, as its guides write them."""
+
+    def __init__(self, job, precision):
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        import keras
+
+        self.keras, self.job = keras, job
+        recipe = job["recipe"]
+        if precision != "float32":
+            keras.mixed_precision.set_global_policy(f"mixed_{precision}")
+        self.images, self.labels = images_and_labels(job)
+        layers = keras.layers
+        penalty = {"kernel_regularizer": keras.regularizers.L2(recipe["l2"] / 2)}  # Keras sums w^2 without the half
+        model = [keras.Input(self.images.shape[1:]), layers.Normalization(mean=[MEAN] * 3, variance=[SCALE**2] * 3)]
+        flat = False
+        for kind, row in job["rows"]:
+            if kind == "Conv":
+                options = {"padding": "same", "activation": "relu", **penalty}
+                model.append(layers.Conv2D(row["filters"], row["kernel"], **options))
+                model += [layers.MaxPool2D(row["pool"], padding="same")] if row["pool"] > 1 else []
+            elif kind == "Dense":
+                model += [] if flat else [layers.Flatten()]
+                flat = True
+                model.append(layers.Dense(row["units"] or job["classes"], **penalty))
+            else:
+                model.append(layers.Dropout(1 - recipe["keep_prob"]))
+        self.model = keras.Sequential([*model, layers.Activation("linear", dtype="float32")])
+        optimizer = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[recipe["optimizer"]]
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.model.compile(optimizer(recipe["learning_rate"]), loss)
+        self.parameters = sum(int(np.prod(w.shape)) for w in self.model.trainable_weights)
+        self.versions = f"Keras {keras.__version__}"
+        self.settings = f"{keras.mixed_precision.dtype_policy().name}, fit and predict"
+
+    def _timed(self):
+        ends = []
+
+        class Timer(self.keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                ends.append(time.perf_counter())
+
+            on_predict_batch_end = on_train_batch_end
+
+        return ends, Timer()
+
+    def train(self, steps):
+        """Return the seconds of each step inside fit, whose own start and end are left out."""
+        ends, timer = self._timed()
+        size = self.job["batch_size"]
+        images, labels = (repeated(each, (steps + 1) * size) for each in (self.images, self.labels))
+        self.model.fit(images, labels, batch_size=size, verbose=0, callbacks=[timer])
+        return np.diff(ends).tolist()
+
+    def evaluate(self, count):
+        """Return the seconds that `count` images take inside predict, whose own start and end are left out."""
+        ends, timer = self._timed()
+        size = EVALUATE_AT_ONCE["keras"]
+        images = repeated(self.images, count + size)
+        self.model.predict(images, batch_size=size, verbose=0, callbacks=[timer])
+        return ends[-1] - ends[0]
+
+
+class PyTorch:
+    """PyTorch with its fast settings: channels_last, fused Adam, autocast for bfloat16, inference_mode."""
+
+    def __init__(self, job, precision):
+        import torch
+
+        self.torch, self.job = torch, job
+        torch.set_num_threads(job["cores"])
+        recipe = job["recipe"]
+        self.images, self.labels = images_and_labels(job)
+        nn = torch.nn
+        modules, channels, side, flat = [], 3, job["image_size"], False
+        for kind, row in job["rows"]:
+            if kind == "Conv":
+                modules += [nn.Conv2d(channels, row["filters"], row["kernel"], padding="same"), nn.ReLU(inplace=True)]
+                modules += [nn.MaxPool2d(row["pool"], ceil_mode=True)] if row["pool"] > 1 else []
+                channels, side = row["filters"], -(-side // row["pool"])
+            elif kind == "Dense":
+                modules += [] if flat else [nn.Flatten()]
+                channels, flat = channels if flat else channels * side * side, True
+                modules.append(nn.Linear(channels, row["units"] or job["classes"]))
+                channels = row["units"]
+            else:
+                modules.append(nn.Dropout(1 - recipe["keep_prob"]))
+        self.net = nn.Sequential(*modules).to(memory_format=torch.channels_last)
+        self.parameters = sum(p.numel() for p in self.net.parameters())
+        groups = [  # weight_decay adds l2 * w to the gradient, as the penalty's gradient does
+            {"params": [p for p in self.net.parameters() if p.dim() > 1], "weight_decay": recipe["l2"]},
+            {"params": [p for p in self.net.parameters() if p.dim() == 1]},
+        ]
+        optimizer = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[recipe["optimizer"]]
+        self.optimizer = optimizer(groups, lr=recipe["learning_rate"], fused=True)
+        self.dtype = getattr(torch, precision)
+        self.loss = nn.CrossEntropyLoss()
+        self.versions = f"PyTorch {torch.__version__}"
+        autocast = "" if precision == "float32" else "autocast, "
+        self.settings = f"{precision}, {autocast}channels_last, fused {recipe['optimizer']}"
+        self.step = 0
+
+    def _normalised(self, images, dtype):
+        x = (self.torch.from_numpy(images).permute(0, 3, 1, 2).to(self.torch.float32) - MEAN) / SCALE
+        return x.to(dtype).contiguous(memory_format=self.torch.channels_last)
+
+    def train(self, steps):
+        """Return the seconds of each step, assembling its batch included."""
+        torch, size = self.torch, self.job["batch_size"]
+        seconds, began = [], time.perf_counter()
+        for step in range(self.step, self.step + steps):
+            rows = slice(step % BATCHES * size, step % BATCHES * size + size)
+            x, y = self._normalised(self.images[rows], torch.float32), torch.from_numpy(self.labels[rows])
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype != torch.float32):
+                logits = self.net(x)
+            loss = self.loss(logits.float(), y)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            loss.item()
+            ended = time.perf_counter()
+            seconds.append(ended - began)
+            began = ended
+        self.step += steps
+        return seconds
+
+    def evaluate(self, count):
+        """Return the seconds that the softmax of `count` images takes, with the weights in the precision."""
+        import copy
+
+        torch, size = self.torch, EVALUATE_AT_ONCE["pytorch"]
+        net = copy.deepcopy(self.net).eval().to(self.dtype)
+        images = repeated(self.images, count)
+        began = time.perf_counter()
+        with torch.inference_mode():
+            for start in range(0, len(images), size):
+                net(self._normalised(images[start : start + size], self.dtype)).float().softmax(1)
+        return time.perf_counter() - began
+
+
+CONTESTANTS = {"graphcnn": Graphcnn, "keras": Keras, "pytorch": PyTorch}
+
+
+def peak_memory():
+    """Return this process's largest resident size so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+
+
+def main(name, precision, requests, replies):
+    """Answer requests until they end."""
+    job = json.loads(requests.readline())
+    contestant = CONTESTANTS[name](job, precision)
+    about = {"versions": contestant.versions, "settings": contestant.settings}
+    replies.write(json.dumps(about | {"parameters": getattr(contestant, "parameters", None)}) + "\n")
+    replies.flush()
+    for line in requests:
+        request = json.loads(line)
+        if "train" in request:
+            reply = contestant.train(request["train"])
+        elif "evaluate" in request:
+            reply = contestant.evaluate(request["evaluate"])
+        elif "peaks" in request:
+            reply = contestant.peaks()
+        else:
+            reply = peak_memory()
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the libraries print does not mix with the replies
+    main(sys.argv[1], sys.argv[2], sys.stdin, answers)
