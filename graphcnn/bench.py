@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import venv
+import time
 from pathlib import Path
 
 from graphcnn import cli, recipes
@@ -65,13 +65,6 @@ def main(values, positional):
             raise InputError(f"--{name}: found {values[name].value}, expected a whole number at least 1")
     if values.profile and values.forms:
         raise InputError("--profile and --forms exclude each other; drop one of them")
-    peers = _peers(values.peers)
-    out = Path(values.out) if values.out else cli.DEFAULT_ROOT / "bench.json"
-    if out.suffix != ".json":
-        raise InputError(f"--out={out}: expected a name that ends in .json; the chart gets the same name with .png")
-    if not out.parent.is_dir():
-        raise InputError(f"--out={out}: no folder {out.parent}; make it first")
-
     recipe = dataclasses.replace(
         recipes.named("assignment"), net=values.net, image_size=values.image_size, batch_size=values.batch_size
     )
@@ -89,10 +82,17 @@ def main(values, positional):
         return _forms(recipe)
     if recipe.net not in nets.SEQUENTIAL:
         raise InputError(f"--net={recipe.net}: peers are built from rows; expected one of {', '.join(nets.SEQUENTIAL)}")
-    results = _compare(values, recipe, peers)
-    _print(results)
     from graphcnn import plots, runs
 
+    out = Path(values.out) if values.out else cli.DEFAULT_ROOT / "bench.json"
+    if out.suffix != ".json" or out.is_dir():
+        raise InputError(
+            f"--out={out}: expected a file name that ends in .json; the chart gets the same name with .png"
+        )
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"--out={out}: {out.parent} is no folder that can be written to")
+    results = _compare(values, recipe, _peers(values.peers))
+    _print(results)
     with runs.replacing(out) as file:
         file.write((json.dumps(results, indent=2) + "\n").encode())
     plots.contest(results, out.with_suffix(".png"))
@@ -102,6 +102,8 @@ def main(values, positional):
 
 def _peers(asked):
     """Return {peer: its Python} as --peers says, installing what `all` lacks."""
+    from graphcnn.progress import say
+
     names = list(PEERS) if asked in ("installed", "all") else [] if asked == "none" else asked.split(",")
     pythons = {}
     for name in names:
@@ -112,7 +114,9 @@ def _peers(asked):
             pythons[name] = sys.executable
         elif name == "pytorch" and (_has(python, PEERS[name]) or (asked == "all" and _install(python))):
             pythons[name] = python
-        elif asked != "installed":
+        elif asked == "installed":
+            say(f"{name} is not installed; --peers=all installs it into {ENVIRONMENT.name}")
+        else:
             raise InputError(f"--peers: {name} is not installed; --peers=all installs it into {ENVIRONMENT.name}")
     return pythons
 
@@ -127,9 +131,11 @@ def _install(python):
     from graphcnn.progress import say
 
     say(f"installing {REQUIREMENTS.name} into {ENVIRONMENT.name} (once; PyTorch is large)")
-    venv.create(ENVIRONMENT, with_pip=True, clear=True)
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS]
-    if subprocess.run(command, check=False).returncode:
+    commands = [
+        [sys.executable, "-m", "venv", "--clear", ENVIRONMENT],
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS],
+    ]
+    if any(subprocess.run(command, check=False).returncode for command in commands):
         raise InputError(f"--peers=all: installing {REQUIREMENTS.name} failed; check the network and call again")
     return True
 
@@ -139,8 +145,9 @@ class Contestant:
 
     def __init__(self, name, precision, python):
         self.name, self.precision = name, precision
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by close)
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self.errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed by close)
+        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = os.environ | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "CUDA_VISIBLE_DEVICES": "-1"}
         self.process = subprocess.Popen(
             [python, "-m", "graphcnn.peers", name, precision],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment,
@@ -155,11 +162,11 @@ class Contestant:
         except BrokenPipeError:
             reply = ""
         if not reply:
+            status = self.process.wait()
             self.errors.seek(0)
             lines = [line.strip() for line in self.errors if line.strip()]
-            raise InputError(
-                f"{self.name} {self.precision} failed: {lines[-1] if lines else 'no message'}; --peers leaves it out"
-            )
+            said = lines[-1] if lines else "no message"
+            raise InputError(f"{self.name} in {self.precision} ended with status {status}: {said}")
         return json.loads(reply)
 
     def close(self):
@@ -178,9 +185,9 @@ def _compare(values, recipe, peers):
 
     from graphcnn import graph, measure, nets
     from graphcnn.progress import bar
-    from graphcnn.tf1 import cpu
+    from graphcnn.tf1 import choose_precision, cpu
 
-    inference = graph.build_inference(recipe, (recipe.image_size, recipe.image_size), CLASSES, recipe.precision)
+    inference = _portable(recipe)
     products = measure.products(inference)
     flops = {"inference": sum(each.flops for each in products), "training": measure.training_flops(products)}
     parameters = graph.count_parameters(inference)
@@ -192,10 +199,10 @@ def _compare(values, recipe, peers):
         "classes": CLASSES,
         "cores": cpu()["cores"],
     }
-    precisions = sorted({recipe.precision, "float32"})
-    wanted = [
-        (name, each, python) for name, python in {"graphcnn": sys.executable, **peers}.items() for each in precisions
-    ]
+    ours = {recipe.precision, "float32"}  # and the peers have whatever the CPU is good at
+    precisions = {"graphcnn": ours, **dict.fromkeys(peers, ours | {choose_precision("auto")[0]})}
+    pythons = {"graphcnn": sys.executable, **peers}
+    wanted = [(name, each, pythons[name]) for name in pythons for each in sorted(precisions[name])]
     images = -(-values.images // values.rounds)
     with contextlib.ExitStack() as stack, bar("bench", len(wanted) * (1 + 2 * values.rounds)) as advance:
         contestants = {}
@@ -329,33 +336,44 @@ def _show(table):
     (console if console.is_terminal else Console(width=160, highlight=False)).print(table)
 
 
+def _portable(recipe):
+    """Return the recipe's inference Graph of tf.nn's operations alone, whose products can be counted."""
+    from graphcnn import graph
+
+    return graph.build_inference(recipe, (recipe.image_size, recipe.image_size), CLASSES, portable=True)
+
+
 def _profile(recipe):
     """Print where a training step's time goes."""
     import numpy as np
     from rich.table import Table
 
-    from graphcnn import graph, measure
+    from graphcnn import graph, measure, peers
     from graphcnn.batches import as_rgb
-    from graphcnn.peers import images_and_labels
     from graphcnn.progress import say
     from graphcnn.tf1 import session
 
-    shape = (recipe.image_size, recipe.image_size)
-    images, labels = images_and_labels(
-        {"batch_size": recipe.batch_size, "image_size": recipe.image_size, "classes": CLASSES}
-    )
-    built = graph.build_training(recipe, shape, CLASSES, (np.full(3, 120.0), np.full(3, 64.0)))
+    job = {"batch_size": recipe.batch_size, "image_size": recipe.image_size, "classes": CLASSES}
+    images, labels = peers.images_and_labels(job)
+    normalisation = np.full(3, peers.MEAN), np.full(3, peers.SCALE)
+    built = graph.build_training(recipe, images.shape[1:3], CLASSES, normalisation)
     layers = list(dict.fromkeys(v.op.name.rpartition("/")[0] for v in built.variables if v.trainable))
     feed = {built.x: as_rgb(images[: recipe.batch_size]), built.y: labels[: recipe.batch_size]}
     feed |= {built.keep_prob: recipe.keep_prob, built.training: True}
     fetches = [built.loss, built.cross_entropy, built.train_op]
+    untraced = []
     with session(built.graph) as running:
         running.run(built.init)
-        for _ in range(WARM_UP):
+        for _ in range(2 * WARM_UP):
+            began = time.perf_counter()
             running.run(fetches, feed)
+            untraced.append(1e3 * (time.perf_counter() - began))
         by_op, by_layer = measure.trace(running, fetches, feed, layers)
     total = sum(spent for _, spent, _ in by_op)
-    say(f"{recipe.net}, batch {recipe.batch_size}, {recipe.precision}: {total:.1f} ms of ops in a traced step")
+    say(
+        f"{recipe.net}, batch {recipe.batch_size}, {recipe.precision}: {total:.1f} ms of ops in a traced step; "
+        f"{statistics.median(untraced[WARM_UP:]):.1f} ms from feed to result in one without the trace"
+    )
     table = Table("op type")
     for title in ("ops", "ms", "share"):
         table.add_column(title, justify="right")
@@ -377,12 +395,12 @@ def _forms(recipe):
     """Print both forms' times for the net's convolutions."""
     from rich.table import Table
 
-    from graphcnn import graph, measure
+    from graphcnn import measure
     from graphcnn.progress import bar, say
     from graphcnn.tf1 import tf
 
-    built = graph.build_inference(recipe, (recipe.image_size, recipe.image_size), CLASSES, recipe.precision)
-    convolutions = {(each.sides, each.weights): each for each in measure.products(built) if each.sides}
+    found = [each for each in measure.products(_portable(recipe)) if each.sides and each.weights[0] in (3, 5)]
+    convolutions = {(each.sides, each.weights): each for each in found}
     table = Table("map", "kernel")
     for title in ("forward", "input gradient", "filter gradient"):
         table.add_column(f"{title}, ms: tf.nn, other form, ratio", justify="right")

@@ -31,6 +31,8 @@ def main(values, positional):
     cli.no_positional(positional)
     asked = cli.precision(values)
     if values.predictions or values.labels:
+        if values["precision"].present:
+            raise InputError("--precision: nothing is computed with --predictions; drop one of them")
         return _score_file(values)
     if values.split not in SPLITS:
         raise InputError(f"--split: found {values.split!r}, expected {', '.join(SPLITS)}")
@@ -59,7 +61,7 @@ def main(values, positional):
     report = run.path / "report"
     report.mkdir(exist_ok=True)
     stem = f"{report}/{values.split}"
-    numbers = {**scores, "per_class": per_class, "confusion": scores["confusion"].tolist()}
+    numbers = {**scores, "precision": precision, "per_class": per_class, "confusion": scores["confusion"].tolist()}
     with runs.replacing(f"{stem}.json") as file:
         file.write((json.dumps(numbers, indent=2) + "\n").encode())
     title, names = f"{run.name}, {values.split}: macro F1 {scores['macro_f1']:.4f}", config["class_names"]

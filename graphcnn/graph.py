@@ -42,7 +42,7 @@ class Graph(NamedTuple):
     init: Any = None
 
 
-def build_inference(recipe, image_shape, classes, precision="float32"):
+def build_inference(recipe, image_shape, classes, precision="float32", portable=False):
     """Return a Graph without loss and optimizer, to be restored; its defaults predict when only x is fed.
 
     Args:
@@ -50,10 +50,11 @@ def build_inference(recipe, image_shape, classes, precision="float32"):
         image_shape: (H, W) of the stored images.
         classes: K.
         precision: of convolutions and matmuls: auto, float32 or bfloat16.
+        portable: whether other programs are to use the graph: it then has tf.nn's convolutions alone.
     """
     with tf1.Graph().as_default() as graph:
         unset = (np.zeros(3), np.ones(3))
-        return _forward(graph, recipe, image_shape, classes, precision, unset, tf.constant(0))
+        return _forward(graph, recipe, image_shape, classes, precision, unset, tf.constant(0), portable)
 
 
 def build_training(recipe, image_shape, classes, statistics):
@@ -91,8 +92,10 @@ def check_net(name):
 
 def l2_penalty(weight):
     """Return weight * sum of ||w||^2 / 2 over the trainable variables of rank > 1, a float32 scalar."""
-    squares = [tf.nn.l2_loss(w, name="l2") for w in tf1.trainable_variables() if w.shape.rank > 1]
-    return weight * tf.add_n(squares)
+    if not weight:
+        return tf.constant(0.0)
+    with tf.name_scope("l2"):
+        return weight * tf.add_n([tf.nn.l2_loss(w) for w in tf1.trainable_variables() if w.shape.rank > 1])
 
 
 def count_parameters(graph):
@@ -100,7 +103,7 @@ def count_parameters(graph):
     return sum(int(np.prod(v.shape)) for v in graph.variables if v.trainable)
 
 
-def _forward(graph, recipe, image_shape, classes, precision, statistics, step):
+def _forward(graph, recipe, image_shape, classes, precision, statistics, step, portable=False):
     """Return the Graph up to `hypothesis`, in the current tf.Graph."""
     check_net(recipe.net)
     x = tf1.placeholder(tf.float32, [None, *image_shape, 3], name="x")
@@ -120,7 +123,7 @@ def _forward(graph, recipe, image_shape, classes, precision, statistics, step):
     images = (images - mean) / scale  # [N, S, S, 3]
 
     dtype = tf.as_dtype(choose_precision(precision)[0])
-    mode = Mode(seed=recipe.seed, step=step, keep_prob=keep_prob, training=training)
+    mode = Mode(recipe.seed, step, keep_prob, training, portable)
     logits = NETS[recipe.net](tf.cast(images, dtype), classes, mode)  # [N, K]
     logits = tf.identity(tf.cast(logits, tf.float32), name="logits")
     return Graph(

@@ -19,14 +19,14 @@ class Restored(NamedTuple):
     state: dict
 
 
-def restore(run, precision="float32"):
+def restore(run, precision="float32", portable=False):
     """Return the run's best network as a Restored: rebuilt by this package's code, its variables loaded.
 
-    precision: of convolutions and matmuls: auto, float32 or bfloat16.
+    precision: of convolutions and matmuls: auto, float32 or bfloat16. portable: see graph.build_inference.
     """
     config = run.config()
     recipe = recipes.from_dict(config["recipe"], run.config_path)
-    graph = build_inference(recipe, config["data"]["image_shape"], len(config["class_names"]), precision)
+    graph = build_inference(recipe, config["data"]["image_shape"], len(config["class_names"]), precision, portable)
     with graph.graph.as_default():
         saver = checkpoint.saver(graph.variables)
     graph.graph.finalize()

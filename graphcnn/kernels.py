@@ -1,7 +1,8 @@
-"""Convolution with tf.nn's values and gradients in the faster of two exact forms; the shape alone decides.
+"""Convolution with tf.nn's values and gradients, up to rounding, in the faster of two forms; the shape alone decides.
 
-oneDNN's convolutions lose on small maps: a row of four pixels fills a quarter of a register block, and zeros of the
-padding are multiplied like pixels. Its filter gradients lose more. The other forms here multiply pixels only:
+oneDNN's convolutions lose on small maps: a row of four pixels fills a quarter of a register block, all weights are read
+again for each image, and zeros of the padding are multiplied like pixels. Its filter gradients lose more. The other
+forms do not multiply padding:
 
 - interleaved: 32 images side by side, pixel by pixel, are one map 32 times as wide on which the kernel has dilation 32;
 - filter gradient by taps: for each kernel position one matrix product of the pixels and gradients that meet there.
@@ -20,15 +21,16 @@ SAME = {"strides": [1, 1, 1, 1], "padding": "SAME"}
 CHANNELS_PER_SIDE = {tf.bfloat16: 16, tf.float32: 64}  # taps where C and K are at least so many times the map's side
 
 
-def conv2d(x, w, *, stride=1, padding="SAME"):
+def conv2d(x, w, strides=1, padding="SAME"):
     """Convolve: [N, H, W, C] with w [h, w, C, K] -> [N, H', W', K]; tf.nn.conv2d's values and gradients."""
-    interleave, taps = faster_forms(x, w) if stride == 1 and padding == "SAME" else (False, False)
+    interleave, taps = faster_forms(x, w) if strides == 1 and padding == "SAME" else (False, False)
     if not (interleave or taps):
-        return tf.nn.conv2d(x, w, strides=stride, padding=padding)
+        return tf.nn.conv2d(x, w, strides=strides, padding=padding)
 
     @tf.custom_gradient
     def convolution(x, w):
         def gradients(dy):
+            dy.set_shape([*x.shape[:3], w.shape[3]])
             if interleave:
                 dx = interleaved_conv2d(dy, turned(w))
             else:
@@ -50,7 +52,9 @@ def faster_forms(x, w):
     if None in sides or min(sides) < 2 or not all(side % 2 and 1 < side <= LARGEST_KERNEL for side in kernel):
         return False, False
     interleave = max(sides) <= INTERLEAVE_UP_TO and channels[0] * channels[1] >= INTERLEAVE_FROM
-    taps = max(sides) <= TAPS_UP_TO and min(channels) >= CHANNELS_PER_SIDE[x.dtype.base_dtype] * max(sides)
+    taps = max(sides) <= TAPS_UP_TO and min(channels) >= CHANNELS_PER_SIDE.get(x.dtype.base_dtype, float("inf")) * max(
+        sides
+    )
     return interleave, taps
 
 
@@ -104,4 +108,5 @@ def turned(w):
 
 def _meeting(offset, size):
     """Return the slices of input and of output positions that a kernel position at this offset brings together."""
-    return slice(max(0, offset), size + min(0, offset)), slice(max(0, -offset), size + min(0, -offset))
+    count = max(0, size - abs(offset))
+    return tuple(slice(first, first + count) for first in (max(0, offset), max(0, -offset)))

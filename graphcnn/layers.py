@@ -10,11 +10,11 @@ from graphcnn import kernels
 from graphcnn.tf1 import tf, tf1
 
 
-def conv2d(x, scope, filters, *, seed, kernel=3, stride=1, padding="SAME", pool=1):
+def conv2d(x, scope, filters, *, seed, kernel=3, stride=1, padding="SAME", pool=1, portable=False):
     """Convolve and add a bias: [N, H, W, C] -> [N, H', W', K].
 
     With pool above 1 the maximum of each pool x pool window comes before the bias: as the bias and a ReLU after it are
-    monotone this is pooling last, on a fraction of the numbers.
+    monotone this is pooling last, on a fraction of the numbers. Portable: tf.nn's convolution, no form of kernels.py.
 
     Variables: <scope>/w [kernel, kernel, C, K], <scope>/b [K], both Xavier-uniform.
     """
@@ -22,7 +22,8 @@ def conv2d(x, scope, filters, *, seed, kernel=3, stride=1, padding="SAME", pool=
     with tf1.variable_scope(scope):
         w = _xavier("w", [kernel, kernel, int(x.shape[3]), filters], seed)  # [h, w, C, K]
         b = _xavier("b", [filters], seed)  # [K]
-        x = kernels.conv2d(x, tf.cast(w, x.dtype), stride=stride, padding=padding)  # [N, H', W', K]
+        convolve = tf.nn.conv2d if portable else kernels.conv2d
+        x = convolve(x, tf.cast(w, x.dtype), strides=stride, padding=padding)  # [N, H', W', K]
         if pool > 1:
             x = max_pool(x, "pool", pool, stride=pool)
         return tf.nn.bias_add(x, tf.cast(b, x.dtype))

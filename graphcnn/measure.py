@@ -5,6 +5,8 @@ import statistics
 import time
 from typing import NamedTuple
 
+import numpy as np
+
 from graphcnn import kernels
 from graphcnn.tf1 import session, tf, tf1
 
@@ -24,19 +26,14 @@ class Product(NamedTuple):
 
 
 def products(graph):
-    """Return the Products of an inference Graph, first layer first."""
+    """Return the Products of a portable inference Graph, first layer first."""
     found = []
     for op in graph.graph.get_operations():
-        layer = op.name.rpartition("/")[0]
-        if op.type == "Conv2D":
-            x, w, y = op.inputs[0].shape, op.inputs[1].shape, op.outputs[0].shape
-            together = kernels.TOGETHER if op.get_attr("dilations")[2] == kernels.TOGETHER else 1
-            sides = (int(x[1]), int(x[2]) // together)
-            pixels = int(y[1]) * int(y[2]) // together
-            found.append(Product(layer, sides, tuple(w), 2 * pixels * w.num_elements()))
-        elif op.type == "MatMul":
-            w = op.inputs[1].shape
-            found.append(Product(layer, (), tuple(w), 2 * w.num_elements()))
+        if op.type in ("Conv2D", "MatMul"):
+            w, y = op.inputs[1].shape, op.outputs[0].shape
+            pixels = int(np.prod(y[1:-1]))
+            sides = tuple(map(int, op.inputs[0].shape[1:-1]))
+            found.append(Product(op.name.rpartition("/")[0], sides, tuple(w), 2 * pixels * w.num_elements()))
     return found
 
 
@@ -51,7 +48,7 @@ def trace(running, fetches, feed, layers, steps=5):
     Args:
         running: the Session, warmed up. fetches, feed: of session.run. layers: names of the net's layers, its scopes.
 
-    Returns: [(op type, milliseconds a step, ops a step)], [(layer or "other", {phase: milliseconds a step})].
+    Returns: [(op type, milliseconds a step, ops a step)], [(layer, "l2" or "other", {phase: milliseconds a step})].
     """
     ops, parts = {}, {}
     for _ in range(steps):
@@ -70,10 +67,10 @@ def trace(running, fetches, feed, layers, steps=5):
 
 
 def _place(name, layers):
-    """Return (layer or "other", phase) of a graph node by its name."""
+    """Return (layer, "l2" or "other", phase) of a graph node by its name."""
     phase = "gradient" if name.startswith("gradients/") else "update" if UPDATE.search(name) else "forward"
     names = set(re.split(r"/|update_", name))
-    return next((layer for layer in layers if layer in names), "other"), phase
+    return next((layer for layer in (*layers, "l2") if layer in names), "other"), phase
 
 
 def forms(product, batch, dtype, rounds=5):

@@ -8,9 +8,11 @@ library is imported, so that PyTorch may live in another environment.
 import json
 import os
 import platform
+import re
 import resource
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -49,7 +51,7 @@ class Graphcnn:
         self.session = session(self.graph.graph)
         self.session.run(self.graph.init)
         self.versions = f"TensorFlow {tf.__version__}"
-        self.settings = f"{precision}, {self.recipe.optimizer}"
+        self.settings = f"{precision}, one inter-op thread, {self.recipe.optimizer}"
         self.step, self.predictor = 0, None
 
     def _rows(self, steps):
@@ -246,7 +248,10 @@ CONTESTANTS = {"graphcnn": Graphcnn, "keras": Keras, "pytorch": PyTorch}
 
 def peak_memory():
     """Return this process's largest resident size so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+    if platform.system() == "Darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    status = Path("/proc/self/status").read_text()  # getrusage would count what the parent had before the exec
+    return 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", status)[1])
 
 
 def main(name, precision, requests, replies):

@@ -16,7 +16,6 @@ def define_flags():
     """Return this command's flags."""
     values = cli.new_flags()
     cli.define_run(values)
-    cli.define_precision(values)
     cli.define(values, str, "array", None, "a .npy of images with the training images' size and pixel range")
     cli.define(values, str, "out", None, "write the softmax rows, float32 [N, K], to this .npy")
     return values
@@ -26,7 +25,6 @@ def main(values, positional):
     """Print a line an image; with --out, save the probabilities too."""
     if bool(values.array) == bool(positional):
         raise InputError("expected image files, or --array=x.npy, and not both")
-    precision = cli.precision(values)
     import numpy as np
 
     from graphcnn import runs
@@ -47,7 +45,7 @@ def main(values, positional):
     from graphcnn import inference
     from graphcnn.progress import bar
 
-    restored = inference.restore(run, precision)
+    restored = inference.restore(run, portable=True)
     with restored.session, bar("predict", len(pixels)) as advance:
         probabilities = inference.probabilities(restored.session, restored.graph, pixels, advance=advance)
     for name, row in zip(names, probabilities, strict=True):

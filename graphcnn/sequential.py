@@ -32,7 +32,8 @@ def build(rows, x, classes, mode):
     """Return logits [N, classes] of images x [N, H, W, 3]. Variables: <scope>/w, b of each Conv and Dense row."""
     for row in rows:
         if isinstance(row, Conv):
-            x = layers.conv2d(x, row.scope, row.filters, seed=mode.seed, kernel=row.kernel, pool=row.pool)
+            options = {"kernel": row.kernel, "pool": row.pool, "portable": mode.portable}
+            x = layers.conv2d(x, row.scope, row.filters, seed=mode.seed, **options)
             x = tf.nn.relu(x, name=f"{row.scope}/relu")
         elif isinstance(row, Dense):
             x = layers.flatten(x, "flatten") if x.shape.rank == 4 else x

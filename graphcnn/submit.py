@@ -108,7 +108,7 @@ def _write(folder, run, config, dataset):
     from graphcnn import checkpoint, inference
     from graphcnn.progress import bar, say
 
-    restored = inference.restore(run)
+    restored = inference.restore(run, portable=True)
     with restored.session as session:
         say(f"predicting {len(dataset.x_test):,} test images")
         with bar("test", len(dataset.x_test)) as advance:

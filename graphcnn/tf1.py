@@ -74,8 +74,8 @@ def choose_precision(asked):
         return "float32", "auto: this CPU has no bfloat16 instructions"
     if not instructions.startswith(("amx", "avx512")):
         return "float32", f"auto: bfloat16 by {instructions} is not measured; --precision=bfloat16 tries it"
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
-        return "float32", "auto: TF_ENABLE_ONEDNN_OPTS=0 turns off the bfloat16 kernels"
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("0", "false"):
+        return "float32", "auto: TF_ENABLE_ONEDNN_OPTS turns off the bfloat16 kernels"
     return "bfloat16", f"auto: this CPU has {instructions}"
 
 

@@ -99,6 +99,7 @@ def _resume(values, run):
     """Continue a run with the recipe, data and split it recorded; only --epochs and --data may differ."""
     from graphcnn.progress import say
     from graphcnn.runs import recorded_data
+    from graphcnn.tf1 import choose_precision
 
     with run.lock():
         config = run.config()
@@ -115,6 +116,8 @@ def _resume(values, run):
         say(f"data: {values.data or config['data']['source']}{'' if values.data else ' (as the run recorded)'}")
         dataset, train_rows, dev_rows = recorded_data(run, config, values.data)
         say(_data_line(dataset, train_rows, dev_rows, config["split"]["kind"]))
+        precision, why = choose_precision(recipe.precision)
+        say(f"precision: {precision} ({why.replace('as asked', 'as the run recorded')})")
         if values.epochs not in (None, recipe.epochs):
             recipe = dataclasses.replace(recipe, epochs=values.epochs)
             run.write_config({**config, "recipe": dataclasses.asdict(recipe)})

@@ -1,3 +1,6 @@
+import itertools
+import threading
+
 import numpy as np
 import pytest
 
@@ -50,3 +53,37 @@ def test_a_constant_channel_is_not_divided_by_zero(value):
 @pytest.mark.parametrize(("shape", "rows"), [((32, 32), 256), ((64, 64), 256), ((300, 300), 11), ((2000, 2000), 1)])
 def test_rows_at_once(shape, rows):
     assert batches.rows_at_once(shape) == rows
+
+
+class TestAhead:
+    def test_order_and_end(self):
+        assert list(batches.ahead(iter(range(5)))) == [0, 1, 2, 3, 4]
+        assert list(batches.ahead(iter(()))) == []
+
+    def test_the_next_item_is_made_while_one_is_in_use(self):
+        made = threading.Event()
+
+        def items():
+            yield "first"
+            made.set()
+            yield "second"
+
+        for item in batches.ahead(items()):
+            assert made.wait(10), item
+
+    def test_an_error_reaches_the_caller_after_the_items_before_it(self):
+        def items():
+            yield 1
+            raise OSError("unreadable")
+
+        source = batches.ahead(items())
+        assert next(source) == 1
+        with pytest.raises(OSError, match="unreadable"):
+            next(source)
+
+    def test_stopping_early_leaves_no_thread(self):
+        before = threading.active_count()
+        source = batches.ahead(itertools.count())
+        assert next(source) == 0
+        source.close()
+        assert threading.active_count() == before

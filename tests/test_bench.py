@@ -1,14 +1,19 @@
 """bench: the numbers' sources, the command line, the files."""
 
+import importlib.util
 import json
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import one_line
 
-from graphcnn import bench, graph, measure
+from graphcnn import bench, graph, measure, peers
 from graphcnn.nets import SEQUENTIAL
 from graphcnn.recipes import Recipe
-from graphcnn.tf1 import session, tf
+from graphcnn.tf1 import choose_precision, session, tf, tf1
 
 TINY = ["--net=vgg_tiny", "--image_size=16", "--batch_size=16", "--rounds=2", "--steps=2", "--images=64"]
 
@@ -19,10 +24,9 @@ def test_flops_of_the_default_net_by_hand():
     maps += [(4, 256, 512), (4, 512, 512), (4, 512, 512)]
     dense = [(2048, 2048), (2048, 2048), (2048, 10)]
     forward = sum(18 * side**2 * c * k for side, c, k in maps) + sum(2 * c * k for c, k in dense)
-    found = measure.products(graph.build_inference(Recipe(net="vgg"), (32, 32), 10))
-    assert [each.layer for each in found] == [
-        row.scope for row in SEQUENTIAL["vgg"] if hasattr(row, "_fields") and type(row).__name__ != "Dropout"
-    ]
+    found = measure.products(graph.build_inference(Recipe(net="vgg"), (32, 32), 10, portable=True))
+    layers = ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv4_1", "conv4_2", "conv4_3"]
+    assert [each.layer for each in found] == [*layers, "dense1", "dense2", "output"]
     assert sum(each.flops for each in found) == forward
     assert measure.training_flops(found) == 3 * forward - 18 * 32**2 * 3 * 64
 
@@ -36,7 +40,7 @@ def test_the_trace_finds_layers_and_phases():
         running.run(built.init)
         by_op, by_layer = measure.trace(running, [built.loss, built.train_op], feed, layers, steps=2)
     by_layer = dict(by_layer)
-    assert set(by_layer) == {*layers, "other"}
+    assert set(by_layer) == {*layers, "l2", "other"}
     for layer in layers:
         assert all(by_layer[layer][phase] > 0 for phase in measure.PHASES), layer
     counts = {kind: count for kind, _, count in by_op}
@@ -84,7 +88,8 @@ def test_a_contest_with_keras(tmp_path, command):
     outcome = command("bench", *TINY, "--precision=float32", "--peers=keras", f"--out={tmp_path / 'b.json'}")
     assert outcome.status == 0, outcome.err
     results = json.loads((tmp_path / "b.json").read_text())
-    assert set(results["contestants"]) == {"graphcnn float32", "keras float32"}
+    keras = {f"keras {precision}" for precision in ("float32", choose_precision("auto")[0])}
+    assert set(results["contestants"]) == {"graphcnn float32", *keras}
     for row in results["contestants"].values():
         assert len(row["train"]["seconds"]) == 4
         assert len(row["evaluate"]["seconds"]) == 2
@@ -92,7 +97,9 @@ def test_a_contest_with_keras(tmp_path, command):
         assert slowest <= row["train"]["images_per_second"] <= fastest
         assert row["peak_memory_bytes"] > 50e6
     assert results["ratios"].keys() == results["evaluation_ratios"].keys() == {"keras_best", "keras_default"}
-    ours, theirs = (results["contestants"][name]["train"]["images_per_second"] for name in results["contestants"])
+    rates = {name: row["train"]["images_per_second"] for name, row in results["contestants"].items()}
+    ours, theirs = rates["graphcnn float32"], rates["keras float32"]
+    assert results["ratios"]["keras_best"] == pytest.approx(ours / max(rates[name] for name in keras))
     assert results["ratios"]["keras_default"] == pytest.approx(ours / theirs)
     assert f"{ours / theirs:.2f} x Keras's default fit in training" in outcome.out
     assert (tmp_path / "b.png").stat().st_size > 5000
@@ -116,7 +123,7 @@ BAD = {  # name: (arguments, words of the message)
     "no steps": (["--steps=0"], "--steps: found 0, expected a whole number at least 1"),
     "precision": (["--precision=half"], "--precision: unknown name 'half'"),
     "out": (["--out=numbers.txt"], "ends in .json"),
-    "out's folder": (["--out=nowhere/numbers.json"], "no folder nowhere"),
+    "out's folder": (["--out=nowhere/numbers.json"], "nowhere is no folder that can be written to"),
     "both": (["--profile", "--forms"], "exclude each other"),
     "image size": (["--image_size=3"], "--image_size: found 3"),
 }
@@ -140,5 +147,81 @@ def test_a_failing_contestant_is_named(tmp_path, monkeypatch, command):
     outcome = command("bench", *TINY, "--peers=none", f"--out={tmp_path / 'b.json'}")
     assert outcome.status == 2
     assert one_line(outcome.err)
-    assert "graphcnn" in outcome.err and "no such library" in outcome.err
+    assert "graphcnn in" in outcome.err
+    assert "ended with status 1: no such library" in outcome.err
     assert not (tmp_path / "b.json").exists()
+
+
+JOB = {
+    "recipe": {"l2": 0.05, "keep_prob": 1.0, "learning_rate": 0.1, "optimizer": "sgd"},
+    "rows": [[type(row).__name__, row._asdict()] for row in SEQUENTIAL["vgg_tiny"]],
+    "batch_size": 8, "image_size": 16, "classes": 3, "cores": 2,
+}  # fmt: skip
+ONE_STEP = {  # peer: what writes its weights as ours are laid out, logits and weights after a step of its optimizer
+    "keras": """
+peer = peers.Keras(job, "float32")
+weights = [w.numpy() for w in peer.model.trainable_weights]
+logits = peer.model.predict(images, verbose=0)
+peer.model.train_on_batch(images, labels)
+after = [w.numpy() for w in peer.model.trainable_weights]
+""",
+    "pytorch": """
+import torch
+peer = peers.PyTorch(job, "float32")
+
+def ours():
+    found = []
+    for p in (p.detach().numpy().copy() for p in peer.net.parameters()):
+        if p.ndim == 4:
+            p, maps = p.transpose(2, 3, 1, 0), p.shape[0]
+        elif p.ndim == 2 and len(found) == 6:  # after the maps were flattened channels first
+            side = int((p.shape[1] // maps) ** 0.5)
+            p = p.reshape(-1, maps, side, side).transpose(2, 3, 1, 0).reshape(p.shape[1], -1)
+        elif p.ndim == 2:
+            p = p.T
+        found.append(p)
+    return found
+
+weights = ours()
+with torch.no_grad():
+    logits = peer.net(peer._normalised(images, torch.float32)).numpy()
+peer.train(1)
+after = ours()
+""",
+}
+
+
+@pytest.mark.parametrize("peer", ONE_STEP)
+def test_a_peer_computes_the_same_net_loss_and_step(peer, tmp_path):
+    """Our graph with the peer's initial weights gives its logits, and after one step of SGD its weights."""
+    if peer == "pytorch" and importlib.util.find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed")
+    program = (
+        "import json, sys\nimport numpy as np\nfrom graphcnn import peers\njob = json.loads(sys.argv[1])\n"
+        "images, labels = (each[: job['batch_size']] for each in peers.images_and_labels(job))\n"
+        + ONE_STEP[peer]
+        + "np.savez(sys.argv[2], logits, images, labels, *weights, *after)\n"
+    )
+    file = tmp_path / "step.npz"
+    root = Path(__file__).resolve().parents[1]
+    arguments = [sys.executable, "-c", program, json.dumps(JOB), str(file)]
+    done = subprocess.run(arguments, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    logits, images, labels, *weights = np.load(file).values()
+    before, after = weights[: len(weights) // 2], weights[len(weights) // 2 :]
+
+    recipe = Recipe(net="vgg_tiny", image_size=16, precision="float32", warmup_steps=0, **JOB["recipe"])
+    statistics = np.full(3, peers.MEAN), np.full(3, peers.SCALE)
+    built = graph.build_training(recipe, (16, 16), 3, statistics)
+    variables = [v for v in built.variables if v.trainable]
+    with built.graph.as_default():
+        places = [tf1.placeholder(tf.float32, v.shape) for v in variables]
+        assign = [v.assign(place) for v, place in zip(variables, places, strict=True)]
+    with session(built.graph) as running:
+        running.run(built.init)
+        running.run(assign, dict(zip(places, before, strict=True)))
+        assert running.run(built.logits, {built.x: images}) == pytest.approx(logits, abs=1e-5)
+        running.run(built.train_op, {built.x: images, built.y: labels, built.training: True})
+        for expected, found in zip(after, running.run(variables), strict=True):
+            assert found == pytest.approx(expected, abs=1e-5)
+    assert max(np.abs(a - b).max() for a, b in zip(after, before, strict=True)) > 1e-3

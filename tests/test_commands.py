@@ -21,7 +21,7 @@ def predicted(trained, tmp_path, command):
     x, y = tiny_arrays(24, seed=1)
     out = tmp_path / "p.npy"
     data = f"--array={trained[1] / 'x_test.npy'}"
-    outcome = command("predict", f"--checkpoints={trained[0]}", data, f"--out={out}", "--precision=float32")
+    outcome = command("predict", f"--checkpoints={trained[0]}", data, f"--out={out}")
     assert outcome.status == 0, outcome.err
     return x, y[:, 0], np.load(out)
 
@@ -33,7 +33,15 @@ class TestEval:
         assert outcome.status == 0, outcome.err
         report = trained_copy / "tiny" / "report"
         numbers = json.loads((report / f"{split}.json").read_text())
-        assert set(numbers) == {"macro_f1", "accuracy", "top2_accuracy", "cross_entropy", "per_class", "confusion"}
+        assert set(numbers) == {
+            "macro_f1",
+            "accuracy",
+            "top2_accuracy",
+            "cross_entropy",
+            "precision",
+            "per_class",
+            "confusion",
+        }
         assert outcome.out.splitlines()[1] == f"{split} macro F1: {numbers['macro_f1']:.6f}"
         assert np.sum(numbers["confusion"]) == {"dev": 24, "train": 72, "test": 24}[split]
         f1 = [numbers["per_class"][name]["f1-score"] for name in "012"]
@@ -56,6 +64,7 @@ class TestEval:
             expected = tf1.choose_precision(precision)
             assert outcome.out.splitlines()[0].endswith(f"computed in {expected[0]} ({expected[1]})")
             scores[precision] = json.loads((trained_copy / "tiny" / "report" / "train.json").read_text())
+            assert scores[precision]["precision"] == expected[0]
         assert scores["auto"] == scores[expected[0]]
         assert scores["bfloat16"]["accuracy"] == pytest.approx(scores["float32"]["accuracy"], abs=0.02)
         assert scores["bfloat16"]["cross_entropy"] == pytest.approx(scores["float32"]["cross_entropy"], rel=0.01)
@@ -120,7 +129,6 @@ class TestPredict:
         for row in range(3):
             paths.append(tmp_path / f"{row}.png")
             Image.fromarray(x[row]).save(paths[-1])
-        paths.append("--precision=float32")
         outcome = command("predict", *paths, f"--checkpoints={trained[0]}", f"--out={tmp_path / 'q.npy'}")
         assert outcome.status == 0, outcome.err
         assert np.load(tmp_path / "q.npy") == pytest.approx(softmax[:3], abs=1e-6)

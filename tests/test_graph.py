@@ -202,6 +202,30 @@ def test_the_whole_default_net_learns_a_batch_by_heart():
     assert finite
 
 
+def test_a_portable_graph_has_tensorflow_s_own_operations_and_gradients():
+    """Other programs restore and differentiate it; the same weights give the same answer in the faster forms."""
+    recipe = dataclasses.replace(recipes.named("assignment"), precision="float32")
+    x, _ = batch(rows=3, side=32)
+    logits = []
+    for portable in (True, False):
+        graph = build_inference(recipe, (32, 32), 10, portable=portable)
+        kinds = {op.type for op in graph.graph.get_operations()}
+        assert ("IdentityN" in kinds) != portable
+        with graph.graph.as_default():
+            init = tf1.global_variables_initializer()
+            if portable:
+                assert all(g is not None for g in tf1.gradients(graph.logits, graph.variables))
+        with session(graph.graph) as running:
+            running.run(init)
+            logits.append(running.run(graph.logits, {graph.x: x}))
+    assert logits[0] == pytest.approx(logits[1], abs=1e-5)
+
+
+def test_no_l2_costs_nothing():
+    graph = build_training(dataclasses.replace(TINY, l2=0.0), (16, 16), 3, NO_STATISTICS)
+    assert "L2Loss" not in {op.type for op in graph.graph.get_operations()}
+
+
 def test_unknown_net():
     with pytest.raises(InputError, match="--net: unknown name 'vg'; did you mean 'vgg'"):
         build_inference(Recipe(net="vg"), (32, 32), 10)

@@ -107,10 +107,10 @@ def test_chosen_convolution_and_gradients(side, channels, units, forms, dtype, t
         assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("options", [{"stride": 2}, {"padding": "VALID"}])
+@pytest.mark.parametrize("options", [{"strides": 2}, {"padding": "VALID"}])
 def test_other_strides_and_paddings_are_tensorflows(options):
     values = arrays((2, 4, 4, 256, 512, (3, 3)))[:2]
-    expected = {"strides": options.get("stride", 1), "padding": options.get("padding", "SAME")}
+    expected = {"strides": options.get("strides", 1), "padding": options.get("padding", "SAME")}
     ours, own = evaluate(lambda x, w: [kernels.conv2d(x, w, **options), tf.nn.conv2d(x, w, **expected)], *values)
     assert np.array_equal(ours, own)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import TINY, one_line, tiny_arrays, write_folder
 
-from graphcnn import checkpoint
+from graphcnn import checkpoint, tf1
 from graphcnn.runs import COLUMNS, Run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +54,21 @@ def test_one_seed_one_result(precision, data_folder, tmp_path, command):
     assert repeatable_history(tmp_path, "a") == repeatable_history(tmp_path, "b")
     last = "epoch-0002/model.ckpt.data-00000-of-00001"
     assert data_bytes(tmp_path, "a")[last] != data_bytes(tmp_path, "c")[last]
+
+
+def test_the_precision_that_auto_chose_is_recorded_and_kept(data_folder, tmp_path, command):
+    common = [f"--checkpoints={tmp_path}", "--run=r", "--resume"]
+    outcome = command("train", f"--data={data_folder}", *common, *TINY)
+    chosen, why = tf1.choose_precision("auto")
+    assert f"precision: {chosen} ({why})" in outcome.out
+    assert Run(tmp_path, "r").config()["recipe"]["precision"] == chosen
+    outcome = command("train", *common, "--precision=auto", "--epochs=3")
+    assert outcome.status == 0, outcome.err
+    assert f"precision: {chosen} (as the run recorded" in outcome.out
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[chosen]
+    outcome = command("train", *common, f"--precision={other}")
+    assert outcome.status == 2
+    assert f"--precision: found {other}, but the run was started with {chosen}" in outcome.err
 
 
 def test_killed_and_resumed_equals_undisturbed(tmp_path, command):

@@ -15,12 +15,14 @@ class Mode(NamedTuple):
 
     seed: int, of weights and masks. step: scalar integer tensor, the number of updates so far.
     keep_prob: scalar float32 tensor. training: scalar bool tensor.
+    portable: whether to use tf.nn's convolutions alone, as a graph for other programs should.
     """
 
     seed: int
     step: Any
     keep_prob: Any
     training: Any
+    portable: bool = False
 
 
 SEQUENTIAL = {  # name: rows
