@@ -29,9 +29,26 @@ def images_and_labels(job):
     return images, generator.integers(0, job["classes"], count)
 
 
+def training_rows(job, step):
+    """Return the slice of the images that the step, counted from 0, trains on."""
+    start = step % BATCHES * job["batch_size"]
+    return slice(start, start + job["batch_size"])
+
+
 def repeated(images, count):
     """Return `count` of the images, from the first one on, round and round."""
     return images[np.arange(count) % len(images)]
+
+
+def laps(batches, step):
+    """Call step(batch) for each batch; return the seconds of each, making the batch included."""
+    seconds, began = [], time.perf_counter()
+    for batch in batches:
+        step(*batch)
+        ended = time.perf_counter()
+        seconds.append(ended - began)
+        began = ended
+    return seconds
 
 
 class Graphcnn:
@@ -54,24 +71,19 @@ class Graphcnn:
         self.settings = f"{precision}, one inter-op thread, {self.recipe.optimizer}"
         self.step, self.predictor = 0, None
 
-    def _rows(self, steps):
-        size = self.recipe.batch_size
-        for step in range(self.step, self.step + steps):
-            rows = np.arange(size) + step % BATCHES * size
-            yield self.batches.as_rgb(self.images[rows]), self.labels[rows]
-
     def train(self, steps):
-        """Return the seconds of each step, assembling its batch included."""
-        seconds, began = [], time.perf_counter()
-        graph, recipe = self.graph, self.recipe
-        for images, labels in self.batches.ahead(self._rows(steps)):
-            feed = {graph.x: images, graph.y: labels, graph.keep_prob: recipe.keep_prob, graph.training: True}
-            self.session.run([graph.loss, graph.cross_entropy, graph.train_op], feed)
-            ended = time.perf_counter()
-            seconds.append(ended - began)
-            began = ended
+        """Return the seconds of each step."""
+        rows = (training_rows(self.job, step) for step in range(self.step, self.step + steps))
         self.step += steps
-        return seconds
+        return laps(self.batches.ahead(map(self._batch, rows)), self._step)
+
+    def _batch(self, rows):
+        return self.batches.as_rgb(self.images[rows]), self.labels[rows]
+
+    def _step(self, images, labels):
+        graph, keep_prob = self.graph, self.recipe.keep_prob
+        feed = {graph.x: images, graph.y: labels, graph.keep_prob: keep_prob, graph.training: True}
+        self.session.run([graph.loss, graph.cross_entropy, graph.train_op], feed)
 
     def evaluate(self, count):
         """Return the seconds that the softmax of `count` images takes."""
@@ -210,24 +222,23 @@ class PyTorch:
         return x.to(dtype).contiguous(memory_format=self.torch.channels_last)
 
     def train(self, steps):
-        """Return the seconds of each step, assembling its batch included."""
-        torch, size = self.torch, self.job["batch_size"]
-        seconds, began = [], time.perf_counter()
-        for step in range(self.step, self.step + steps):
-            rows = slice(step % BATCHES * size, step % BATCHES * size + size)
-            x, y = self._normalised(self.images[rows], torch.float32), torch.from_numpy(self.labels[rows])
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype != torch.float32):
-                logits = self.net(x)
-            loss = self.loss(logits.float(), y)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            loss.item()
-            ended = time.perf_counter()
-            seconds.append(ended - began)
-            began = ended
+        """Return the seconds of each step."""
+        rows = (training_rows(self.job, step) for step in range(self.step, self.step + steps))
         self.step += steps
-        return seconds
+        return laps(map(self._batch, rows), self._step)
+
+    def _batch(self, rows):
+        return self._normalised(self.images[rows], self.torch.float32), self.torch.from_numpy(self.labels[rows])
+
+    def _step(self, images, labels):
+        torch = self.torch
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype != torch.float32):
+            logits = self.net(images)
+        loss = self.loss(logits.float(), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        loss.item()
 
     def evaluate(self, count):
         """Return the seconds that the softmax of `count` images takes, with the weights in the precision."""
