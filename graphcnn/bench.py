@@ -32,7 +32,7 @@ WARM_UP = 3  # training steps
 def define_flags():
     """Return this command's flags."""
     values = cli.new_flags()
-    cli.define_precision(values)
+    cli.define_precision(values, "auto")
     cli.define(values, str, "net", "vgg", "network, a sequential one of graphcnn.nets")
     cli.define(values, int, "batch_size", 128, "images per step")
     cli.define(values, int, "image_size", 32, "side of the images in pixels")
@@ -184,7 +184,7 @@ def _compare(values, recipe, peers):
     import numpy as np
 
     from graphcnn import graph, measure, nets
-    from graphcnn.progress import bar
+    from graphcnn.progress import bar, say
     from graphcnn.tf1 import choose_precision, cpu
 
     inference = _portable(recipe)
@@ -214,19 +214,22 @@ def _compare(values, recipe, peers):
                 raise InputError(f"{name}: its net has {each.about['parameters']} parameters, ours {parameters}")
             each.ask({"train": WARM_UP})
             contestants[f"{name} {precision}"] = each
+            say(f"ready: {name} in {precision}, {each.about['versions']}")
             advance(1)
         seconds = {label: {"train": [], "evaluate": []} for label in contestants}
-        for _ in range(values.rounds):
+        for turn in range(1, values.rounds + 1):
             for label, each in contestants.items():
                 seconds[label]["train"] += each.ask({"train": values.steps})
                 advance(1)
+            say(f"training, turn {turn}/{values.rounds} done")
         memory = {label: each.ask({"memory": True}) for label, each in contestants.items()}
         for each in contestants.values():
             each.ask({"evaluate": images})
-        for _ in range(values.rounds):
+        for turn in range(1, values.rounds + 1):
             for label, each in contestants.items():
                 seconds[label]["evaluate"].append(each.ask({"evaluate": images}))
                 advance(1)
+            say(f"evaluation, turn {turn}/{values.rounds} done")
         peaks = {each.precision: each.ask({"peaks": True}) for each in contestants.values() if each.name == "graphcnn"}
 
     def numbers(label, kind, batch):

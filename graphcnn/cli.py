@@ -39,15 +39,15 @@ def define_data(values):
     define(values, str, "data", None, "where the data lies now (default: where the run recorded it)")
 
 
-def define_precision(values):
-    """Add --precision for a command that trains nothing."""
-    text = "of convolutions and matmuls: auto (bfloat16 where the CPU is faster with it) | float32 | bfloat16"
-    define(values, str, "precision", "auto", text)
+def define_precision(values, default, said=""):
+    """Add --precision for a command that trains nothing; `said` explains a default of None."""
+    text = f"of convolutions and matmuls: auto (bfloat16 where the CPU is faster with it) | float32 | bfloat16{said}"
+    define(values, str, "precision", default, text)
 
 
 def precision(values):
-    """Return --precision, or refuse it with the nearest match."""
-    if values.precision not in recipes.PRECISIONS:
+    """Return --precision (None where it has no default and is not given), or refuse it with the nearest match."""
+    if values.precision not in (None, *recipes.PRECISIONS):
         raise InputError(f"--precision: {recipes.unknown(values.precision, recipes.PRECISIONS)}")
     return values.precision
 

@@ -19,7 +19,7 @@ def define_flags():
     values = cli.new_flags()
     cli.define_run(values)
     cli.define_data(values)
-    cli.define_precision(values)
+    cli.define_precision(values, None, " (default: training's, where the CPU is faster with it)")
     cli.define(values, str, "split", "dev", "dev | train | test")
     cli.define(values, str, "predictions", None, "score this .npy of softmax rows [N, K], not a run; needs --labels")
     cli.define(values, str, "labels", None, "the true classes for --predictions, a .npy (N,), (N, 1) or one-hot")
@@ -31,7 +31,7 @@ def main(values, positional):
     cli.no_positional(positional)
     asked = cli.precision(values)
     if values.predictions or values.labels:
-        if values["precision"].present:
+        if asked:
             raise InputError("--precision: nothing is computed with --predictions; drop one of them")
         return _score_file(values)
     if values.split not in SPLITS:
@@ -43,8 +43,9 @@ def main(values, positional):
     config = run.config()
     from graphcnn.tf1 import choose_precision
 
-    precision, why = choose_precision(asked)
-    say(f"run: {run.name} ({run.path / 'best'}), computed in {precision} ({why})")
+    trained = config["recipe"]["precision"]
+    precision, why = choose_precision(asked or ("auto" if trained == "bfloat16" else trained))
+    say(f"run: {run.name} ({run.path / 'best'}), trained in {trained}, computed in {precision} ({why})")
     dataset, train_rows, dev_rows = runs.recorded_data(run, config, values.data, test=values.split == "test")
     images, labels, rows = dataset.x_train, dataset.y_train, {"train": train_rows, "dev": dev_rows}.get(values.split)
     if values.split == "test":

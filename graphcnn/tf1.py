@@ -69,7 +69,7 @@ def choose_precision(asked):
     instructions = cpu()["bfloat16"]
     if asked != "auto":
         slow = asked == "bfloat16" and instructions is None
-        return asked, "as asked" + ("; this CPU has no instructions for it, so float32 would be faster" if slow else "")
+        return asked, "as set" + ("; this CPU has no instructions for it, so float32 would be faster" if slow else "")
     if instructions is None:
         return "float32", "auto: this CPU has no bfloat16 instructions"
     if not instructions.startswith(("amx", "avx512")):

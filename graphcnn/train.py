@@ -117,7 +117,7 @@ def _resume(values, run):
         dataset, train_rows, dev_rows = recorded_data(run, config, values.data)
         say(_data_line(dataset, train_rows, dev_rows, config["split"]["kind"]))
         precision, why = choose_precision(recipe.precision)
-        say(f"precision: {precision} ({why.replace('as asked', 'as the run recorded')})")
+        say(f"precision: {precision} ({why})")
         if values.epochs not in (None, recipe.epochs):
             recipe = dataclasses.replace(recipe, epochs=values.epochs)
             run.write_config({**config, "recipe": dataclasses.asdict(recipe)})

@@ -56,6 +56,18 @@ class TestEval:
         found = json.loads((run.path / "report" / "dev.json").read_text())["macro_f1"]
         assert found == max(row["dev_macro_f1"] for row in run.history(2))
 
+    @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+    def test_without_a_flag_the_precision_is_training_s(self, precision, trained, tmp_path, command):
+        common = [f"--checkpoints={tmp_path}", "--run=r"]
+        settings = ["--dev_split=stratified", *TINY, "--epochs=1", f"--precision={precision}"]
+        assert command("train", f"--data={trained[1]}", *common, *settings).status == 0
+        outcome = command("eval", *common)
+        computed = precision if precision == "float32" else tf1.choose_precision("auto")[0]
+        assert f", trained in {precision}, computed in {computed} (" in outcome.out
+        if computed == precision:
+            found = json.loads((tmp_path / "r" / "report" / "dev.json").read_text())["macro_f1"]
+            assert found == runs.Run(tmp_path, "r").history(1)[0]["dev_macro_f1"]
+
     def test_precisions_agree_to_the_stated_tolerance(self, trained_copy, command):
         scores = {}
         for precision in ("float32", "bfloat16", "auto"):

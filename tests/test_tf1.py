@@ -10,8 +10,8 @@ CHOICES = {  # name: (asked, the CPU's instructions, TF_ENABLE_ONEDNN_OPTS, chos
     "without": ("auto", None, None, "float32", "no bfloat16 instructions"),
     "Arm": ("auto", "bf16", None, "float32", "not measured"),
     "oneDNN off": ("auto", "amx_bf16", "0", "float32", "TF_ENABLE_ONEDNN_OPTS turns off"),
-    "float32 asked": ("float32", "amx_bf16", None, "float32", "as asked"),
-    "bfloat16 asked": ("bfloat16", "amx_bf16", None, "bfloat16", "as asked"),
+    "float32 asked": ("float32", "amx_bf16", None, "float32", "as set"),
+    "bfloat16 asked": ("bfloat16", "amx_bf16", None, "bfloat16", "as set"),
     "bfloat16 asked without": ("bfloat16", None, None, "bfloat16", "float32 would be faster"),
 }
 

@@ -64,7 +64,7 @@ def test_the_precision_that_auto_chose_is_recorded_and_kept(data_folder, tmp_pat
     assert Run(tmp_path, "r").config()["recipe"]["precision"] == chosen
     outcome = command("train", *common, "--precision=auto", "--epochs=3")
     assert outcome.status == 0, outcome.err
-    assert f"precision: {chosen} (as the run recorded" in outcome.out
+    assert f"precision: {chosen} (as set" in outcome.out
     other = {"float32": "bfloat16", "bfloat16": "float32"}[chosen]
     outcome = command("train", *common, f"--precision={other}")
     assert outcome.status == 2
