@@ -8,7 +8,7 @@
 import json
 import sys
 
-from graphcnn import cli, metrics
+from graphcnn import cli, metrics, recipes
 from graphcnn.errors import InputError
 
 SPLITS = ("dev", "train", "test")
@@ -43,7 +43,7 @@ def main(values, positional):
     config = run.config()
     from graphcnn.tf1 import choose_precision
 
-    trained = config["recipe"]["precision"]
+    trained = recipes.from_dict(config["recipe"], run.config_path).precision
     precision, why = choose_precision(asked or ("auto" if trained == "bfloat16" else trained))
     say(f"run: {run.name} ({run.path / 'best'}), trained in {trained}, computed in {precision} ({why})")
     dataset, train_rows, dev_rows = runs.recorded_data(run, config, values.data, test=values.split == "test")
