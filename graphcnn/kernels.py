@@ -51,11 +51,9 @@ def faster_forms(x, w):
     sides, kernel, channels = x.shape[1:3].as_list(), w.shape[:2].as_list(), w.shape[2:].as_list()
     if None in sides or min(sides) < 2 or not all(side % 2 and 1 < side <= LARGEST_KERNEL for side in kernel):
         return False, False
-    interleave = max(sides) <= INTERLEAVE_UP_TO and channels[0] * channels[1] >= INTERLEAVE_FROM
-    taps = max(sides) <= TAPS_UP_TO and min(channels) >= CHANNELS_PER_SIDE.get(x.dtype.base_dtype, float("inf")) * max(
-        sides
-    )
-    return interleave, taps
+    side, needed = max(sides), CHANNELS_PER_SIDE.get(x.dtype.base_dtype, float("inf"))
+    interleave = side <= INTERLEAVE_UP_TO and channels[0] * channels[1] >= INTERLEAVE_FROM
+    return interleave, side <= TAPS_UP_TO and min(channels) >= needed * side
 
 
 def interleaved_conv2d(x, w):

@@ -48,12 +48,12 @@ def main(values, positional):
     restored = inference.restore(run, portable=True)
     with restored.session, bar("predict", len(pixels)) as advance:
         probabilities = inference.probabilities(restored.session, restored.graph, pixels, advance=advance)
-    for name, row in zip(names, probabilities, strict=True):
-        best = np.argsort(-row, kind="stable")[:TOP]
-        print(f"{name}: " + ", ".join(f"{config['class_names'][k]} {row[k]:.4f}" for k in best))
     if values.out:
         with runs.replacing(values.out) as file:
             np.save(file, probabilities)
+    for name, row in zip(names, probabilities, strict=True):
+        best = np.argsort(-row, kind="stable")[:TOP]
+        print(f"{name}: " + ", ".join(f"{config['class_names'][k]} {row[k]:.4f}" for k in best))
     return 0
 
 
