@@ -72,7 +72,7 @@ def main(values, positional):
     from graphcnn.progress import say
     from graphcnn.tf1 import choose_precision
 
-    graph.check_net(recipe.net)
+    graph.check_net(recipe)
     precision, why = choose_precision(asked)
     say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)
@@ -359,10 +359,10 @@ def _profile(recipe):
     job = {"batch_size": recipe.batch_size, "image_size": recipe.image_size, "classes": CLASSES}
     images, labels = peers.images_and_labels(job)
     normalisation = np.full(3, peers.MEAN), np.full(3, peers.SCALE)
-    built = graph.build_training(recipe, images.shape[1:3], CLASSES, normalisation)
+    built = graph.build_training(recipe, images.shape[1:3], CLASSES, normalisation, peers.PLANNED_STEPS)
     layers = list(dict.fromkeys(v.op.name.rpartition("/")[0] for v in built.variables if v.trainable))
     feed = {built.x: as_rgb(images[: recipe.batch_size]), built.y: labels[: recipe.batch_size]}
-    feed |= {built.keep_prob: recipe.keep_prob, built.training: True}
+    feed |= {built.keep_prob: recipe.keep_prob}
     fetches = [built.loss, built.cross_entropy, built.train_op]
     untraced = []
     with session(built.graph) as running:

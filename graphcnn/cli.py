@@ -12,7 +12,12 @@ from graphcnn import recipes
 from graphcnn.errors import InputError
 
 DEFAULT_ROOT = Path(__file__).resolve().parents[1] / "checkpoints"
-DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+DEFINE = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    bool: flags.DEFINE_boolean,
+}
 
 
 def new_flags():
@@ -24,7 +29,7 @@ def new_flags():
 
 
 def define(values, kind, name, default, help):
-    """Add a flag of type int, float or str."""
+    """Add a flag of type int, float, str or bool."""
     DEFINE[kind](name, default, help, flag_values=values)
 
 
@@ -37,6 +42,12 @@ def define_run(values, default="the newest"):
 def define_data(values):
     """Add --data for a command that reads the data of a recorded run."""
     define(values, str, "data", None, "where the data lies now (default: where the run recorded it)")
+
+
+def define_tta(values):
+    """Add --tta."""
+    text = "average the logits over the views that training showed too: mirrored, shifted (test-time augmentation)"
+    define(values, bool, "tta", False, text)
 
 
 def define_precision(values, default, said=""):

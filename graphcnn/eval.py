@@ -20,6 +20,7 @@ def define_flags():
     cli.define_run(values)
     cli.define_data(values)
     cli.define_precision(values, None, " (default: training's, where the CPU is faster with it)")
+    cli.define_tta(values)
     cli.define(values, str, "split", "dev", "dev | train | test")
     cli.define(values, str, "predictions", None, "score this .npy of softmax rows [N, K], not a run; needs --labels")
     cli.define(values, str, "labels", None, "the true classes for --predictions, a .npy (N,), (N, 1) or one-hot")
@@ -33,6 +34,8 @@ def main(values, positional):
     if values.predictions or values.labels:
         if asked:
             raise InputError("--precision: nothing is computed with --predictions; drop one of them")
+        if values.tta:
+            raise InputError("--tta: nothing is computed with --predictions; drop one of them")
         return _score_file(values)
     if values.split not in SPLITS:
         raise InputError(f"--split: found {values.split!r}, expected {', '.join(SPLITS)}")
@@ -45,7 +48,8 @@ def main(values, positional):
 
     trained = recipes.from_dict(config["recipe"], run.config_path).precision
     precision, why = choose_precision(asked or ("auto" if trained == "bfloat16" else trained))
-    say(f"run: {run.name} ({run.path / 'best'}), trained in {trained}, computed in {precision} ({why})")
+    computed = f"computed in {precision}{' with tta' * values.tta} ({why})"
+    say(f"run: {run.name} ({run.path / 'best'}), trained in {trained}, {computed}")
     dataset, train_rows, dev_rows = runs.recorded_data(run, config, values.data, test=values.split == "test")
     images, labels, rows = dataset.x_train, dataset.y_train, {"train": train_rows, "dev": dev_rows}.get(values.split)
     if values.split == "test":
@@ -53,16 +57,17 @@ def main(values, positional):
     if not len(rows):
         raise InputError("--split=dev: the run was trained without a dev split; use --split=train or --split=test")
 
-    restored = inference.restore(run, precision)
+    restored = inference.restore(run, precision, tta=values.tta)
     with restored.session, bar(values.split, len(rows)) as advance:
-        probabilities = inference.probabilities(restored.session, restored.graph, images, rows, advance)
+        probabilities = inference.probabilities(restored.session, restored.graph, images, rows, advance, values.tta)
     scores = metrics.summary(labels[rows], probabilities)
     per_class = _print_scores(f"{values.split} ", labels[rows], probabilities, scores, config["class_names"])
 
     report = run.path / "report"
     report.mkdir(exist_ok=True)
     stem = f"{report}/{values.split}"
-    numbers = {**scores, "precision": precision, "per_class": per_class, "confusion": scores["confusion"].tolist()}
+    numbers = {**scores, "precision": precision, "tta": values.tta, "per_class": per_class}
+    numbers["confusion"] = scores["confusion"].tolist()
     with runs.replacing(f"{stem}.json") as file:
         file.write((json.dumps(numbers, indent=2) + "\n").encode())
     title, names = f"{run.name}, {values.split}: macro F1 {scores['macro_f1']:.4f}", config["class_names"]

@@ -1,9 +1,9 @@
 """Predict with a handed-in graph as a grader would: TensorFlow and NumPy alone, none of graphcnn.
 
-  python grader.py x_test.npy [result.npy]
+  python grader.py [--tta] x_test.npy [result.npy]
 
-Run it in the folder of the hand-in. It imports model.ckpt.meta, restores model.ckpt, feeds x:0 alone, reads
-hypothesis:0, and prints the largest difference from result.npy; exit status 0 if that is at most 1e-5.
+Run it in the folder of the hand-in. It imports model.ckpt.meta, restores model.ckpt, feeds x:0 (with --tta also tta:0,
+as True), reads hypothesis:0, and prints the largest difference from result.npy; exit status 0 if that is at most 1e-5.
 """
 
 import sys
@@ -18,7 +18,7 @@ BATCH = 250  # images
 tf.compat.v1.disable_eager_execution()
 
 
-def main(images_path, result_path="result.npy"):
+def main(images_path, result_path="result.npy", tta=False):
     """Return 0 if the graph beside this file reproduces the result, else 1."""
     folder = Path(__file__).resolve().parent
     images = np.load(images_path, mmap_mode="r", allow_pickle=False)
@@ -26,14 +26,14 @@ def main(images_path, result_path="result.npy"):
     with tf.compat.v1.Session() as session:
         saver = tf.compat.v1.train.import_meta_graph(str(folder / "model.ckpt.meta"))
         saver.restore(session, str(folder / "model.ckpt"))
-        rows = []
+        rows, also = [], {"tta:0": True} if tta else {}
         for start in range(0, len(images), BATCH):
             batch = np.asarray(images[start : start + BATCH], np.float32)
             if batch.ndim == 3:
                 batch = batch[..., None]
             if batch.shape[3] == 1:  # grey images: the graph takes three channels
                 batch = np.repeat(batch, 3, axis=3)
-            rows.append(session.run("hypothesis:0", {"x:0": batch}))
+            rows.append(session.run("hypothesis:0", {"x:0": batch, **also}))
     found = np.concatenate(rows)
     if found.shape != expected.shape:
         print(f"shapes differ: the graph gives {found.shape}, the file holds {expected.shape}")
@@ -44,6 +44,7 @@ def main(images_path, result_path="result.npy"):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
+    paths = [argument for argument in sys.argv[1:] if argument != "--tta"]
+    if len(paths) not in (1, 2):
         sys.exit(__doc__)
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(*paths, tta="--tta" in sys.argv))

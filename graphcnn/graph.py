@@ -9,19 +9,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphcnn.errors import InputError
-from graphcnn.nets import NETS, Mode
-from graphcnn.optimizers import train_op, warmed_up
+from graphcnn.nets import ANY_SIZE, NETS, Mode
+from graphcnn.optimizers import lookahead, train_op
 from graphcnn.recipes import unknown
 from graphcnn.tf1 import choose_precision, tf, tf1
+
+MOVING_SHARE = 0.4  # of a batch's moments in batch norm's moving ones: training is short and its batches are large
 
 
 class Graph(NamedTuple):
     """The tensors of a built graph; those from `loss` on are None in an inference graph.
 
     x: float32 [N, H, W, 3], raw units. y: int32 [N]. keep_prob: float32, 1.0 unless fed. training, tta: bool, False.
-    logits, hypothesis (softmax): float32 [N, K].
-    variables: what a prediction depends on, as a list: weights and normalisation.
-    loss: float32, the batch's mean cross-entropy plus L2. cross_entropy: float32, its first part.
+    images: float32 [N, S, S, 3], what the net sees of x. logits, hypothesis (softmax): float32 [N, K], of the moving
+    batch norm; with tta fed True the mean logits over the recipe's views.
+    variables: what a prediction depends on, as a list: weights, moving moments, normalisation.
+    whitening: the variable that wants batches.whitening_filters of `images` before the first step, or None.
+    loss: float32, the batch's mean (smoothed) cross-entropy plus L2. cross_entropy: float32, without either.
     finite: bool, whether all weights are finite. step: int64. train_op: one update. init: initialises all variables.
     """
 
@@ -31,9 +35,11 @@ class Graph(NamedTuple):
     keep_prob: Any
     training: Any
     tta: Any
+    images: Any
     logits: Any
     hypothesis: Any
     variables: list
+    whitening: Any
     loss: Any = None
     cross_entropy: Any = None
     finite: Any = None
@@ -54,10 +60,10 @@ def build_inference(recipe, image_shape, classes, precision="float32", portable=
     """
     with tf1.Graph().as_default() as graph:
         unset = (np.zeros(3), np.ones(3))
-        return _forward(graph, recipe, image_shape, classes, precision, unset, tf.constant(0), portable)
+        return _forward(graph, recipe, image_shape, classes, _dtype(precision), unset, tf.constant(0), portable)[0]
 
 
-def build_training(recipe, image_shape, classes, statistics):
+def build_training(recipe, image_shape, classes, statistics, total_steps):
     """Return the Graph of a training run, its multiplications in recipe.precision.
 
     Args:
@@ -65,29 +71,64 @@ def build_training(recipe, image_shape, classes, statistics):
         image_shape: (H, W) of the stored images.
         classes: K.
         statistics: (mean [3], scale [3]) in raw units; the net sees (x - mean) / scale.
+        total_steps: updates in the whole run; schedule, lookahead and early_share refer to it.
     """
     with tf1.Graph().as_default() as graph:
-        step = tf1.train.create_global_step()
-        forward = _forward(graph, recipe, image_shape, classes, recipe.precision, statistics, step)
-        each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=forward.y, logits=forward.logits)  # [N]
-        cross_entropy = tf.reduce_mean(each)
-        loss = cross_entropy + l2_penalty(recipe.l2)
+        step, dtype = tf1.train.create_global_step(), _dtype(recipe.precision)
+        forward, logits_at = _forward(graph, recipe, image_shape, classes, dtype, statistics, step)
         weights = tf1.trainable_variables()
-        rate = warmed_up(recipe.learning_rate, recipe.warmup_steps, step)
+        moving = []  # batch norm's variables, in the order of the moments that `slopes` returns
+
+        def slopes(size):
+            """Return [loss, cross-entropy, the gradient of each weight, each batch norm's moments]."""
+            moments = []
+            logits = logits_at(forward.x, size, moments)
+            moving[:] = [variable for variable, _ in moments]
+            each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=forward.y, logits=logits)  # [N]
+            cross_entropy = tf.reduce_mean(each)
+            loss = smoothed(cross_entropy, logits, recipe.label_smoothing) + l2_penalty(recipe.l2)
+            return [loss, cross_entropy, *tf1.gradients(loss, weights), *(value for _, value in moments)]
+
+        early_steps = round(recipe.early_share * total_steps) if recipe.early_size else 0
+        if early_steps:
+            found = tf.cond(step < early_steps, lambda: slopes(recipe.early_size), lambda: slopes(recipe.image_size))
+        else:
+            found = slopes(recipe.image_size)
+        loss, cross_entropy, *found = found
+        gradients, values = found[: len(weights)], found[len(weights) :]
+        graph.clear_collection(tf1.GraphKeys.COND_CONTEXT)
+        updates = [train_op(recipe, weights, gradients, step, total_steps, dtype)]
+        updates += [tf1.assign_sub(m, MOVING_SHARE * (m - value)).op for m, value in zip(moving, values, strict=True)]
+        if recipe.lookahead:
+            with tf.control_dependencies(updates):
+                updates = [lookahead([*weights, *moving], recipe.lookahead, step.read_value(), total_steps)]
         return forward._replace(
             loss=loss,
             cross_entropy=cross_entropy,
             finite=tf.reduce_all([tf.reduce_all(tf.math.is_finite(w)) for w in weights]),
             step=step,
-            train_op=train_op(recipe.optimizer, loss, rate, step),
+            train_op=tf.group(updates),
             init=tf1.global_variables_initializer(),
         )
 
 
-def check_net(name):
-    """Refuse a name that is not in NETS, with the nearest match."""
-    if name not in NETS:
-        raise InputError(f"--net: {unknown(name, list(NETS))}")
+def check_net(recipe):
+    """Refuse a net that is not in NETS, with the nearest match, and an early size that its weights do not fit."""
+    if recipe.net not in NETS:
+        raise InputError(f"--net: {unknown(recipe.net, list(NETS))}")
+    if recipe.early_size and recipe.net not in ANY_SIZE:
+        raise InputError(
+            f"--early_size={recipe.early_size}: the dense layers of --net={recipe.net} fit one size only; drop it, or "
+            f"use --net={' or '.join(sorted(ANY_SIZE))}"
+        )
+
+
+def smoothed(cross_entropy, logits, share):
+    """Return the mean cross-entropy against targets of which `share` is spread evenly over all classes; a scalar."""
+    if not share:
+        return cross_entropy
+    even = -tf.reduce_mean(tf.nn.log_softmax(logits))  # the cross-entropy against the even distribution
+    return (1 - share) * cross_entropy + share * even
 
 
 def l2_penalty(weight):
@@ -103,37 +144,88 @@ def count_parameters(graph):
     return sum(int(np.prod(v.shape)) for v in graph.variables if v.trainable)
 
 
-def _forward(graph, recipe, image_shape, classes, precision, statistics, step, portable=False):
-    """Return the Graph up to `hypothesis`, in the current tf.Graph."""
-    check_net(recipe.net)
+def _dtype(precision):
+    return tf.as_dtype(choose_precision(precision)[0])
+
+
+def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, portable=False):
+    """Return (the Graph up to `hypothesis`, a function that builds the net anew for training), in the current tf.Graph.
+
+    The function takes x, the side S to train at and an empty list for batch norm's moments, and returns float32 logits
+    [N, K] from the same variables.
+    """
+    check_net(recipe)
     x = tf1.placeholder(tf.float32, [None, *image_shape, 3], name="x")
     y = tf1.placeholder(tf.int32, [None], name="y")
     keep_prob = tf1.placeholder_with_default(1.0, [], name="keep_prob")
     training = tf1.placeholder_with_default(False, [], name="training")
     tta = tf1.placeholder_with_default(False, [], name="tta")
-
-    images = x
-    if tuple(image_shape) != (recipe.image_size, recipe.image_size):
-        images = tf.image.resize(images, [recipe.image_size, recipe.image_size], antialias=True)
     with tf1.variable_scope("normalisation"):
         mean, scale = (
             tf1.get_variable(name, initializer=np.asarray(value, np.float32), trainable=False)
             for name, value in zip(("mean", "scale"), statistics, strict=True)
         )
-    images = (images - mean) / scale  # [N, S, S, 3]
 
-    dtype = tf.as_dtype(choose_precision(precision)[0])
-    mode = Mode(recipe.seed, step, keep_prob, training, portable)
-    logits = NETS[recipe.net](tf.cast(images, dtype), classes, mode)  # [N, K]
-    logits = tf.identity(tf.cast(logits, tf.float32), name="logits")
-    return Graph(
+    def seen(x, size):
+        """Return what the net sees: float32 [N, size, size, 3]."""
+        if tuple(x.shape[1:3]) != (size, size):
+            x = tf.image.resize(x, [size, size], antialias=True)
+        return (x - mean) / scale
+
+    def net(images, moments=None):
+        mode = Mode(
+            seed=recipe.seed, step=step, keep_prob=keep_prob, whitening=recipe.whitening, init=recipe.init,
+            batch_norm=recipe.batch_norm, training=moments is not None, moments=moments, portable=portable,
+        )  # fmt: skip
+        with tf1.variable_scope(tf1.get_variable_scope(), reuse=tf1.AUTO_REUSE):
+            return tf.cast(NETS[recipe.net](tf.cast(images, dtype), classes, mode), tf.float32)  # [N, K]
+
+    shown, shares = _views(x, tta, recipe)
+    images = seen(shown, recipe.image_size)
+    logits = net(images)
+    if shares is not None:  # [V * N, K] -> [N, K]
+        logits = tf.reduce_sum(tf.reshape(logits, [tf.size(shares), -1, classes]) * shares[:, None, None], axis=0)
+    logits = tf.identity(logits, name="logits")
+    graph.clear_collection(tf1.GraphKeys.COND_CONTEXT)  # sets of names: the .meta would have them in another order
+    variables = [v for v in tf1.global_variables() if v is not tf1.train.get_global_step()]
+    forward = Graph(
         graph=graph,
         x=x,
         y=y,
         keep_prob=keep_prob,
         training=training,
         tta=tta,
+        images=images,
         logits=logits,
         hypothesis=tf.nn.softmax(logits, name="hypothesis"),
-        variables=[*tf1.trainable_variables(), mean, scale],
+        variables=variables,
+        whitening=next((v for v in variables if v.op.name == "whitening/w"), None),
     )
+    return forward, lambda x, size, moments: net(seen(x, size), moments)
+
+
+def _views(x, tta, recipe):
+    """Return (images [V * N, H, W, 3], each view's share [V]): x alone, with `tta` the views that training showed too.
+
+    Mirrored where the recipe flips; shifted by a pixel along both diagonals where it translates: these two count half
+    (arXiv 2404.00498, section 3.7). (x, None) where it does neither.
+    """
+    height, width = x.shape[1:3]
+
+    def all_views():
+        found = [x]
+        if recipe.translate:
+            padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
+            found += [padded[:, :height, :width], padded[:, 2:, 2:]]
+        if recipe.flip != "none":
+            found += [view[:, :, ::-1] for view in found]
+        return tf.concat(found, axis=0)
+
+    shares = [0.5, 0.25, 0.25] if recipe.translate else [1.0]
+    if recipe.flip != "none":
+        shares = [share / 2 for share in shares] * 2
+    if len(shares) == 1:
+        return x, None
+    shown = tf.cond(tta, all_views, lambda: tf.identity(x))
+    shown.set_shape(x.shape)
+    return shown, tf.cond(tta, lambda: tf.constant(shares), lambda: tf.constant([1.0]))

@@ -9,27 +9,72 @@ import zlib
 from graphcnn import kernels
 from graphcnn.tf1 import tf, tf1
 
+BATCH_NORM_EPSILON = 1e-5
 
-def conv2d(x, scope, filters, *, seed, kernel=3, stride=1, padding="SAME", pool=1, portable=False):
+
+def conv2d(
+    x, scope, filters, *, seed, kernel=3, stride=1, padding="SAME", pool=1, pool_padding="SAME", bias=True,
+    init="xavier", portable=False,
+):  # fmt: skip
     """Convolve and add a bias: [N, H, W, C] -> [N, H', W', K].
 
     With pool above 1 the maximum of each pool x pool window comes before the bias: as the bias and a ReLU after it are
     monotone this is pooling last, on a fraction of the numbers. Portable: tf.nn's convolution, no form of kernels.py.
 
-    Variables: <scope>/w [kernel, kernel, C, K], <scope>/b [K], both Xavier-uniform.
+    Variables: <scope>/w [kernel, kernel, C, K], <scope>/b [K], both Xavier-uniform; with init "dirac" the first
+    min(C, K) filters copy an input channel each (arXiv 2404.00498, section 3.2).
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
-        w = _xavier("w", [kernel, kernel, int(x.shape[3]), filters], seed)  # [h, w, C, K]
-        b = _xavier("b", [filters], seed)  # [K]
+        w = _xavier("w", [kernel, kernel, int(x.shape[3]), filters], seed, dirac=init == "dirac")  # [h, w, C, K]
         convolve = tf.nn.conv2d if portable else kernels.conv2d
         x = convolve(x, tf.cast(w, x.dtype), strides=stride, padding=padding)  # [N, H', W', K]
         if pool > 1:
-            x = max_pool(x, "pool", pool, stride=pool)
+            x = max_pool(x, "pool", pool, stride=pool, padding=pool_padding)
+        if not bias:
+            return x
+        b = _xavier("b", [filters], seed)  # [K]
         return tf.nn.bias_add(x, tf.cast(b, x.dtype))
 
 
-def dense(x, scope, units, *, seed):
+def whitening(x, scope, side):
+    """Convolve with frozen filters, VALID: [N, H, W, C] -> [N, H - side + 1, W - side + 1, 2 * side * side * C].
+
+    Variables, not trainable: <scope>/w [side, side, C, 2 * side * side * C], zeros until they are given
+    batches.whitening_filters.
+    """
+    _expect_rank(x, scope, 4)
+    with tf1.variable_scope(scope):
+        channels = int(x.shape[3])
+        shape = [side, side, channels, 2 * side * side * channels]
+        w = tf1.get_variable("w", shape, tf.float32, initializer=tf1.zeros_initializer(), trainable=False)
+        return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=1, padding="VALID")
+
+
+def batch_norm(x, scope, *, training, moments):
+    """Bring each channel to mean 0 and deviation 1, then add an offset; no scale: [N, H, W, C] -> [N, H, W, C].
+
+    Training takes the batch's mean and variance and appends (moving variable, the batch's value) to the list
+    `moments`, for the graph to update them by; otherwise the moving ones count.
+
+    Variables: <scope>/beta [C], zeros; not trainable: <scope>/mean [C], zeros, and <scope>/variance [C], ones.
+    """
+    _expect_rank(x, scope, 4)
+    with tf1.variable_scope(scope):
+        shape = [int(x.shape[3])]
+        beta = tf1.get_variable("beta", shape, tf.float32, initializer=tf1.zeros_initializer())
+        mean = tf1.get_variable("mean", shape, tf.float32, initializer=tf1.zeros_initializer(), trainable=False)
+        variance = tf1.get_variable("variance", shape, tf.float32, initializer=tf1.ones_initializer(), trainable=False)
+        known = {} if training else {"mean": mean, "variance": variance}
+        y, batch_mean, batch_variance = tf1.nn.fused_batch_norm(
+            x, tf.ones(shape), beta, epsilon=BATCH_NORM_EPSILON, is_training=training, **known
+        )
+        if training:
+            moments += [(mean, batch_mean), (variance, batch_variance)]
+        return y
+
+
+def dense(x, scope, units, *, seed, bias=True):
     """Multiply by a matrix and add a bias: [N, C] -> [N, K].
 
     Variables: <scope>/w [C, K], <scope>/b [K], both Xavier-uniform.
@@ -37,14 +82,23 @@ def dense(x, scope, units, *, seed):
     _expect_rank(x, scope, 2)
     with tf1.variable_scope(scope):
         w = _xavier("w", [int(x.shape[1]), units], seed)  # [C, K]
+        x = tf.matmul(x, tf.cast(w, x.dtype))  # [N, K]
+        if not bias:
+            return x
         b = _xavier("b", [units], seed)  # [K]
-        return tf.nn.bias_add(tf.matmul(x, tf.cast(w, x.dtype)), tf.cast(b, x.dtype))  # [N, K]
+        return tf.nn.bias_add(x, tf.cast(b, x.dtype))
 
 
 def max_pool(x, scope, size, *, stride, padding="SAME"):
     """Take the maximum of each size x size window: [N, H, W, C] -> [N, H', W', C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.nn.max_pool2d(x, ksize=size, strides=stride, padding=padding, name=scope)
+
+
+def global_max_pool(x, scope):
+    """Take each channel's maximum over the map: [N, H, W, C] -> [N, C]. No variables."""
+    _expect_rank(x, scope, 4)
+    return tf.reduce_max(x, axis=[1, 2], name=scope)
 
 
 def flatten(x, scope):
@@ -71,10 +125,11 @@ def stateless_seed(seed, step):
     return tf.stack([tf.constant(named, tf.int64), tf.cast(step, tf.int64)])
 
 
-def _xavier(name, shape, seed):
+def _xavier(name, shape, seed, dirac=False):
     """Return the variable <current scope>/<name>, uniform in +-sqrt(6 / (fan in + fan out)), as contrib's xavier was.
 
-    A vector counts as fan in = fan out = its length. Drawn from (seed, the variable's full name).
+    A vector counts as fan in = fan out = its length. Drawn from (seed, the variable's full name). With dirac the first
+    min(C, K) filters of an odd-sided bank [h, w, C, K] are the identity's.
     """
     area = 1
     for side in shape[:-2]:
@@ -83,7 +138,13 @@ def _xavier(name, shape, seed):
 
     def initial(shape, dtype=tf.float32, partition_info=None):
         with tf1.variable_scope(name):
-            return tf.random.stateless_uniform(shape, stateless_seed(seed, 0), -limit, limit, dtype)
+            values = tf.random.stateless_uniform(shape, stateless_seed(seed, 0), -limit, limit, dtype)
+        if not dirac:
+            return values
+        height, width, channels, filters = shape
+        copies = min(channels, filters)
+        around = [[height // 2] * 2, [width // 2] * 2, [0, 0], [0, 0]]
+        return tf.concat([tf.pad(tf.eye(channels, copies)[None, None], around), values[..., copies:]], axis=3)
 
     return tf1.get_variable(name, shape, tf.float32, initializer=initial)
 

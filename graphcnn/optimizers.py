@@ -2,18 +2,97 @@
 
 from graphcnn.tf1 import tf, tf1
 
-OPTIMIZERS = {
-    "adam": tf1.train.AdamOptimizer,
-    "sgd": tf1.train.GradientDescentOptimizer,
-}
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's quintic (2024): lifts small singular values fast, settles near 1
+NEWTON_SCHULZ_STEPS = 3
+LOOKAHEAD_DECAY = 0.95  # a step; of the slow weights at the end of training
 
 
-def warmed_up(learning_rate, warmup_steps, step):
-    """Return the rate at a step (0-based): rising linearly over warmup_steps, then constant; a float32 scalar."""
-    share = tf.cast(step + 1, tf.float32) / max(warmup_steps, 1)
-    return learning_rate * tf.minimum(share, 1.0)
+def course(recipe, step, total_steps):
+    """Return the learning rate's share at a step (0-based), a float32 scalar in 0..1.
+
+    It rises linearly over warmup_steps; then it stays (constant) or falls linearly to 0 at total_steps (linear).
+    """
+    rising = tf.cast(step + 1, tf.float32) / max(recipe.warmup_steps, 1)
+    if recipe.schedule == "constant":
+        return tf.minimum(rising, 1.0)
+    falling = tf.cast(total_steps - step, tf.float32) / max(total_steps - recipe.warmup_steps, 1)
+    return tf.minimum(rising, tf.clip_by_value(falling, 0.0, 1.0))
 
 
-def train_op(name, loss, learning_rate, step):
-    """Return the op that applies one update of the optimizer called `name` and adds 1 to `step`."""
-    return OPTIMIZERS[name](learning_rate).minimize(loss, global_step=step)
+def train_op(recipe, weights, gradients, step, total_steps, dtype):
+    """Return the op that applies one update and adds 1 to `step`.
+
+    adam, sgd, nesterov: TensorFlow's. muon: orthogonalised momentum for filters, nesterov for all else.
+
+    Args:
+        weights, gradients: lists of variables and of their float32 gradients.
+        total_steps: where a linear schedule ends.
+        dtype: of Muon's matrix products.
+    """
+    share = course(recipe, step, total_steps)
+    groups, updates = {}, []
+    for gradient, w in zip(gradients, weights, strict=True):
+        if recipe.optimizer == "muon" and w.shape.rank == 4:
+            updates.append(muon(gradient, w, recipe.muon_rate * share, recipe.muon_momentum, dtype))
+        else:
+            factor = recipe.bias_rate if w.shape.rank == 1 else 1.0
+            groups.setdefault(factor, []).append((gradient, w))
+    for factor, pairs in groups.items():
+        updates.append(_rule(recipe, recipe.learning_rate * factor * share).apply_gradients(pairs))
+    with tf.control_dependencies(updates):
+        return tf1.assign_add(step, 1).op
+
+
+def _rule(recipe, rate):
+    """Return TensorFlow's optimizer of that name."""
+    if recipe.optimizer == "adam":
+        return tf1.train.AdamOptimizer(rate)
+    if recipe.optimizer == "sgd":
+        return tf1.train.GradientDescentOptimizer(rate)
+    return tf1.train.MomentumOptimizer(rate, recipe.momentum, use_nesterov=True)
+
+
+def muon(gradient, w, rate, momentum, dtype):
+    """Return the op of Muon's update of a filter bank w [h, w, C, K] (Jordan et al., 2024).
+
+    The Nesterov momentum is orthogonalised as a matrix [h w C, K]; the bank is brought to norm sqrt(K) first, since a
+    normalisation after the convolution makes its size meaningless. Variable: <w's name>/muon, the momentum.
+    """
+    velocity = tf1.get_variable(f"{w.op.name}/muon", w.shape, initializer=tf1.zeros_initializer(), trainable=False)
+    moved = tf1.assign(velocity, momentum * velocity + gradient)
+    matrix = tf.reshape(gradient + momentum * moved, [-1, int(w.shape[3])])
+    update = tf.cast(orthogonalized(tf.cast(matrix, dtype)), tf.float32)
+    scaled = w * (float(w.shape[3]) ** 0.5 / tf.norm(w))
+    return tf1.assign(w, scaled - rate * tf.reshape(update, w.shape)).op
+
+
+def orthogonalized(matrix):
+    """Return the matrix with its singular values near 1, its singular vectors kept, by Newton-Schulz steps."""
+    a, b, c = NEWTON_SCHULZ
+    rows, columns = (int(side) for side in matrix.shape)
+    size = tf.norm(tf.cast(matrix, tf.float32)) + 1e-7
+    x = matrix / tf.cast(size, matrix.dtype)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        square = tf.matmul(x, x, transpose_a=True) if rows > columns else tf.matmul(x, x, transpose_b=True)
+        inner = b * square + c * tf.matmul(square, square)
+        x = a * x + (tf.matmul(x, inner) if rows > columns else tf.matmul(inner, x))
+    return x
+
+
+def lookahead(variables, every, step, total_steps):
+    """Return the op that pulls variables and their slow average together after each `every` updates and the last.
+
+    The slow one moves towards the fast one by 1 - LOOKAHEAD_DECAY^every * (share of the training done)^3, then the
+    fast one becomes the slow one (Zhang et al., 2019, with arXiv 2404.00498's course). `step` counts finished updates.
+    Variables: <each name>/slow.
+    """
+    done = tf.cast(step, tf.float32) / total_steps
+    keep = tf.where(step < total_steps, LOOKAHEAD_DECAY**every * tf.minimum(done, 1.0) ** 3, 1.0)
+    due = tf.equal(step % every, 0) | tf.equal(step, total_steps)
+    updates = []
+    for fast in variables:
+        slow = tf1.get_variable(f"{fast.op.name}/slow", initializer=fast.initial_value, trainable=False)
+        pulled = tf.where(due, keep * slow + (1 - keep) * fast, fast)
+        with tf.control_dependencies([pulled]):
+            updates += [tf1.assign(slow, tf.where(due, pulled, slow)).op, tf1.assign(fast, pulled).op]
+    return tf.group(updates)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+PLANNED_STEPS = 1000  # that a schedule is told of
 BATCHES = 8  # distinct training batches; steps go round them
 MEAN, SCALE = 120.0, 64.0  # of the normalisation, part of each net
 EVALUATE_AT_ONCE = {"keras": 512, "pytorch": 128}  # images; of 64 to 512 the best seen, each within a few percent
@@ -64,7 +65,7 @@ class Graphcnn:
         self.recipe = Recipe(**job["recipe"] | {"precision": precision})
         shape = self.images.shape[1:3]
         statistics = np.full(3, MEAN), np.full(3, SCALE)
-        self.graph = graph.build_training(self.recipe, shape, job["classes"], statistics)
+        self.graph = graph.build_training(self.recipe, shape, job["classes"], statistics, PLANNED_STEPS)
         self.session = session(self.graph.graph)
         self.session.run(self.graph.init)
         self.versions = f"TensorFlow {tf.__version__}"
@@ -82,7 +83,7 @@ class Graphcnn:
 
     def _step(self, images, labels):
         graph, keep_prob = self.graph, self.recipe.keep_prob
-        feed = {graph.x: images, graph.y: labels, graph.keep_prob: keep_prob, graph.training: True}
+        feed = {graph.x: images, graph.y: labels, graph.keep_prob: keep_prob}
         self.session.run([graph.loss, graph.cross_entropy, graph.train_op], feed)
 
     def evaluate(self, count):
@@ -135,11 +136,16 @@ class Keras:
             if kind == "Conv":
                 options = {"padding": "same", "activation": "relu", **penalty}
                 model.append(layers.Conv2D(row["filters"], row["kernel"], **options))
-                model += [layers.MaxPool2D(row["pool"], padding="same")] if row["pool"] > 1 else []
+                pool = layers.MaxPool2D(row["pool"], padding=row["pool_padding"].lower())
+                model += [pool] if row["pool"] > 1 else []
+            elif kind == "GlobalMaxPool":
+                model.append(layers.GlobalMaxPool2D())
+                flat = True
             elif kind == "Dense":
                 model += [] if flat else [layers.Flatten()]
                 flat = True
-                model.append(layers.Dense(row["units"] or job["classes"], **penalty))
+                model.append(layers.Dense(row["units"] or job["classes"], use_bias=row["bias"], **penalty))
+                model += [layers.Rescaling(row["scale"])] if row["scale"] != 1 else []
             else:
                 model.append(layers.Dropout(1 - recipe["keep_prob"]))
         self.model = keras.Sequential([*model, layers.Activation("linear", dtype="float32")])
@@ -193,12 +199,17 @@ class PyTorch:
         for kind, row in job["rows"]:
             if kind == "Conv":
                 modules += [nn.Conv2d(channels, row["filters"], row["kernel"], padding="same"), nn.ReLU(inplace=True)]
-                modules += [nn.MaxPool2d(row["pool"], ceil_mode=True)] if row["pool"] > 1 else []
-                channels, side = row["filters"], -(-side // row["pool"])
+                fill = row["pool_padding"] == "SAME"  # the odd row and column count
+                modules += [nn.MaxPool2d(row["pool"], ceil_mode=fill)] if row["pool"] > 1 else []
+                channels, side = row["filters"], (side + fill * (row["pool"] - 1)) // row["pool"]
+            elif kind == "GlobalMaxPool":
+                modules.append(nn.AdaptiveMaxPool2d(1))
+                side = 1
             elif kind == "Dense":
                 modules += [] if flat else [nn.Flatten()]
                 channels, flat = channels if flat else channels * side * side, True
-                modules.append(nn.Linear(channels, row["units"] or job["classes"]))
+                modules.append(nn.Linear(channels, row["units"] or job["classes"], bias=row["bias"]))
+                modules += [_scaled(nn, row["scale"])] if row["scale"] != 1 else []
                 channels = row["units"]
             else:
                 modules.append(nn.Dropout(1 - recipe["keep_prob"]))
@@ -255,6 +266,16 @@ class PyTorch:
 
 
 CONTESTANTS = {"graphcnn": Graphcnn, "keras": Keras, "pytorch": PyTorch}
+
+
+def _scaled(nn, factor):
+    """Return a PyTorch module that multiplies by a constant."""
+
+    class Scaled(nn.Module):
+        def forward(self, x):
+            return x * factor
+
+    return Scaled()
 
 
 def peak_memory():

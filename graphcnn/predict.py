@@ -16,6 +16,7 @@ def define_flags():
     """Return this command's flags."""
     values = cli.new_flags()
     cli.define_run(values)
+    cli.define_tta(values)
     cli.define(values, str, "array", None, "a .npy of images with the training images' size and pixel range")
     cli.define(values, str, "out", None, "write the softmax rows, float32 [N, K], to this .npy")
     return values
@@ -45,9 +46,11 @@ def main(values, positional):
     from graphcnn import inference
     from graphcnn.progress import bar
 
-    restored = inference.restore(run, portable=True)
+    restored = inference.restore(run, portable=True, tta=values.tta)
     with restored.session, bar("predict", len(pixels)) as advance:
-        probabilities = inference.probabilities(restored.session, restored.graph, pixels, advance=advance)
+        probabilities = inference.probabilities(
+            restored.session, restored.graph, pixels, advance=advance, tta=values.tta
+        )
     if values.out:
         with runs.replacing(values.out) as file:
             np.save(file, probabilities)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,12 +10,20 @@ from typing import NamedTuple
 from graphcnn.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+INITS = ("xavier", "dirac")
+FLIPS = ("none", "random", "alternating")
 
 
-def _field(default, help, *, choices=None, low=None, above=None, high=None):
-    """Return a dataclass field with the help and the allowed values (choices, or low <= v, above < v, v <= high)."""
-    bounds = {"help": help, "choices": choices, "low": low, "above": above, "high": high}
+def _field(default, help, *, choices=None, low=None, above=None, high=None, later=False):
+    """Return a dataclass field with the help and the allowed values (choices, or low <= v, above < v, v <= high).
+
+    later: the first version's runs have not recorded it; what they did then is its default.
+    """
+    bounds = {"help": help, "choices": choices, "low": low, "above": above, "high": high, "later": later}
     return dataclasses.field(default=default, metadata=bounds)
+
+
+_later = functools.partial(_field, later=True)
 
 
 @dataclass(frozen=True)
@@ -28,17 +37,40 @@ class Recipe:
         "in the graph: none (raw units), unit (0..1), standardize (mean 0, deviation 1 by channel, on training rows)",
         choices=("none", "unit", "standardize"),
     )
-    optimizer: str = _field("adam", "update rule", choices=("adam", "sgd"))
+    whitening: int = _later(
+        0,
+        "side of the patches whose whitening is the net's frozen first convolution, from training images; 0: none",
+        low=0,
+        high=8,
+    )
+    init: str = _later("xavier", "of convolutions: xavier, or dirac (they begin as the identity)", choices=INITS)
+    batch_norm: bool = _later(False, "batch norm without scale after each convolution, its offset in the bias's place")
+    flip: str = _later("none", "left-right while training: none, random, or alternating by epoch", choices=FLIPS)
+    translate: int = _later(0, "pixels, at most, that training images are shifted by, mirrored at the edge", low=0)
+    early_size: int = _later(0, "side in pixels of the images in the first steps; 0: as image_size", low=0, high=1024)
+    early_share: float = _later(0.0, "share of the steps that early_size lasts", low=0, high=1)
+    optimizer: str = _field("adam", "update rule", choices=("adam", "sgd", "nesterov", "muon"))
     learning_rate: float = _field(1e-3, "step size after the warm-up", above=0)
+    bias_rate: float = _later(1.0, "step size of biases and offsets, times learning_rate", above=0)
+    momentum: float = _later(0.9, "of nesterov, and of muon's weights that are no filters", low=0, high=1)
+    muon_rate: float = _later(0.24, "step size of muon's filters, each filter bank having norm sqrt(K)", above=0)
+    muon_momentum: float = _later(0.6, "of muon's filters", low=0, high=1)
     warmup_steps: int = _field(300, "steps over which the learning rate rises linearly from near 0", low=0)
+    schedule: str = _later(
+        "constant",
+        "of the learning rate after the warm-up: constant, or linear to 0 at the last step",
+        choices=("constant", "linear"),
+    )
+    lookahead: int = _later(0, "steps between pulls of the weights to their slow average; 0: none", low=0)
+    label_smoothing: float = _later(0.0, "probability spread over all classes in the loss's target", low=0, high=1)
     batch_size: int = _field(128, "images per step", low=1)
     epochs: int = _field(50, "passes over the training rows, at most", low=1)
     l2: float = _field(0.01, "weight of the sum of ||w||^2 / 2 over weights of rank > 1", low=0)
     keep_prob: float = _field(0.6, "probability of keeping a unit in dropout while training", above=0, high=1)
     stop_on: str = _field(
         "loss",
-        "what early stopping watches: loss (the epoch's summed training loss) or dev_macro_f1",
-        choices=("loss", "dev_macro_f1"),
+        "what early stopping watches: loss (the epoch's summed training loss), dev_macro_f1, or nothing",
+        choices=("loss", "dev_macro_f1", "nothing"),
     )
     patience: int = _field(5, "epochs in a row that may be worse than the best before the run stops", low=0)
     precision: str = _field(
@@ -52,18 +84,25 @@ class Recipe:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
+        smallest = Recipe.__dataclass_fields__["image_size"].metadata["low"]
+        if 0 < self.early_size < smallest:
+            raise InputError(f"--early_size: found {self.early_size}, expected 0 or at least {smallest}")
+
+    def planned(self):
+        """Whether a step depends on how many there are to be, so that the run cannot be made longer."""
+        return self.schedule != "constant" or bool(self.lookahead or (self.early_size and self.early_share))
 
 
 def _check(field, value):
     """Refuse a value of the wrong type or out of range with the flag's name, what was found and what is allowed."""
     kind, allowed = field.type, field.metadata
-    wanted = {int: "a whole number", float: "a number", str: "a name"}[kind]
+    wanted = {int: "a whole number", float: "a number", str: "a name", bool: "true or false"}[kind]
     whole_as_float = kind is float and isinstance(value, int)
-    if isinstance(value, bool) or not (isinstance(value, kind) or whole_as_float):
+    if isinstance(value, bool) != (kind is bool) or not (isinstance(value, kind) or whole_as_float):
         raise InputError(f"--{field.name}: found {value!r}, expected {wanted}")
     if allowed["choices"] and value not in allowed["choices"]:
         raise InputError(f"--{field.name}: {unknown(value, allowed['choices'])}")
-    if kind is str:
+    if kind in (str, bool):
         return
     bounds = [("at least", allowed["low"]), ("above", allowed["above"]), ("at most", allowed["high"])]
     low, above, high = (limit for _, limit in bounds)
@@ -100,6 +139,34 @@ RECIPES = {
         "a lower rate and fewer epochs and warm-up steps",
         None,
     ),
+    "fast": NamedRecipe(
+        Recipe(
+            net="vgg6",
+            whitening=2,
+            init="dirac",
+            batch_norm=True,
+            flip="alternating",
+            translate=2,
+            early_size=20,
+            early_share=0.6,
+            optimizer="muon",
+            learning_rate=1.7,
+            bias_rate=60.0,
+            momentum=0.85,
+            muon_rate=0.24,
+            muon_momentum=0.6,
+            warmup_steps=0,
+            schedule="linear",
+            label_smoothing=0.2,
+            batch_size=500,
+            epochs=8,
+            l2=0.0,
+            keep_prob=1.0,
+            stop_on="nothing",
+        ),
+        "ours, of what airbench94 and its Muon variant (arXiv 2404.00498) taught, for a CPU",
+        None,
+    ),
 }
 
 
@@ -112,13 +179,14 @@ def named(name):
 
 def from_dict(values, source):
     """Return the Recipe of a config.json's `recipe` object; `source` is the file's name for the error line."""
-    names = [field.name for field in dataclasses.fields(Recipe)]
+    fields = dataclasses.fields(Recipe)
+    names = [field.name for field in fields]
     if not isinstance(values, dict):
         raise InputError(f"{source}: 'recipe' is not an object of settings; the file was edited or is damaged")
     for name in values:
         if name not in names:
             raise InputError(f"{source}: {unknown(name, names)}")
-    missing = [name for name in names if name not in values]
+    missing = [field.name for field in fields if field.name not in values and not field.metadata["later"]]
     if missing:
         raise InputError(f"{source}: the recipe lacks {', '.join(missing)}")
     try:

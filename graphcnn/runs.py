@@ -32,6 +32,7 @@ COLUMNS = {  # of history.csv, with the type each is read back as; wall-clock co
     "dev_cross_entropy": float,
     "seconds": float,
     "images_per_second": float,
+    "training_seconds": float,
 }
 
 
@@ -125,7 +126,9 @@ class Run:
         path = self.path / "history.csv"
         try:
             with path.open(newline="") as file:
-                rows = [{c: kind(r[c]) if r[c] else None for c, kind in COLUMNS.items()} for r in csv.DictReader(file)]
+                rows = [
+                    {c: kind(r[c]) if r.get(c) else None for c, kind in COLUMNS.items()} for r in csv.DictReader(file)
+                ]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: cannot be read ({error}); restore it or train anew with --overwrite") from None
         if [row["epoch"] for row in rows[:epochs]] != list(range(1, epochs + 1)):

@@ -39,6 +39,7 @@ def define_flags():
     values = cli.new_flags()
     cli.define_run(values)
     cli.define_data(values)
+    cli.define_tta(values)
     cli.define(values, str, "out", None, "folder to write, its zip goes beside it (default: submission/)")
     return values
 
@@ -62,9 +63,9 @@ def main(values, positional):
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
-        _write(new, run, config, dataset)
+        _write(new, run, config, dataset, values.tta)
         say("verifying with TensorFlow alone, in a fresh process")
-        say(_verify(new, dataset))
+        say(_verify(new, dataset, values.tta))
         with runs.replacing(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
             for path in sorted(new.iterdir()):
                 packed.write(path, f"{out.name}/{path.name}")
@@ -101,28 +102,28 @@ def _check_replaceable(out):
             raise InputError(f"--out={out}: {path} holds {foreign[0]} and is not an older hand-in; name another folder")
 
 
-def _write(folder, run, config, dataset):
+def _write(folder, run, config, dataset, tta):
     """Write the FILES of the hand-in into an empty folder."""
     import numpy as np
 
     from graphcnn import checkpoint, inference
     from graphcnn.progress import bar, say
 
-    restored = inference.restore(run, portable=True)
+    restored = inference.restore(run, portable=True, tta=tta)
     with restored.session as session:
         say(f"predicting {len(dataset.x_test):,} test images")
         with bar("test", len(dataset.x_test)) as advance:
-            probabilities = inference.probabilities(session, restored.graph, dataset.x_test, advance=advance)
+            probabilities = inference.probabilities(session, restored.graph, dataset.x_test, advance=advance, tta=tta)
         np.save(folder / "result.npy", probabilities)
         checkpoint.export(session, restored.saver, folder)
     for name in ("config.json", "history.csv"):
         shutil.copyfile(run.path / name, folder / name)
     shutil.copyfile(Path(__file__).with_name("grader.py"), folder / "grader.py")
-    text = _readme(run, config, restored.state, dataset, probabilities.shape)
+    text = _readme(run, config, restored.state, dataset, probabilities.shape, tta)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def _verify(folder, dataset):
+def _verify(folder, dataset, tta):
     """Predict with the written graph in a process that cannot see this package; return its line.
 
     Errors: InputError when it fails or differs from result.npy by more than the tolerance.
@@ -133,7 +134,7 @@ def _verify(folder, dataset):
     if images is None:
         images = folder / "x_test.npy"
         np.save(images, dataset.x_test)
-    command = [sys.executable, str(folder / "grader.py"), str(images)]
+    command = [sys.executable, str(folder / "grader.py"), *["--tta"] * tta, str(images)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["CUDA_VISIBLE_DEVICES"] = "-1"  # result.npy was computed on the CPU
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -143,28 +144,35 @@ def _verify(folder, dataset):
     return said
 
 
-def _readme(run, config, state, dataset, shape):
+def _readme(run, config, state, dataset, shape, tta):
     """Return the text for the grader."""
     from graphcnn.tf1 import tf
 
     score = "trained without a dev split" if state["best_score"] is None else f"dev macro F1 {state['best_score']:.6f}"
     height, width = dataset.image_shape
+    how = "the plain forward pass: x:0 alone is fed"
+    if tta:
+        how = (
+            "test-time augmentation: tta:0 is fed True too; x:0 alone gives the plain forward pass, with other numbers"
+        )
     classes = "\n".join(f"- {k}: {name}" for k, name in enumerate(dataset.class_names))
     return f"""# Hand-in of run {run.name}
 
 Recipe `{config["recipe_name"]}`, net `{config["recipe"]["net"]}`, epoch {state["epoch"]}, {score} (as measured while
 training, in {config["recipe"]["precision"]}).
 
-- `result.npy`: softmax of x_test.npy, float32 {shape}, rows in order, a column a class.
+- `result.npy`: softmax of x_test.npy, float32 {shape}, rows in order, a column a class, by
+  {how}.
 - `model.ckpt.*`: the inference graph (float32, no optimizer) and its weights, written by TensorFlow
   {tf.__version__}.
 - `config.json`: every setting, the data's fingerprint, the versions. `history.csv`: a row an epoch.
 - `grader.py`: restores the graph with TensorFlow and NumPy alone and compares with result.npy:
-  `python grader.py x_test.npy`
+  `python grader.py {"--tta " * tta}x_test.npy`
 
 The graph's tensors: feed `x:0` alone, float32 [N, {height}, {width}, 3] in the training file's raw pixel range
 (0..{config["data"]["pixel_max"]}); resizing and normalisation are inside. Read `hypothesis:0` (softmax) or `logits:0`,
-float32 [N, {shape[1]}]. `keep_prob:0` (1.0), `training:0` and `tta:0` (False) have inference defaults. `y:0` is unused.
+float32 [N, {shape[1]}]. `keep_prob:0` (1.0), `training:0` and `tta:0` (False) have inference defaults. `y:0` and
+`training:0` change nothing.
 
 Classes:
 {classes}

@@ -79,7 +79,7 @@ def _start(values, run_or_root):
     from graphcnn.graph import check_net
     from graphcnn.tf1 import choose_precision
 
-    check_net(recipe.net)
+    check_net(recipe)
     precision, why = choose_precision(recipe.precision)
     say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)  # what is recorded, so that --resume goes on with it
@@ -119,6 +119,11 @@ def _resume(values, run):
         precision, why = choose_precision(recipe.precision)
         say(f"precision: {precision} ({why})")
         if values.epochs not in (None, recipe.epochs):
+            if recipe.planned():
+                raise InputError(
+                    f"--epochs: found {values.epochs}, but this run's course was planned for {recipe.epochs} (its "
+                    "schedule, lookahead or early size depend on it); drop the flag or start a new run"
+                )
             recipe = dataclasses.replace(recipe, epochs=values.epochs)
             run.write_config({**config, "recipe": dataclasses.asdict(recipe)})
         return _fit(values, run, recipe, dataset, train_rows, dev_rows)
@@ -141,7 +146,8 @@ def _fit(values, run, recipe, dataset, train_rows, dev_rows):
         return 128 + stop.signal
     score = "" if state["best_score"] is None else f", dev macro F1 {state['best_score']:.6f}"
     why = "stopped early" if state["stopped_early"] else "all epochs done"
-    say(f"finished ({why}) after epoch {state['epoch']}; best epoch {state['best_epoch']}{score}; in {run.path}")
+    done = f"epoch {state['epoch']}, {state['training_seconds']:.1f} s of training"
+    say(f"finished ({why}) after {done}; best epoch {state['best_epoch']}{score}; in {run.path}")
     say(f"next: ./run.sh eval {named} or ./run.sh submit {named}")
     return 0
 

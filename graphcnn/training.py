@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from graphcnn import batches, checkpoint, inference, metrics, plots
+from graphcnn import augment, batches, checkpoint, inference, metrics, plots
 from graphcnn.errors import InputError
 from graphcnn.graph import build_training, count_parameters
 from graphcnn.progress import bar, clock, say
@@ -15,6 +15,7 @@ from graphcnn.stopping import EarlyStopping
 from graphcnn.tf1 import session as new_session
 from graphcnn.tf1 import tf, tf1
 
+WHITENING_IMAGES = 5000  # training images whose patches the whitening layer's filters come from
 REDRAW_SECONDS = 60  # least time between two drawings of curves.png while training goes on
 
 
@@ -35,7 +36,8 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
         dataset: Dataset.
         train_rows, dev_rows: int64 arrays of row numbers; without dev rows the last epoch counts as the best.
 
-    Returns: {"epoch", "best_epoch", "best_score" (dev macro F1 or None), "stopped_early", "stopping"}.
+    Returns: {"epoch", "best_epoch", "best_score" (dev macro F1 or None), "stopped_early", "stopping",
+        "training_seconds" (whitening and training passes; dev passes and saves left out)}.
 
     Errors: InputError on a non-finite loss or a failed save, Interrupted on SIGINT or SIGTERM; the last good
     checkpoint stays in each case.
@@ -44,7 +46,9 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
     resuming = (run.path / "last").is_symlink() or (run.path / "last").exists()
     if not resuming and (run.path / "best").exists():
         raise InputError(f"{run.path / 'last'}: missing, though there is a best; restore the link, or use --overwrite")
-    graph = build_training(recipe, dataset.image_shape, dataset.classes, input_statistics(recipe, dataset, train_rows))
+    statistics = input_statistics(recipe, dataset, train_rows)
+    total_steps = recipe.epochs * math.ceil(len(train_rows) / recipe.batch_size)
+    graph = build_training(recipe, dataset.image_shape, dataset.classes, statistics, total_steps)
     with graph.graph.as_default():
         variables = tf1.global_variables()
         saver = checkpoint.saver(variables)
@@ -56,17 +60,20 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
     mode = "min" if recipe.stop_on == "loss" else "max"
     stopping = EarlyStopping(patience=recipe.patience, verbose=1, mode=mode)
     state = {"epoch": 0, "best_epoch": 0, "best_score": None, "stopped_early": False, "stopping": stopping.state()}
-    history = []
+    history, trained = [], 0.0  # seconds from the first batch to the last update, without dev passes and saves
     if resuming:
         state = checkpoint.load(run, "last", session, saver, variables)
         history = run.history(state["epoch"])
+        trained = history[-1]["training_seconds"] or 0.0
         checkpoint.publish(run, state["epoch"], state["best_epoch"])
         run.write_history(history)
         stopping.restore(state["stopping"])
         say(f"resumed after epoch {state['epoch']}")
     else:
         session.run(graph.init)
+        trained += _whiten(session, graph, recipe, dataset, train_rows)
 
+    coins = augment.coins(len(dataset.y_train), recipe.seed)
     first_epoch, started, drawn = state["epoch"], time.monotonic(), time.monotonic()
     with (
         session,
@@ -80,15 +87,12 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
             # One pass over the training rows, each once, in an order of its own
             loss_sum, entropy_sum = 0.0, 0.0
             order = np.random.default_rng([recipe.seed, epoch])
+            augmentation = np.random.default_rng([recipe.seed, epoch, 1])
             with bar(f"epoch {epoch}/{recipe.epochs}", len(train_rows)) as advance:
                 slices = batches.shuffled(train_rows, recipe.batch_size, order)
-                for images, labels in batches.ahead(_batch(dataset, rows) for rows in slices):
-                    feed = {
-                        graph.x: images,
-                        graph.y: labels,
-                        graph.keep_prob: recipe.keep_prob,
-                        graph.training: True,
-                    }
+                made = (_batch(recipe, dataset, rows, coins, epoch, augmentation) for rows in slices)
+                for images, labels in batches.ahead(made):
+                    feed = {graph.x: images, graph.y: labels, graph.keep_prob: recipe.keep_prob}
                     loss, entropy, _ = session.run([graph.loss, graph.cross_entropy, graph.train_op], feed)
                     if not math.isfinite(loss):
                         raise _diverged(recipe, state, epoch, f"the loss is {loss}")
@@ -98,7 +102,8 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
                     check_interrupt()
             if not session.run(graph.finite):
                 raise _diverged(recipe, state, epoch, "a weight is not finite")
-            images_per_second = len(train_rows) / (time.monotonic() - began)
+            passed = time.monotonic() - began
+            trained += passed
 
             # The dev pass
             dev_f1 = dev_accuracy = dev_entropy = None
@@ -110,7 +115,8 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
 
             # Selection by dev macro F1, early stopping by the recipe's number
             is_best = dev_f1 is None or state["best_score"] is None or dev_f1 > state["best_score"]
-            stopped = stopping.validate(loss_sum if recipe.stop_on == "loss" else dev_f1)
+            watched = {"loss": loss_sum, "dev_macro_f1": dev_f1}.get(recipe.stop_on)
+            stopped = watched is not None and stopping.validate(watched)
             state = {
                 "epoch": epoch,
                 "best_epoch": epoch if is_best else state["best_epoch"],
@@ -127,7 +133,8 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
                 "dev_accuracy": dev_accuracy,
                 "dev_cross_entropy": dev_entropy,
                 "seconds": time.monotonic() - began,
-                "images_per_second": images_per_second,
+                "images_per_second": len(train_rows) / passed,
+                "training_seconds": trained,
             }
 
             # Everything on disk: the checkpoint, then the history, then the links
@@ -146,12 +153,27 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
                 _draw(run, history)
                 drawn = time.monotonic()
             check_interrupt()
-    return state
+    return {**state, "training_seconds": trained}
 
 
-def _batch(dataset, rows):
-    """Return the training rows' (images float32 [N, H, W, 3] in raw units, labels int [N])."""
-    return batches.as_rgb(dataset.x_train[rows]), dataset.y_train[rows]
+def _batch(recipe, dataset, rows, coins, epoch, generator):
+    """Return the training rows' (images float32 [N, H, W, 3] in raw units, augmented, labels int [N])."""
+    images = augment.flipped(dataset.x_train[rows], recipe.flip, coins[rows], epoch, generator)
+    images = augment.translated(images, recipe.translate, generator)
+    return batches.as_rgb(images), dataset.y_train[rows]
+
+
+def _whiten(session, graph, recipe, dataset, train_rows):
+    """Give the whitening layer, where there is one, its filters from some training rows; return the seconds it took."""
+    began = time.monotonic()
+    if graph.whitening is not None:
+        rows = np.random.default_rng([recipe.seed, 0]).permutation(train_rows)[:WHITENING_IMAGES]
+        parts = batches.in_order(np.sort(rows), batches.rows_at_once(dataset.image_shape))
+        seen = [session.run(graph.images, {graph.x: batches.as_rgb(dataset.x_train[part])}) for part in parts]
+        filters = batches.whitening_filters(np.concatenate(seen), recipe.whitening)
+        initializer = graph.whitening.initializer
+        session.run(initializer, {initializer.inputs[1]: filters})
+    return time.monotonic() - began
 
 
 def input_statistics(recipe, dataset, train_rows):

@@ -6,6 +6,7 @@ import pytest
 from graphcnn import cli
 
 TINY = ["--net=vgg_tiny", "--image_size=16", "--batch_size=16", "--warmup_steps=5", "--epochs=2"]
+FAST = ["--recipe=fast", "--image_size=18", "--early_size=16", "--batch_size=16", "--lookahead=2", "--epochs=2"]
 
 
 class Outcome:
@@ -53,22 +54,26 @@ def data_folder(tmp_path):
     return write_folder(tmp_path / "data")
 
 
+def train_once(root, name, settings):
+    """Train a run on the tiny files; return (checkpoints folder, data folder)."""
+    from graphcnn import train
+
+    data, checkpoints = write_folder(root / "data"), root / "checkpoints"
+    arguments = [f"--data={data}", f"--checkpoints={checkpoints}", f"--run={name}", "--dev_split=stratified", *settings]
+    assert cli.run_command("train", "", train.define_flags(), train.main, arguments) == 0
+    return checkpoints, data
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A tiny run, trained once: (checkpoints folder, data folder). Tests copy it before they change it."""
-    from graphcnn import train
+    return train_once(tmp_path_factory.mktemp("trained"), "tiny", TINY)
 
-    root = tmp_path_factory.mktemp("trained")
-    data = write_folder(root / "data")
-    arguments = [
-        f"--data={data}",
-        f"--checkpoints={root / 'checkpoints'}",
-        "--run=tiny",
-        "--dev_split=stratified",
-        *TINY,
-    ]
-    assert cli.run_command("train", "", train.define_flags(), train.main, arguments) == 0
-    return root / "checkpoints", data
+
+@pytest.fixture(scope="session")
+def trained_fast(tmp_path_factory):
+    """A tiny run of the recipe fast, likewise."""
+    return train_once(tmp_path_factory.mktemp("trained_fast"), "fast", FAST)
 
 
 @pytest.fixture

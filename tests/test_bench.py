@@ -33,7 +33,7 @@ def test_flops_of_the_default_net_by_hand():
 
 def test_the_trace_finds_layers_and_phases():
     recipe = Recipe(net="vgg_tiny", image_size=16, precision="float32")
-    built = graph.build_training(recipe, (16, 16), 3, ([0.0] * 3, [1.0] * 3))
+    built = graph.build_training(recipe, (16, 16), 3, ([0.0] * 3, [1.0] * 3), 1)
     feed = {built.x: [[[[0.5] * 3] * 16] * 16] * 4, built.y: [0, 1, 2, 0]}
     layers = ["conv1_1", "conv2_1", "conv3_1", "dense1", "output"]
     with session(built.graph) as running:
@@ -212,7 +212,7 @@ def test_a_peer_computes_the_same_net_loss_and_step(peer, tmp_path):
 
     recipe = Recipe(net="vgg_tiny", image_size=16, precision="float32", warmup_steps=0, **JOB["recipe"])
     statistics = np.full(3, peers.MEAN), np.full(3, peers.SCALE)
-    built = graph.build_training(recipe, (16, 16), 3, statistics)
+    built = graph.build_training(recipe, (16, 16), 3, statistics, 1)
     variables = [v for v in built.variables if v.trainable]
     with built.graph.as_default():
         places = [tf1.placeholder(tf.float32, v.shape) for v in variables]
@@ -221,7 +221,7 @@ def test_a_peer_computes_the_same_net_loss_and_step(peer, tmp_path):
         running.run(built.init)
         running.run(assign, dict(zip(places, before, strict=True)))
         assert running.run(built.logits, {built.x: images}) == pytest.approx(logits, abs=1e-5)
-        running.run(built.train_op, {built.x: images, built.y: labels, built.training: True})
+        running.run(built.train_op, {built.x: images, built.y: labels})
         for expected, found in zip(after, running.run(variables), strict=True):
             assert found == pytest.approx(expected, abs=1e-5)
     assert max(np.abs(a - b).max() for a, b in zip(after, before, strict=True)) > 1e-3

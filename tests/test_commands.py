@@ -39,6 +39,7 @@ class TestEval:
             "top2_accuracy",
             "cross_entropy",
             "precision",
+            "tta",
             "per_class",
             "confusion",
         }
@@ -287,3 +288,53 @@ class TestSubmit:
         assert outcome.status == 2
         assert "nothing to predict" in outcome.err
         assert not (tmp_path / "out").exists()
+
+
+class TestTestTimeAugmentation:
+    def test_eval_predict_and_submit_agree(self, trained_fast, tmp_path, command):
+        root, data = trained_fast
+        softmax = {}
+        for tta in (False, True):
+            flags = [f"--checkpoints={root}", *["--tta"] * tta]
+            out, hand_in = tmp_path / f"{tta}.npy", tmp_path / f"submission_{tta}"
+            assert command("predict", *flags, f"--array={data / 'x_test.npy'}", f"--out={out}").status == 0
+            softmax[tta] = np.load(out)
+            outcome = command("submit", *flags, f"--out={hand_in}")  # its verifier feeds tta:0 or not
+            assert outcome.status == 0, outcome.err
+            assert np.array_equal(np.load(hand_in / "result.npy"), softmax[tta])
+            said = " ".join((hand_in / "README.md").read_text().split())
+            assert ("by test-time augmentation: tta:0 is fed True too" in said) == tta
+            assert ("by the plain forward pass: x:0 alone is fed" in said) != tta
+            assert f"`python grader.py {'--tta ' * tta}x_test.npy`" in said
+            outcome = command("eval", *flags, "--split=test", "--precision=float32")
+            assert ("computed in float32 with tta" in outcome.out) == tta
+            numbers = json.loads((root / "fast" / "report" / "test.json").read_text())
+            assert numbers["tta"] == tta
+            labels = tiny_arrays(24, seed=1)[1][:, 0]
+            expected = -np.log(softmax[tta][np.arange(24), labels]).mean()
+            assert numbers["cross_entropy"] == pytest.approx(expected, rel=1e-3)
+        assert np.abs(softmax[True] - softmax[False]).max() > 1e-4
+
+        # the plain pass is what a grader gets who feeds x alone, from either hand-in
+        for out in (tmp_path / "submission_True", tmp_path / "submission_False"):
+            np.save(tmp_path / "plain.npy", softmax[False])
+            arguments = [sys.executable, out / "grader.py", data / "x_test.npy", tmp_path / "plain.npy"]
+            done = subprocess.run(arguments, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    @pytest.mark.parametrize(
+        ("name", "flags"), [("eval", []), ("predict", ["a.png"]), ("submit", ["--out={tmp}/submission"])]
+    )
+    def test_a_run_without_views_is_refused(self, name, flags, trained, tmp_path, command):
+        Image.fromarray(tiny_arrays()[0][0]).save(tmp_path / "a.png")
+        flags = [flag.replace("{tmp}", str(tmp_path)).replace("a.png", str(tmp_path / "a.png")) for flag in flags]
+        outcome = command(name, f"--checkpoints={trained[0]}", "--tta", *flags)
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert "--tta: run tiny was trained without --flip and --translate" in outcome.err
+        assert not (tmp_path / "submission").exists()
+
+    def test_not_for_a_handed_in_file(self, command):
+        outcome = command("eval", "--tta", "--predictions=p.npy", "--labels=y.npy")
+        assert outcome.status == 2
+        assert "--tta: nothing is computed with --predictions" in outcome.err

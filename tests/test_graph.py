@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -13,6 +14,13 @@ from graphcnn.tf1 import session, tf, tf1
 PARAMETERS = {  # trainable scalars at 32x32x3 and 10 classes, worked out by hand from the layers' shapes
     "vgg": 15_458_378,
     "vgg_tiny": (27 * 8 + 8) + (72 * 8 + 8) + (72 * 16 + 16) + (4 * 4 * 16 * 16 + 16) + (16 * 10 + 10),
+    "vgg6": (27 * 64 + 64)
+    + (9 * 64 * 64 + 64)
+    + (9 * 64 * 128 + 128)
+    + (9 * 128 * 128 + 128)
+    + (9 * 128 * 256 + 256)
+    + (9 * 256 * 256 + 256)
+    + 256 * 10,
 }
 TINY = Recipe(
     net="vgg_tiny",
@@ -25,6 +33,9 @@ TINY = Recipe(
     precision="float32",
 )
 NO_STATISTICS = (np.zeros(3), np.ones(3))
+TRICKS = dataclasses.replace(
+    recipes.named("fast"), image_size=18, early_size=16, batch_size=8, precision="float32", l2=0.01
+)
 
 
 def batch(rows=8, side=16, seed=0, scale=1.0):
@@ -32,13 +43,23 @@ def batch(rows=8, side=16, seed=0, scale=1.0):
     return (generator.normal(size=(rows, side, side, 3)) * scale).astype(np.float32), generator.integers(0, 3, rows)
 
 
+@contextlib.contextmanager
+def started(recipe, total_steps=100):
+    """Yield a training graph of images of the recipe's own size, 3 classes, and its session, initialised."""
+    graph = build_training(recipe, (recipe.image_size,) * 2, 3, NO_STATISTICS, total_steps)
+    with session(graph.graph) as running:
+        running.run(graph.init)
+        if graph.whitening is not None:
+            filters = np.random.default_rng(0).normal(size=graph.whitening.shape, scale=0.3)
+            running.run(graph.whitening.initializer, {graph.whitening.initializer.inputs[1]: filters})
+        yield graph, running
+
+
 @pytest.fixture
 def tiny():
     """A tiny training graph with its session, initialised: (Graph, session)."""
-    graph = build_training(TINY, (16, 16), 3, NO_STATISTICS)
-    with session(graph.graph) as running:
-        running.run(graph.init)
-        yield graph, running
+    with started(TINY) as both:
+        yield both
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -54,7 +75,7 @@ def test_every_net_has_its_count_here():
 @pytest.mark.parametrize("training", [True, False])
 def test_public_tensors(training):
     if training:
-        graph = build_training(Recipe(net="vgg_tiny"), (28, 30), 5, NO_STATISTICS).graph
+        graph = build_training(Recipe(net="vgg_tiny"), (28, 30), 5, NO_STATISTICS, 100).graph
     else:
         graph = build_inference(Recipe(net="vgg_tiny"), (28, 30), 5).graph
     expected = {
@@ -94,6 +115,97 @@ def test_loss_is_cross_entropy_plus_l2_of_the_matrices(tiny):
     assert loss == pytest.approx(entropy + 0.01 * sum((w.astype(np.float64) ** 2).sum() for w in weights) / 2, rel=1e-5)
 
 
+def test_label_smoothing_against_its_closed_form():
+    x, y = batch()
+    with started(dataclasses.replace(TINY, label_smoothing=0.3, l2=0.0)) as (graph, running):
+        loss, entropy, softmax = running.run(
+            [graph.loss, graph.cross_entropy, graph.hypothesis], {graph.x: x, graph.y: y}
+        )
+    targets = np.full((8, 3), 0.1) + 0.7 * np.eye(3)[y]
+    assert loss == pytest.approx(-(targets * np.log(softmax)).sum(axis=1).mean(), rel=1e-5)
+    assert entropy == pytest.approx(-np.log(softmax[np.arange(8), y]).mean(), rel=1e-5)
+
+
+def test_batch_norm_s_moving_moments_follow_the_batches_and_serve_inference():
+    """After many updates at a rate of almost 0 inference with the moving moments equals training's normalisation."""
+    x, y = batch(rows=32)
+    recipe = dataclasses.replace(TINY, batch_norm=True, learning_rate=1e-12, l2=0.0)
+    with started(recipe) as (graph, running):
+        feed = {graph.x: x, graph.y: y}
+        moving = {v.op.name: v for v in graph.variables if v.op.name.endswith(("/mean", "/variance"))}
+        del moving["normalisation/mean"]
+        assert len(moving) == 6
+        before = running.run(moving)
+        entropy, _ = running.run([graph.cross_entropy, graph.train_op], feed)
+        once = running.run(moving)
+        for _ in range(40):
+            running.run(graph.train_op, feed)
+        settled, softmax = running.run([moving, graph.hypothesis], {graph.x: x})
+        for name, value in once.items():  # a step goes 0.4 of the way
+            assert value == pytest.approx(0.6 * before[name] + 0.4 * settled[name], rel=1e-3, abs=1e-5), name
+        assert -np.log(softmax[np.arange(32), y]).mean() == pytest.approx(entropy, rel=0.01)
+
+
+def test_the_first_steps_see_small_images():
+    """The loss of a step is that of the same weights in a graph of its own for that size."""
+    x, y = batch(side=18)
+    losses = {}
+    for share in (0.0, 0.5, 1.0):
+        recipe = dataclasses.replace(TRICKS, early_share=share, muon_rate=1e-12, learning_rate=1e-12, l2=0.0)
+        with started(recipe, 4) as (graph, running):
+            feed = {graph.x: x, graph.y: y}
+            losses[share] = [running.run([graph.loss, graph.train_op], feed)[0] for _ in range(4)]
+    late, mixed, early = losses.values()
+    assert abs(late[-1] - early[-1]) > 1e-4
+    assert mixed == pytest.approx([*early[:2], *late[2:]], abs=1e-6)
+
+
+VIEWS = {  # (flip, translate): [(mirrored, down, right, share)]
+    ("none", 2): [(0, 0, 0, 0.5), (0, -1, -1, 0.25), (0, 1, 1, 0.25)],
+    ("random", 0): [(0, 0, 0, 0.5), (1, 0, 0, 0.5)],
+    ("alternating", 2): [(m, d, d, share / 2) for m in (0, 1) for d, share in ((0, 0.5), (-1, 0.25), (1, 0.25))],
+    ("none", 0): [(0, 0, 0, 1.0)],
+}
+
+
+@pytest.mark.parametrize(("flip", "translate"), VIEWS)
+def test_tta_is_the_mean_of_the_views_logits(flip, translate):
+    x, _ = batch(rows=5, side=18)
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], "reflect")
+    with started(dataclasses.replace(TRICKS, flip=flip, translate=translate)) as (graph, running):
+        expected = 0
+        for mirrored, down, right, share in VIEWS[flip, translate]:
+            view = padded[:, 1 + down : 19 + down, 1 + right : 19 + right]
+            expected += share * running.run(graph.logits, {graph.x: view[:, :, ::-1] if mirrored else view})
+        plain = running.run(graph.logits, {graph.x: x})
+        assert np.array_equal(plain, running.run(graph.logits, {graph.x: x, graph.tta: False}))
+        found = running.run(graph.logits, {graph.x: x, graph.tta: True})
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert (np.abs(found - plain).max() > 1e-4) == (len(VIEWS[flip, translate]) > 1)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_fast_recipe_learns_a_batch_by_heart(precision):
+    x, y = batch(rows=16, side=18)
+    with started(dataclasses.replace(TRICKS, precision=precision, lookahead=2), 20) as (graph, running):
+        feed = {graph.x: x, graph.y: y}
+        entropies = [running.run([graph.cross_entropy, graph.train_op], feed)[0] for _ in range(20)]
+        assert entropies[-1] < 0.3 < entropies[0]
+        assert running.run(graph.finite)
+
+
+def test_training_and_inference_graphs_share_their_variables():
+    names = []
+    for graph in (build_training(TRICKS, (18, 18), 3, NO_STATISTICS, 4), build_inference(TRICKS, (18, 18), 3)):
+        names.append({v.op.name: v.shape.as_list() for v in graph.variables})
+    assert names[0] == names[1]
+
+
+def test_early_size_wants_a_net_for_any_size():
+    with pytest.raises(InputError, match="--early_size=20: the dense layers of --net=vgg fit one size only"):
+        build_inference(Recipe(early_size=20), (32, 32), 10)
+
+
 def test_l2_closed_form():
     with tf1.Graph().as_default() as graph:
         tf1.get_variable("w", initializer=np.full((2, 3), 2.0, np.float32))
@@ -105,9 +217,25 @@ def test_l2_closed_form():
             assert running.run(penalty) == pytest.approx(0.5 * 6 * 4 / 2)
 
 
-def test_gradients_against_finite_differences(tiny):
+GRADIENTS = {  # name: (recipe, the finite difference's step, relative tolerance)
+    "plain": (TINY, 2e-3, 0.02),
+    "batch norm": (
+        dataclasses.replace(TINY, batch_norm=True, whitening=2, init="dirac", label_smoothing=0.2),
+        2e-3,
+        0.03,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GRADIENTS)
+def test_gradients_against_finite_differences(case):
     """Central differences of the loss along a random direction in each variable; the step avoids ReLU's kinks."""
-    graph, running = tiny
+    recipe, size, tolerance = GRADIENTS[case]
+    with started(recipe) as (graph, running):
+        check_gradients(graph, running, size, tolerance)
+
+
+def check_gradients(graph, running, size, tolerance):
     x, y = batch(rows=16)
     weights = [v for v in graph.variables if v.trainable]
     with graph.graph.as_default():
@@ -122,13 +250,13 @@ def test_gradients_against_finite_differences(tiny):
         direction = generator.normal(size=value.shape).astype(np.float32)
         direction += 3 * slope / (np.abs(slope).mean() + 1e-12)  # mostly downhill, so the slope is not lost in rounding
         direction /= np.linalg.norm(direction)
-        step, losses = 2e-3, []
+        losses = []
         for sign in (1, -1):
-            running.run(assigns[n], {places[n]: value + sign * step * direction})
+            running.run(assigns[n], {places[n]: value + sign * size * direction})
             losses.append(running.run(loss64, feed))
         running.run(assigns[n], {places[n]: value})
-        numeric = (losses[0] - losses[1]) / (2 * step)
-        assert numeric == pytest.approx(float((slope * direction).sum()), rel=0.02, abs=5e-4), weights[n].name
+        numeric = (losses[0] - losses[1]) / (2 * size)
+        assert numeric == pytest.approx(float((slope * direction).sum()), rel=tolerance, abs=5e-4), weights[n].name
 
 
 def test_one_step_follows_the_gradient_at_the_warmed_up_rate(tiny):
@@ -148,8 +276,8 @@ def test_one_step_follows_the_gradient_at_the_warmed_up_rate(tiny):
 
 @pytest.mark.parametrize(("scale", "offset"), [((2.0, 3.0, 4.0), (10.0, 20.0, 30.0))])
 def test_normalisation_is_inside_the_graph(scale, offset):
-    raw = build_training(TINY, (16, 16), 3, (np.array(offset), np.array(scale)))
-    plain = build_training(TINY, (16, 16), 3, NO_STATISTICS)
+    raw = build_training(TINY, (16, 16), 3, (np.array(offset), np.array(scale)), 100)
+    plain = build_training(TINY, (16, 16), 3, NO_STATISTICS, 100)
     x, _ = batch()
     logits = []
     for graph, images in ((raw, x * np.array(scale) + np.array(offset)), (plain, x)):
@@ -161,9 +289,9 @@ def test_normalisation_is_inside_the_graph(scale, offset):
 
 @pytest.mark.parametrize("side", [8, 16, 32])
 def test_other_sizes_are_resized_in_the_graph(side):
-    graph = build_training(TINY, (side, side), 3, NO_STATISTICS)
+    graph = build_training(TINY, (side, side), 3, NO_STATISTICS, 100)
     flat = np.broadcast_to(np.array([1.0, -2.0, 3.0], np.float32), (2, side, side, 3))
-    same = build_training(TINY, (16, 16), 3, NO_STATISTICS)
+    same = build_training(TINY, (16, 16), 3, NO_STATISTICS, 100)
     logits = []
     for built, images in ((graph, flat), (same, flat[:1, :1, :1] + np.zeros((2, 16, 16, 3), np.float32))):
         with session(built.graph) as running:
@@ -176,7 +304,7 @@ def test_bfloat16_agrees_with_float32_and_keeps_master_weights():
     x, y = batch(rows=32)
     results = {}
     for precision in ("float32", "bfloat16"):
-        graph = build_training(dataclasses.replace(TINY, precision=precision), (16, 16), 3, NO_STATISTICS)
+        graph = build_training(dataclasses.replace(TINY, precision=precision), (16, 16), 3, NO_STATISTICS, 100)
         assert {v.dtype.base_dtype for v in graph.variables} == {tf.float32}
         assert graph.loss.dtype == graph.hypothesis.dtype == tf.float32
         convolutions = {op.outputs[0].dtype.name for op in graph.graph.get_operations() if op.type == "Conv2D"}
@@ -191,11 +319,11 @@ def test_bfloat16_agrees_with_float32_and_keeps_master_weights():
 def test_the_whole_default_net_learns_a_batch_by_heart():
     """Ten steps of the assignment's net, warmed up: the cross-entropy of eight images falls well below guessing."""
     recipe = dataclasses.replace(recipes.named("assignment"), warmup_steps=5, learning_rate=3e-4)
-    graph = build_training(recipe, (32, 32), 10, NO_STATISTICS)
+    graph = build_training(recipe, (32, 32), 10, NO_STATISTICS, 100)
     x, y = batch(rows=8, side=32)
     with session(graph.graph) as running:
         running.run(graph.init)
-        feed = {graph.x: x, graph.y: y, graph.keep_prob: 0.6, graph.training: True}
+        feed = {graph.x: x, graph.y: y, graph.keep_prob: 0.6}
         entropies = [running.run([graph.cross_entropy, graph.train_op], feed)[0] for _ in range(12)]
         finite = running.run(graph.finite)
     assert min(entropies[-3:]) < 1.2 < np.log(10)
@@ -222,7 +350,7 @@ def test_a_portable_graph_has_tensorflow_s_own_operations_and_gradients():
 
 
 def test_no_l2_costs_nothing():
-    graph = build_training(dataclasses.replace(TINY, l2=0.0), (16, 16), 3, NO_STATISTICS)
+    graph = build_training(dataclasses.replace(TINY, l2=0.0), (16, 16), 3, NO_STATISTICS, 100)
     assert "L2Loss" not in {op.type for op in graph.graph.get_operations()}
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from graphcnn import layers
+from graphcnn import batches, layers
 from graphcnn.tf1 import session, tf, tf1
 
 
@@ -44,6 +44,63 @@ def test_dense_pool_flatten():
     assert np.array_equal(pooled, x.reshape(2, 2, 2, 2, 2, 3).max(axis=(2, 4)))
     assert np.array_equal(flat, pooled.reshape(2, 12))
     assert y == pytest.approx(flat @ w + b, abs=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "filters"), [(3, 5), (5, 3)])
+def test_dirac_filters_copy_their_input(channels, filters):
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, channels)).astype(np.float32)
+    build = lambda: layers.conv2d(tf.constant(x), "conv", filters, seed=1, init="dirac", bias=False)  # noqa: E731
+    y, copies = evaluate(build), min(channels, filters)
+    assert np.array_equal(y[..., :copies], x[..., :copies])
+    plain = evaluate(lambda: layers.conv2d(tf.constant(x), "conv", filters, seed=1, bias=False))
+    assert np.array_equal(y[..., copies:], plain[..., copies:])
+
+
+def test_whitened_patches_are_uncorrelated_with_unit_deviation():
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(300, 9, 9, 3)).astype(np.float32)
+    images[..., 1] += images[..., 0]
+    images[:, 1:] += 0.5 * images[:, :-1]
+    filters = batches.whitening_filters(images, 2, epsilon=0)
+    assert filters.shape == (2, 2, 3, 24)
+    with tf1.Graph().as_default() as graph:
+        y = layers.whitening(tf.constant(images), "white", 2)
+        (w,) = tf1.global_variables()
+        assert not tf1.trainable_variables()
+        with session(graph) as running:
+            running.run(w.initializer, {w.initializer.inputs[1]: filters})
+            y = running.run(y)
+    assert y.shape == (300, 8, 8, 24)
+    assert np.array_equal(y[..., 12:], -y[..., :12])
+    flat = y[..., :12].reshape(-1, 12)
+    assert flat.T @ flat / len(flat) == pytest.approx(np.eye(12), abs=1e-3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm(training):
+    x = np.random.default_rng(0).normal(2, 3, size=(4, 5, 6, 3)).astype(np.float32)
+    moments = []
+
+    def build():
+        y = layers.batch_norm(tf.constant(x), "norm", training=training, moments=moments)
+        assert [v.op.name for v in tf1.trainable_variables()] == ["norm/beta"]
+        return [y, [value for _, value in moments]]
+
+    y, found = evaluate(build)
+    if not training:  # the moving moments' first values
+        assert y == pytest.approx(x / np.sqrt(1 + 1e-5), abs=1e-5)
+        assert found == []
+        return
+    mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+    assert y == pytest.approx((x - mean) / np.sqrt(variance + 1e-5), abs=1e-4)
+    assert [variable.op.name for variable, _ in moments] == ["norm/mean", "norm/variance"]
+    assert found[0] == pytest.approx(mean, abs=1e-4)
+    assert found[1] == pytest.approx(variance * 120 / 119, rel=1e-4)  # TensorFlow estimates without bias
+
+
+def test_global_max_pool():
+    x = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
+    assert np.array_equal(evaluate(lambda: layers.global_max_pool(tf.constant(x), "pool")), x.max(axis=(1, 2)))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +152,9 @@ class TestDropout:
         (lambda x: layers.conv2d(x, "here", 4, seed=1), 4),
         (lambda x: layers.max_pool(x, "here", 2, stride=2), 4),
         (lambda x: layers.flatten(x, "here"), 4),
+        (lambda x: layers.whitening(x, "here", 2), 4),
+        (lambda x: layers.batch_norm(x, "here", training=True, moments=[]), 4),
+        (lambda x: layers.global_max_pool(x, "here"), 4),
         (lambda x: layers.dense(x, "here", 4, seed=1), 2),
         (lambda x: layers.dropout(x, "here", 0.5, seed=1, step=0), 2),
     ],

@@ -43,6 +43,8 @@ BAD = {  # name: (field, value, words of the message)
     "misspelt choice": ("normalisation", "standardise", "did you mean 'standardize'"),
     "number for a name": ("precision", 32, "a name"),
     "tiny images": ("image_size", 8, "at least 16"),
+    "tiny early images": ("early_size", 8, "expected 0 or at least 16"),
+    "number for a truth value": ("batch_norm", 1, "true or false"),
 }
 
 
@@ -65,3 +67,22 @@ def test_unknown_names_get_the_nearest_match():
         recipes.from_dict(settings, "config.json")
     with pytest.raises(InputError, match="not an object"):
         recipes.from_dict([1], "config.json")
+
+
+def test_runs_of_the_first_version_are_read_as_they_were_trained():
+    """They lack the settings that came later; each of these defaults to off."""
+    names = ["net", "image_size", "normalisation", "optimizer", "learning_rate", "warmup_steps", "batch_size", "epochs"]
+    names += ["l2", "keep_prob", "stop_on", "patience", "precision", "seed"]
+    settings = {name: value for name, value in dataclasses.asdict(Recipe(epochs=3)).items() if name in names}
+    assert recipes.from_dict(settings, "config.json") == Recipe(epochs=3)
+
+
+def test_the_assignment_uses_none_of_the_fast_recipe_s_tricks():
+    assignment, fast = RECIPES["assignment"].recipe, RECIPES["fast"].recipe
+    off = {
+        "whitening": 0, "init": "xavier", "batch_norm": False, "flip": "none", "translate": 0, "early_share": 0.0,
+        "bias_rate": 1.0, "schedule": "constant", "lookahead": 0, "label_smoothing": 0.0,
+    }  # fmt: skip
+    assert {name: getattr(assignment, name) for name in off} == off
+    assert not assignment.planned()
+    assert fast.planned()

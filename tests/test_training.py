@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, one_line, tiny_arrays, write_folder
+from conftest import FAST, TINY, one_line, tiny_arrays, write_folder
 
 from graphcnn import checkpoint, tf1
 from graphcnn.runs import COLUMNS, Run
 
 ROOT = Path(__file__).resolve().parents[1]
-WALL_CLOCK = ("seconds", "images_per_second")
+WALL_CLOCK = ("seconds", "images_per_second", "training_seconds")
 
 
 def data_bytes(root, name):
@@ -45,9 +45,12 @@ def wait_for(path, process, seconds=120):
     raise AssertionError(f"{path} did not appear")
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_one_seed_one_result(precision, data_folder, tmp_path, command):
-    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", f"--precision={precision}", *TINY]
+SETTINGS = {"float32": [*TINY, "--precision=float32"], "bfloat16": [*TINY, "--precision=bfloat16"], "fast": FAST}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_one_seed_one_result(settings, data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *SETTINGS[settings]]
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         assert command("train", *common, f"--run={name}", f"--seed={seed}").status == 0
     assert data_bytes(tmp_path, "a") == data_bytes(tmp_path, "b")
@@ -71,10 +74,11 @@ def test_the_precision_that_auto_chose_is_recorded_and_kept(data_folder, tmp_pat
     assert f"--precision: found {other}, but the run was started with {chosen}" in outcome.err
 
 
-def test_killed_and_resumed_equals_undisturbed(tmp_path, command):
+@pytest.mark.parametrize("settings", [TINY, FAST], ids=["tiny", "fast"])
+def test_killed_and_resumed_equals_undisturbed(settings, tmp_path, command):
     x, y = tiny_arrays(rows=3000)
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
-    common = [f"--data={data}", f"--checkpoints={tmp_path}", *TINY, "--epochs=8"]
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", *settings, "--epochs=6"]
     assert command("train", *common, "--run=whole").status == 0
     process = start(*common, "--run=killed")
     wait_for(tmp_path / "killed" / "epoch-0002", process)
@@ -115,6 +119,18 @@ def test_more_epochs_on_resume_equal_a_longer_run(data_folder, tmp_path, command
     assert command("train", *common, "--run=short", "--epochs=1").status == 0
     assert command("train", f"--checkpoints={tmp_path}", "--run=short", "--resume", "--epochs=3").status == 0
     assert data_bytes(tmp_path, "short") == data_bytes(tmp_path, "long")
+
+
+def test_a_planned_course_is_not_made_longer(data_folder, tmp_path, command):
+    common = [f"--checkpoints={tmp_path}", "--run=a"]
+    assert command("train", f"--data={data_folder}", *common, *TINY, "--schedule=linear").status == 0
+    before = data_bytes(tmp_path, "a")
+    outcome = command("train", *common, "--resume", "--epochs=3")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "--epochs: found 3, but this run's course was planned for 2" in outcome.err
+    assert command("train", *common, "--resume", "--epochs=2").status == 0
+    assert data_bytes(tmp_path, "a") == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -258,7 +274,7 @@ def test_what_a_run_folder_holds(trained):
     with (folder / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == tuple(COLUMNS)
-    assert tuple(COLUMNS)[-2:] == WALL_CLOCK
+    assert tuple(COLUMNS)[-3:] == WALL_CLOCK
     events = list(tf1.train.summary_iterator(str(next((folder / "events").iterdir()))))
     scalars = {(e.step, v.tag): v.simple_value for e in events for v in e.summary.value}
     for row in rows:

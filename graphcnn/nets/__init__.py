@@ -14,19 +14,28 @@ class Mode(NamedTuple):
     """What a net needs beside its input.
 
     seed: int, of weights and masks. step: scalar integer tensor, the number of updates so far.
-    keep_prob: scalar float32 tensor. training: scalar bool tensor.
+    keep_prob: scalar float32 tensor. whitening, init, batch_norm: as in recipes.Recipe.
+    training: whether batch norm takes the batch's moments, and appends them to `moments`; see layers.batch_norm.
     portable: whether to use tf.nn's convolutions alone, as a graph for other programs should.
     """
 
     seed: int
     step: Any
     keep_prob: Any
-    training: Any
-    portable: bool = False
+    whitening: int
+    init: str
+    batch_norm: bool
+    training: bool
+    moments: list
+    portable: bool
 
 
 SEQUENTIAL = {  # name: rows
     "vgg": vgg.VGG,
     "vgg_tiny": vgg.VGG_TINY,
+    "vgg6": vgg.VGG6,
+}
+ANY_SIZE = {  # the names of nets whose weights fit images of any size
+    name for name, rows in SEQUENTIAL.items() if any(isinstance(row, sequential.GlobalMaxPool) for row in rows)
 }
 NETS = {name: functools.partial(sequential.build, rows) for name, rows in SEQUENTIAL.items()}

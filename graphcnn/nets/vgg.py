@@ -1,8 +1,8 @@
-"""Report A's final net: nine 3x3 convolutions in four stages, three dense layers; 15,458,378 parameters at 32x32."""
+"""VGG-like nets: report A's final one (15,458,378 parameters at 32x32), a tiny one, and the fast one."""
 
-from graphcnn.sequential import Conv, Dense, Dropout
+from graphcnn.sequential import Conv, Dense, Dropout, GlobalMaxPool
 
-VGG = (
+VGG = (  # report A's: nine convolutions in four stages, three dense layers
     Conv("conv1_1", 64),  # 32
     Conv("conv1_2", 64, pool=2),  # 32 -> 16
     Conv("conv2_1", 128),  # 16
@@ -26,4 +26,15 @@ VGG_TINY = (  # the same shape of net with 3 convolutions and 16 units, for tryi
     Dense("dense1", 16),
     Dropout("dropout1"),
     Dense("output"),
+)
+
+VGG6 = (  # airbench94's shape (arXiv 2404.00498) with a narrower second stage; sizes are those after 2x2 whitening
+    Conv("conv1_1", 64, pool=2, pool_padding="VALID"),  # 31 -> 15
+    Conv("conv1_2", 64),  # 15
+    Conv("conv2_1", 128, pool=2, pool_padding="VALID"),  # 15 -> 7
+    Conv("conv2_2", 128),  # 7
+    Conv("conv3_1", 256, pool=2, pool_padding="VALID"),  # 7 -> 3
+    Conv("conv3_2", 256),  # 3
+    GlobalMaxPool("pool"),
+    Dense("output", bias=False, scale=1 / 9),
 )
