@@ -169,12 +169,13 @@ def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, porta
     def seen(x, size):
         """Return what the net sees: float32 [N, size, size, 3]."""
         if tuple(x.shape[1:3]) != (size, size):
-            x = tf.image.resize(x, [size, size], antialias=True)
+            how = {"antialias": True} if size == recipe.image_size else {"method": "area"}  # area: 20 times as fast
+            x = tf.image.resize(x, [size, size], **how)
         return (x - mean) / scale
 
     def net(images, moments=None):
         mode = Mode(
-            seed=recipe.seed, step=step, keep_prob=keep_prob, whitening=recipe.whitening, init=recipe.init,
+            seed=recipe.seed, step=step, keep_prob=keep_prob, whitening=recipe.whitening, init=recipe.init, activation=recipe.activation,
             batch_norm=recipe.batch_norm, training=moments is not None, moments=moments, portable=portable,
         )  # fmt: skip
         with tf1.variable_scope(tf1.get_variable_scope(), reuse=tf1.AUTO_REUSE):

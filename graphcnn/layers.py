@@ -74,6 +74,12 @@ def batch_norm(x, scope, *, training, moments):
         return y
 
 
+def activation(x, scope, kind, *, portable=False):
+    """Apply relu or silu (x times its sigmoid) to each number. No variables. Portable: tf.nn's, no form of kernels.py."""
+    functions = {"relu": tf.nn.relu, "silu": tf.nn.silu if portable else kernels.silu}
+    return functions[kind](x, name=scope)
+
+
 def dense(x, scope, units, *, seed, bias=True):
     """Multiply by a matrix and add a bias: [N, C] -> [N, K].
 

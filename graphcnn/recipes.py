@@ -11,6 +11,7 @@ from graphcnn.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 INITS = ("xavier", "dirac")
+ACTIVATIONS = ("relu", "silu")
 FLIPS = ("none", "random", "alternating")
 
 
@@ -44,6 +45,7 @@ class Recipe:
         high=8,
     )
     init: str = _later("xavier", "of convolutions: xavier, or dirac (they begin as the identity)", choices=INITS)
+    activation: str = _later("relu", "after each convolution", choices=ACTIVATIONS)
     batch_norm: bool = _later(False, "batch norm without scale after each convolution, its offset in the bias's place")
     flip: str = _later("none", "left-right while training: none, random, or alternating by epoch", choices=FLIPS)
     translate: int = _later(0, "pixels, at most, that training images are shifted by, mirrored at the edge", low=0)
@@ -144,22 +146,23 @@ RECIPES = {
             net="vgg6",
             whitening=2,
             init="dirac",
+            activation="silu",
             batch_norm=True,
             flip="alternating",
             translate=2,
             early_size=20,
-            early_share=0.6,
+            early_share=0.5,
             optimizer="muon",
             learning_rate=1.7,
-            bias_rate=60.0,
+            bias_rate=30.0,
             momentum=0.85,
-            muon_rate=0.24,
+            muon_rate=0.12,
             muon_momentum=0.6,
             warmup_steps=0,
             schedule="linear",
             label_smoothing=0.2,
-            batch_size=500,
-            epochs=8,
+            batch_size=250,
+            epochs=9,
             l2=0.0,
             keep_prob=1.0,
             stop_on="nothing",

@@ -7,7 +7,7 @@ from graphcnn.tf1 import tf
 
 
 class Conv(NamedTuple):
-    """A square SAME convolution of stride 1 with bias and ReLU, then a max pool of side and stride `pool` (1: none).
+    """A square SAME convolution of stride 1, a max pool of side and stride `pool` (1: none), bias and activation.
 
     With mode.batch_norm a batch norm takes the bias's place. pool_padding VALID drops a map's odd row and column.
     """
@@ -55,7 +55,7 @@ def build(rows, x, classes, mode):
             x = layers.conv2d(x, row.scope, row.filters, seed=mode.seed, **options)
             if mode.batch_norm:
                 x = layers.batch_norm(x, f"{row.scope}/norm", training=mode.training, moments=mode.moments)
-            x = tf.nn.relu(x, name=f"{row.scope}/relu")
+            x = layers.activation(x, f"{row.scope}/{mode.activation}", mode.activation, portable=mode.portable)
         elif isinstance(row, GlobalMaxPool):
             x = layers.global_max_pool(x, row.scope)
         elif isinstance(row, Dense):

@@ -154,7 +154,6 @@ def test_a_failing_contestant_is_named(tmp_path, monkeypatch, command):
 
 JOB = {
     "recipe": {"l2": 0.05, "keep_prob": 1.0, "learning_rate": 0.1, "optimizer": "sgd"},
-    "rows": [[type(row).__name__, row._asdict()] for row in SEQUENTIAL["vgg_tiny"]],
     "batch_size": 8, "image_size": 16, "classes": 3, "cores": 2,
 }  # fmt: skip
 ONE_STEP = {  # peer: what writes its weights as ours are laid out, logits and weights after a step of its optimizer
@@ -191,8 +190,9 @@ after = ours()
 }
 
 
+@pytest.mark.parametrize("net", ["vgg_tiny", "vgg6"])
 @pytest.mark.parametrize("peer", ONE_STEP)
-def test_a_peer_computes_the_same_net_loss_and_step(peer, tmp_path):
+def test_a_peer_computes_the_same_net_loss_and_step(peer, net, tmp_path):
     """Our graph with the peer's initial weights gives its logits, and after one step of SGD its weights."""
     if peer == "pytorch" and importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed")
@@ -204,13 +204,14 @@ def test_a_peer_computes_the_same_net_loss_and_step(peer, tmp_path):
     )
     file = tmp_path / "step.npz"
     root = Path(__file__).resolve().parents[1]
-    arguments = [sys.executable, "-c", program, json.dumps(JOB), str(file)]
+    job = JOB | {"rows": [[type(row).__name__, row._asdict()] for row in SEQUENTIAL[net]]}
+    arguments = [sys.executable, "-c", program, json.dumps(job), str(file)]
     done = subprocess.run(arguments, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     logits, images, labels, *weights = np.load(file).values()
     before, after = weights[: len(weights) // 2], weights[len(weights) // 2 :]
 
-    recipe = Recipe(net="vgg_tiny", image_size=16, precision="float32", warmup_steps=0, **JOB["recipe"])
+    recipe = Recipe(net=net, image_size=16, precision="float32", warmup_steps=0, **JOB["recipe"])
     statistics = np.full(3, peers.MEAN), np.full(3, peers.SCALE)
     built = graph.build_training(recipe, (16, 16), 3, statistics, 1)
     variables = [v for v in built.variables if v.trainable]
@@ -224,4 +225,4 @@ def test_a_peer_computes_the_same_net_loss_and_step(peer, tmp_path):
         running.run(built.train_op, {built.x: images, built.y: labels})
         for expected, found in zip(after, running.run(variables), strict=True):
             assert found == pytest.approx(expected, abs=1e-5)
-    assert max(np.abs(a - b).max() for a, b in zip(after, before, strict=True)) > 1e-3
+    assert max(np.abs(a - b).max() for a, b in zip(after, before, strict=True)) > 5e-4

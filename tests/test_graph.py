@@ -14,13 +14,13 @@ from graphcnn.tf1 import session, tf, tf1
 PARAMETERS = {  # trainable scalars at 32x32x3 and 10 classes, worked out by hand from the layers' shapes
     "vgg": 15_458_378,
     "vgg_tiny": (27 * 8 + 8) + (72 * 8 + 8) + (72 * 16 + 16) + (4 * 4 * 16 * 16 + 16) + (16 * 10 + 10),
-    "vgg6": (27 * 64 + 64)
-    + (9 * 64 * 64 + 64)
-    + (9 * 64 * 128 + 128)
-    + (9 * 128 * 128 + 128)
-    + (9 * 128 * 256 + 256)
-    + (9 * 256 * 256 + 256)
-    + 256 * 10,
+    "vgg6": (27 * 48 + 48)
+    + (9 * 48 * 48 + 48)
+    + (9 * 48 * 192 + 192)
+    + (9 * 192 * 192 + 192)
+    + (9 * 192 * 384 + 384)
+    + (9 * 384 * 384 + 384)
+    + 384 * 10,
 }
 TINY = Recipe(
     net="vgg_tiny",

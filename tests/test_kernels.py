@@ -29,7 +29,7 @@ def evaluate(build, *values, dtype=tf.float32):
     """Feed arrays with an unknown batch size, as training does, to the tensors that build returns."""
     with tf1.Graph().as_default() as graph:
         places = [
-            tf1.placeholder(tf.float32, [None, *v.shape[1:]] if n != 1 else v.shape) for n, v in enumerate(values)
+            tf1.placeholder(tf.float32, [None, *v.shape[1:]] if n != 1 or v.ndim == 1 else v.shape) for n, v in enumerate(values)
         ]
         results = [tf.cast(t, tf.float32) for t in build(*(tf.cast(place, dtype) for place in places))]
         with session(graph) as running:
@@ -104,6 +104,22 @@ def test_chosen_convolution_and_gradients(side, channels, units, forms, dtype, t
     ours = evaluate(build(kernels.conv2d, note=True), *values, dtype=tf.as_dtype(dtype))
     assert chosen == [forms if dtype == "bfloat16" else (forms[0], forms[0])]
     for expected, found in zip(own, ours, strict=True):
+        assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 0.02)])
+def test_silu_and_its_gradient(dtype, tolerance):
+    x, dy = np.random.default_rng(0).normal(size=(2, 500)).astype(np.float32) * 4
+
+    def build(function):
+        def tensors(x, dy):
+            y = function(x)
+            return [y, *tf1.gradients(y, x, dy)]
+
+        return tensors
+
+    own = evaluate(build(tf.nn.silu), x, dy)
+    for expected, found in zip(own, evaluate(build(kernels.silu), x, dy, dtype=tf.as_dtype(dtype)), strict=True):
         assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 

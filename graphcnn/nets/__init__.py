@@ -14,7 +14,7 @@ class Mode(NamedTuple):
     """What a net needs beside its input.
 
     seed: int, of weights and masks. step: scalar integer tensor, the number of updates so far.
-    keep_prob: scalar float32 tensor. whitening, init, batch_norm: as in recipes.Recipe.
+    keep_prob: scalar float32 tensor. whitening, init, activation, batch_norm: as in recipes.Recipe.
     training: whether batch norm takes the batch's moments, and appends them to `moments`; see layers.batch_norm.
     portable: whether to use tf.nn's convolutions alone, as a graph for other programs should.
     """
@@ -24,6 +24,7 @@ class Mode(NamedTuple):
     keep_prob: Any
     whitening: int
     init: str
+    activation: str
     batch_norm: bool
     training: bool
     moments: list

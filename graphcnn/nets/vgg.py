@@ -28,13 +28,13 @@ VGG_TINY = (  # the same shape of net with 3 convolutions and 16 units, for tryi
     Dense("output"),
 )
 
-VGG6 = (  # airbench94's shape (arXiv 2404.00498) with a narrower second stage; sizes are those after 2x2 whitening
-    Conv("conv1_1", 64, pool=2, pool_padding="VALID"),  # 31 -> 15
-    Conv("conv1_2", 64),  # 15
-    Conv("conv2_1", 128, pool=2, pool_padding="VALID"),  # 15 -> 7
-    Conv("conv2_2", 128),  # 7
-    Conv("conv3_1", 256, pool=2, pool_padding="VALID"),  # 7 -> 3
-    Conv("conv3_2", 256),  # 3
+VGG6 = (  # airbench94's shape (arXiv 2404.00498), narrower where maps are large; sizes are those after 2x2 whitening
+    Conv("conv1_1", 48, pool=2, pool_padding="VALID"),  # 31 -> 15
+    Conv("conv1_2", 48),  # 15
+    Conv("conv2_1", 192, pool=2, pool_padding="VALID"),  # 15 -> 7
+    Conv("conv2_2", 192),  # 7
+    Conv("conv3_1", 384, pool=2, pool_padding="VALID"),  # 7 -> 3
+    Conv("conv3_2", 384),  # 3
     GlobalMaxPool("pool"),
     Dense("output", bias=False, scale=1 / 9),
 )
