@@ -62,21 +62,30 @@ def muon(gradient, w, rate, momentum, dtype):
     moved = tf1.assign(velocity, momentum * velocity + gradient)
     matrix = tf.reshape(gradient + momentum * moved, [-1, int(w.shape[3])])
     update = tf.cast(orthogonalized(tf.cast(matrix, dtype)), tf.float32)
-    scaled = w * (float(w.shape[3]) ** 0.5 / tf.norm(w))
+    scaled = w * tf.sqrt(float(w.shape[3]) / (2 * tf.nn.l2_loss(w)))
     return tf1.assign(w, scaled - rate * tf.reshape(update, w.shape)).op
 
 
 def orthogonalized(matrix):
-    """Return the matrix with its singular values near 1, its singular vectors kept, by Newton-Schulz steps."""
+    """Return the matrix X with its singular values near 1, its singular vectors kept, by Newton-Schulz steps.
+
+    A step multiplies X by a I + b G + c G^2, where G is X^T X (X X^T if X is wide). All these commute, so G alone goes
+    through the steps, and X is multiplied once, by their product.
+    """
     a, b, c = NEWTON_SCHULZ
     rows, columns = (int(side) for side in matrix.shape)
-    size = tf.norm(tf.cast(matrix, tf.float32)) + 1e-7
-    x = matrix / tf.cast(size, matrix.dtype)
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        square = tf.matmul(x, x, transpose_a=True) if rows > columns else tf.matmul(x, x, transpose_b=True)
-        inner = b * square + c * tf.matmul(square, square)
-        x = a * x + (tf.matmul(x, inner) if rows > columns else tf.matmul(inner, x))
-    return x
+    tall = rows > columns
+    gram = tf.matmul(matrix, matrix, transpose_a=tall, transpose_b=not tall)
+    squares = tf.cast(tf.linalg.trace(gram), tf.float32) + 1e-14  # the sum of the squared singular values
+    gram = gram / tf.cast(squares, gram.dtype)
+    identity = tf.eye(min(rows, columns), dtype=gram.dtype)
+    product = tf.cast(tf.math.rsqrt(squares), gram.dtype)
+    for step in range(NEWTON_SCHULZ_STEPS):
+        if step:
+            gram = tf.matmul(tf.matmul(factor, gram), factor)  # noqa: F821
+        factor = a * identity + b * gram + c * tf.matmul(gram, gram)
+        product = tf.matmul(product, factor) if step else product * factor
+    return tf.matmul(matrix, product) if tall else tf.matmul(product, matrix)
 
 
 def lookahead(variables, every, step, total_steps):
