@@ -65,19 +65,24 @@ def channel_statistics(images, rows, advance=None):
     return mean.astype(np.float32), deviation.astype(np.float32)
 
 
-def whitening_filters(images, side, epsilon=5e-4):
-    """Return filters [side, side, C, 2 * side * side * C] that whiten the patches of images [N, H, W, C].
+def whitening_filters(parts, side, epsilon=5e-4):
+    """Return filters [side, side, C, 2 * side * side * C] that whiten the patches of images.
 
     The eigenvectors of the patches' second moments, each divided by the root of its eigenvalue (+ epsilon), largest
-    first, then the same negated, so that a ReLU after them loses nothing (arXiv 2404.00498, section 3.1).
+    first, then the same negated, so that a ReLU after them loses nothing (arXiv 2404.00498, section 3.1). Where the
+    patches do not vary, as grey images between their channels, the filter is zero: it would show rounding errors.
+
+    Args:
+        parts: the images, an iterable of float arrays [n, H, W, C].
+        side: of a patch, in pixels.
     """
-    size = side * side * images.shape[3]
-    moments, count = np.zeros((size, size)), 0
-    for part in in_order(images, rows_at_once(images.shape[1:3])):
+    moments, count = 0.0, 0
+    for part in parts:
+        size = side * side * part.shape[3]
         patches = np.lib.stride_tricks.sliding_window_view(part, (side, side), (1, 2))  # [n, h, w, C, side, side]
         patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size)
         moments += patches.T @ patches
         count += len(patches)
     values, vectors = np.linalg.eigh(moments / count)
-    filters = (vectors / np.sqrt(np.maximum(values, 0) + epsilon))[:, ::-1]
+    filters = (vectors * np.where(values > 1e-6, 1 / np.sqrt(np.abs(values) + epsilon), 0))[:, ::-1]
     return np.concatenate([filters, -filters], axis=1).reshape(side, side, -1, 2 * size).astype(np.float32)

@@ -14,7 +14,7 @@ from graphcnn.optimizers import lookahead, train_op
 from graphcnn.recipes import unknown
 from graphcnn.tf1 import choose_precision, tf, tf1
 
-MOVING_SHARE = 0.4  # of a batch's moments in batch norm's moving ones: training is short and its batches are large
+MOVING_SHARE = 0.4  # of a whole batch's moments in batch norm's moving ones: courses are short, batches large
 
 
 class Graph(NamedTuple):
@@ -98,7 +98,8 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
         gradients, values = found[: len(weights)], found[len(weights) :]
         graph.clear_collection(tf1.GraphKeys.COND_CONTEXT)
         updates = [train_op(recipe, weights, gradients, step, total_steps, dtype)]
-        updates += [tf1.assign_sub(m, MOVING_SHARE * (m - value)).op for m, value in zip(moving, values, strict=True)]
+        share = MOVING_SHARE * tf.cast(tf.size(forward.y), tf.float32) / recipe.batch_size
+        updates += [tf1.assign_sub(m, share * (m - value)).op for m, value in zip(moving, values, strict=True)]
         if recipe.lookahead:
             with tf.control_dependencies(updates):
                 updates = [lookahead([*weights, *moving], recipe.lookahead, step.read_value(), total_steps)]
@@ -118,8 +119,8 @@ def check_net(recipe):
         raise InputError(f"--net: {unknown(recipe.net, list(NETS))}")
     if recipe.early_size and recipe.net not in ANY_SIZE:
         raise InputError(
-            f"--early_size={recipe.early_size}: the dense layers of --net={recipe.net} fit one size only; drop it, or "
-            f"use --net={' or '.join(sorted(ANY_SIZE))}"
+            f"--early_size={recipe.early_size}: the dense layers of --net={recipe.net} fit one size only; use "
+            f"--early_size=0, or --net={' or '.join(sorted(ANY_SIZE))}"
         )
 
 
@@ -175,11 +176,11 @@ def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, porta
 
     def net(images, moments=None):
         mode = Mode(
-            seed=recipe.seed, step=step, keep_prob=keep_prob, whitening=recipe.whitening, init=recipe.init, activation=recipe.activation,
-            batch_norm=recipe.batch_norm, training=moments is not None, moments=moments, portable=portable,
+            seed=recipe.seed, step=step, keep_prob=keep_prob, whitening=recipe.whitening, init=recipe.init,
+            activation=recipe.activation, batch_norm=recipe.batch_norm, training=moments is not None, moments=moments,
+            portable=portable,
         )  # fmt: skip
-        with tf1.variable_scope(tf1.get_variable_scope(), reuse=tf1.AUTO_REUSE):
-            return tf.cast(NETS[recipe.net](tf.cast(images, dtype), classes, mode), tf.float32)  # [N, K]
+        return tf.cast(NETS[recipe.net](tf.cast(images, dtype), classes, mode), tf.float32)  # [N, K]
 
     shown, shares = _views(x, tta, recipe)
     images = seen(shown, recipe.image_size)
@@ -202,7 +203,12 @@ def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, porta
         variables=variables,
         whitening=next((v for v in variables if v.op.name == "whitening/w"), None),
     )
-    return forward, lambda x, size, moments: net(seen(x, size), moments)
+
+    def logits_at(x, size, moments):
+        with tf1.variable_scope(tf1.get_variable_scope(), reuse=True), tf.name_scope("training_pass"):
+            return net(seen(x, size), moments)
+
+    return forward, logits_at
 
 
 def _views(x, tta, recipe):

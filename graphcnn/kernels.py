@@ -9,7 +9,7 @@ forms do not multiply padding:
 - interleaved: 32 images side by side, pixel by pixel, are one map 32 times as wide on which the kernel has dilation 32;
 - filter gradient by taps: for each kernel position one matrix product of the pixels and gradients that meet there.
 
-The limits of the convolutions come from `./run.sh bench --forms`, which times both forms of every shape; README has its table.
+The limits come from `./run.sh bench --forms`, which times both forms of every shape; README has its table.
 """
 
 from graphcnn.tf1 import tf, tf1

@@ -75,7 +75,7 @@ def batch_norm(x, scope, *, training, moments):
 
 
 def activation(x, scope, kind, *, portable=False):
-    """Apply relu or silu (x times its sigmoid) to each number. No variables. Portable: tf.nn's, no form of kernels.py."""
+    """Apply relu or silu (x times its sigmoid) to each number. No variables. Portable: tf.nn's alone."""
     functions = {"relu": tf.nn.relu, "silu": tf.nn.silu if portable else kernels.silu}
     return functions[kind](x, name=scope)
 

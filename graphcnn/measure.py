@@ -68,7 +68,7 @@ def trace(running, fetches, feed, layers, steps=5):
 
 def _place(name, layers):
     """Return (layer, "l2" or "other", phase) of a graph node by its name."""
-    phase = "gradient" if name.startswith("gradients/") else "update" if UPDATE.search(name) else "forward"
+    phase = "gradient" if "gradients/" in name else "update" if UPDATE.search(name) else "forward"
     names = set(re.split(r"/|update_", name))
     return next((layer for layer in (*layers, "l2") if layer in names), "other"), phase
 

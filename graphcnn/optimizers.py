@@ -89,14 +89,13 @@ def orthogonalized(matrix):
 
 
 def lookahead(variables, every, step, total_steps):
-    """Return the op that pulls variables and their slow average together after each `every` updates and the last.
+    """Return the op that pulls variables and their slow average together after each `every` updates and after the last.
 
     The slow one moves towards the fast one by 1 - LOOKAHEAD_DECAY^every * (share of the training done)^3, then the
     fast one becomes the slow one (Zhang et al., 2019, with arXiv 2404.00498's course). `step` counts finished updates.
     Variables: <each name>/slow.
     """
-    done = tf.cast(step, tf.float32) / total_steps
-    keep = tf.where(step < total_steps, LOOKAHEAD_DECAY**every * tf.minimum(done, 1.0) ** 3, 1.0)
+    keep = LOOKAHEAD_DECAY**every * (tf.cast(step, tf.float32) / total_steps) ** 3
     due = tf.equal(step % every, 0) | tf.equal(step, total_steps)
     updates = []
     for fast in variables:

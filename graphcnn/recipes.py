@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import operator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,12 +16,15 @@ ACTIVATIONS = ("relu", "silu")
 FLIPS = ("none", "random", "alternating")
 
 
-def _field(default, help, *, choices=None, low=None, above=None, high=None, later=False):
-    """Return a dataclass field with the help and the allowed values (choices, or low <= v, above < v, v <= high).
+def _field(default, help, *, choices=None, low=None, above=None, high=None, below=None, later=False):
+    """Return a dataclass field with the help and what is allowed.
+
+    choices: one of these. low, above, high, below: low <= v, above < v, v <= high, v < below.
 
     later: the first version's runs have not recorded it; what they did then is its default.
     """
-    bounds = {"help": help, "choices": choices, "low": low, "above": above, "high": high, "later": later}
+    bounds = {"help": help, "choices": choices, "low": low, "above": above, "high": high, "below": below}
+    bounds["later"] = later
     return dataclasses.field(default=default, metadata=bounds)
 
 
@@ -54,9 +58,9 @@ class Recipe:
     optimizer: str = _field("adam", "update rule", choices=("adam", "sgd", "nesterov", "muon"))
     learning_rate: float = _field(1e-3, "step size after the warm-up", above=0)
     bias_rate: float = _later(1.0, "step size of biases and offsets, times learning_rate", above=0)
-    momentum: float = _later(0.9, "of nesterov, and of muon's weights that are no filters", low=0, high=1)
+    momentum: float = _later(0.9, "of nesterov, and of muon's weights that are no filters", low=0, below=1)
     muon_rate: float = _later(0.24, "step size of muon's filters, each filter bank having norm sqrt(K)", above=0)
-    muon_momentum: float = _later(0.6, "of muon's filters", low=0, high=1)
+    muon_momentum: float = _later(0.6, "of muon's filters", low=0, below=1)
     warmup_steps: int = _field(300, "steps over which the learning rate rises linearly from near 0", low=0)
     schedule: str = _later(
         "constant",
@@ -64,7 +68,7 @@ class Recipe:
         choices=("constant", "linear"),
     )
     lookahead: int = _later(0, "steps between pulls of the weights to their slow average; 0: none", low=0)
-    label_smoothing: float = _later(0.0, "probability spread over all classes in the loss's target", low=0, high=1)
+    label_smoothing: float = _later(0.0, "probability spread over all classes in the loss's target", low=0, below=1)
     batch_size: int = _field(128, "images per step", low=1)
     epochs: int = _field(50, "passes over the training rows, at most", low=1)
     l2: float = _field(0.01, "weight of the sum of ||w||^2 / 2 over weights of rank > 1", low=0)
@@ -87,8 +91,9 @@ class Recipe:
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
         smallest = Recipe.__dataclass_fields__["image_size"].metadata["low"]
-        if 0 < self.early_size < smallest:
-            raise InputError(f"--early_size: found {self.early_size}, expected 0 or at least {smallest}")
+        if self.early_size and not smallest <= self.early_size <= self.image_size:
+            allowed = f"0, or from {smallest} to image_size ({self.image_size})"
+            raise InputError(f"--early_size: found {self.early_size}, expected {allowed}")
 
     def planned(self):
         """Whether a step depends on how many there are to be, so that the run cannot be made longer."""
@@ -106,11 +111,11 @@ def _check(field, value):
         raise InputError(f"--{field.name}: {unknown(value, allowed['choices'])}")
     if kind in (str, bool):
         return
-    bounds = [("at least", allowed["low"]), ("above", allowed["above"]), ("at most", allowed["high"])]
-    low, above, high = (limit for _, limit in bounds)
-    inside = (low is None or value >= low) and (above is None or value > above) and (high is None or value <= high)
-    if not (inside and math.isfinite(value)):
-        said = " and ".join(f"{word} {limit}" for word, limit in bounds if limit is not None)
+    words = {"low": "at least", "above": "above", "high": "at most", "below": "below"}
+    holds = {"low": operator.ge, "above": operator.gt, "high": operator.le, "below": operator.lt}
+    limits = {name: allowed[name] for name in words if allowed[name] is not None}
+    if not (all(holds[name](value, limit) for name, limit in limits.items()) and math.isfinite(value)):
+        said = " and ".join(f"{words[name]} {limit}" for name, limit in limits.items())
         raise InputError(f"--{field.name}: found {value}, expected {wanted} {said}")
 
 
@@ -154,9 +159,9 @@ RECIPES = {
             early_share=0.5,
             optimizer="muon",
             learning_rate=1.7,
-            bias_rate=30.0,
+            bias_rate=12.0,
             momentum=0.85,
-            muon_rate=0.12,
+            muon_rate=0.15,
             muon_momentum=0.6,
             warmup_steps=0,
             schedule="linear",

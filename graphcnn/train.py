@@ -73,9 +73,13 @@ def _start(values, run_or_root):
     kind = values.dev_split or dataset.dev_split
     train_rows, dev_rows = split_dev(dataset, kind, values.dev_fraction)
     say(_data_line(dataset, train_rows, dev_rows, kind))
-    if dataset.image_shape != (recipe.image_size, recipe.image_size):
-        height, width = dataset.image_shape
+    height, width = dataset.image_shape
+    if (height, width) != (recipe.image_size, recipe.image_size):
         say(f"images: {height}x{width}, resized in the graph to {recipe.image_size}x{recipe.image_size}")
+    if recipe.translate >= min(dataset.image_shape):
+        raise InputError(
+            f"--translate: found {recipe.translate}, expected less than the images' {height}x{width} pixels"
+        )
     from graphcnn.graph import check_net
     from graphcnn.tf1 import choose_precision
 
@@ -104,7 +108,7 @@ def _resume(values, run):
     with run.lock():
         config = run.config()
         recipe = recipes.from_dict(config["recipe"], run.config_path)
-        recorded = {**config["recipe"], "recipe": config["recipe_name"]}
+        recorded = {**dataclasses.asdict(recipe), "recipe": config["recipe_name"]}
         recorded |= {"dev_fraction": config["split"]["fraction"], "dev_split": config["split"]["kind"]}
         for name, was in recorded.items():
             automatic = name == "precision" and values.precision == "auto"

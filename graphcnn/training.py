@@ -169,8 +169,8 @@ def _whiten(session, graph, recipe, dataset, train_rows):
     if graph.whitening is not None:
         rows = np.random.default_rng([recipe.seed, 0]).permutation(train_rows)[:WHITENING_IMAGES]
         parts = batches.in_order(np.sort(rows), batches.rows_at_once(dataset.image_shape))
-        seen = [session.run(graph.images, {graph.x: batches.as_rgb(dataset.x_train[part])}) for part in parts]
-        filters = batches.whitening_filters(np.concatenate(seen), recipe.whitening)
+        seen = (session.run(graph.images, {graph.x: batches.as_rgb(dataset.x_train[part])}) for part in parts)
+        filters = batches.whitening_filters(seen, recipe.whitening)
         initializer = graph.whitening.initializer
         session.run(initializer, {initializer.inputs[1]: filters})
     return time.monotonic() - began
@@ -270,9 +270,11 @@ def _epoch_line(recipe, row, is_best, left):
 
 def _diverged(recipe, state, epoch, what):
     kept = f"epoch {state['epoch']}'s checkpoint is kept" if state["epoch"] else "nothing was saved yet"
+    also = f", --muon_rate (now {recipe.muon_rate:g})" if recipe.optimizer == "muon" else ""
     return InputError(
         f"epoch {epoch}: {what}; training stopped and {kept}; start anew with a lower --learning_rate (now "
-        f"{recipe.learning_rate:g}), more --warmup_steps (now {recipe.warmup_steps}) or --normalisation=standardize"
+        f"{recipe.learning_rate:g}){also}, more --warmup_steps (now {recipe.warmup_steps}) or "
+        "--normalisation=standardize"
     )
 
 

@@ -139,8 +139,8 @@ def test_images_of_another_size_are_said_once(data_folder, tmp_path, command):
 
 
 RANKS = {  # a module imports only lower ranks; grader.py stands alone and is copied into hand-ins
-    "errors": 0, "stopping": 1, "metrics": 1, "batches": 1, "recipes": 1, "progress": 1, "data": 2, "runs": 3,
-    "plots": 3, "tf1": 4, "kernels": 5, "optimizers": 5, "layers": 6, "sequential": 7, "nets": 8, "graph": 9,
+    "errors": 0, "stopping": 1, "metrics": 1, "batches": 1, "augment": 1, "recipes": 1, "progress": 1, "data": 2,
+    "runs": 3, "plots": 3, "tf1": 4, "kernels": 5, "optimizers": 5, "layers": 6, "sequential": 7, "nets": 8, "graph": 9,
     "checkpoint": 10, "inference": 11, "training": 12, "cli": 12, "train": 13, "eval": 13, "predict": 13, "submit": 13,
     "grader": 13, "measure": 10, "peers": 12, "bench": 13,
 }  # fmt: skip

@@ -29,7 +29,8 @@ def evaluate(build, *values, dtype=tf.float32):
     """Feed arrays with an unknown batch size, as training does, to the tensors that build returns."""
     with tf1.Graph().as_default() as graph:
         places = [
-            tf1.placeholder(tf.float32, [None, *v.shape[1:]] if n != 1 or v.ndim == 1 else v.shape) for n, v in enumerate(values)
+            tf1.placeholder(tf.float32, [None, *v.shape[1:]] if n != 1 or v.ndim == 1 else v.shape)
+            for n, v in enumerate(values)
         ]
         results = [tf.cast(t, tf.float32) for t in build(*(tf.cast(place, dtype) for place in places))]
         with session(graph) as running:

@@ -61,7 +61,7 @@ def test_whitened_patches_are_uncorrelated_with_unit_deviation():
     images = generator.normal(size=(300, 9, 9, 3)).astype(np.float32)
     images[..., 1] += images[..., 0]
     images[:, 1:] += 0.5 * images[:, :-1]
-    filters = batches.whitening_filters(images, 2, epsilon=0)
+    filters = batches.whitening_filters(iter([images[:100], images[100:]]), 2, epsilon=0)
     assert filters.shape == (2, 2, 3, 24)
     with tf1.Graph().as_default() as graph:
         y = layers.whitening(tf.constant(images), "white", 2)
@@ -74,6 +74,13 @@ def test_whitened_patches_are_uncorrelated_with_unit_deviation():
     assert np.array_equal(y[..., 12:], -y[..., :12])
     flat = y[..., :12].reshape(-1, 12)
     assert flat.T @ flat / len(flat) == pytest.approx(np.eye(12), abs=1e-3)
+
+
+def test_directions_that_do_not_vary_get_no_filter():
+    """Grey images: three equal channels leave four of the twelve directions; a filter for the rest shows noise."""
+    grey = np.random.default_rng(0).normal(size=(100, 9, 9, 1)).astype(np.float32)
+    filters = batches.whitening_filters([np.repeat(grey, 3, axis=3)], 2).reshape(12, 24)
+    assert (np.abs(filters).sum(axis=0) > 0).tolist() == [True] * 4 + [False] * 8 + [True] * 4 + [False] * 8
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -43,7 +43,10 @@ BAD = {  # name: (field, value, words of the message)
     "misspelt choice": ("normalisation", "standardise", "did you mean 'standardize'"),
     "number for a name": ("precision", 32, "a name"),
     "tiny images": ("image_size", 8, "at least 16"),
-    "tiny early images": ("early_size", 8, "expected 0 or at least 16"),
+    "tiny early images": ("early_size", 8, r"expected 0, or from 16 to image_size \(32\)"),
+    "large early images": ("early_size", 64, r"expected 0, or from 16 to image_size \(32\)"),
+    "nothing but smoothing": ("label_smoothing", 1.0, "at least 0 and below 1"),
+    "endless momentum": ("momentum", 1.0, "below 1"),
     "number for a truth value": ("batch_norm", 1, "true or false"),
 }
 
@@ -81,7 +84,8 @@ def test_the_assignment_uses_none_of_the_fast_recipe_s_tricks():
     assignment, fast = RECIPES["assignment"].recipe, RECIPES["fast"].recipe
     off = {
         "whitening": 0, "init": "xavier", "batch_norm": False, "flip": "none", "translate": 0, "early_share": 0.0,
-        "bias_rate": 1.0, "schedule": "constant", "lookahead": 0, "label_smoothing": 0.0,
+        "bias_rate": 1.0, "schedule": "constant", "lookahead": 0, "label_smoothing": 0.0, "activation": "relu",
+        "early_size": 0, "optimizer": "adam",
     }  # fmt: skip
     assert {name: getattr(assignment, name) for name in off} == off
     assert not assignment.planned()

@@ -133,6 +133,45 @@ def test_a_planned_course_is_not_made_longer(data_folder, tmp_path, command):
     assert data_bytes(tmp_path, "a") == before
 
 
+def test_a_run_of_the_first_version_is_resumed_as_it_was(data_folder, tmp_path, command):
+    """Its config.json lacks the later settings: they were off, so a flag that turns one on is refused."""
+    common = [f"--checkpoints={tmp_path}", "--run=a"]
+    assert command("train", f"--data={data_folder}", *common, *TINY).status == 0
+    run = Run(tmp_path, "a")
+    config = run.config()
+    for name in ("flip", "batch_norm", "schedule"):
+        del config["recipe"][name]
+    run.write_config(config)
+    outcome = command("train", *common, "--resume", "--flip=random")
+    assert outcome.status == 2
+    assert "--flip: found random, but the run was started with none" in outcome.err
+    assert command("train", *common, "--resume", "--epochs=3").status == 0
+
+
+def test_a_shift_larger_than_the_images_is_refused(data_folder, tmp_path, command):
+    outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--translate=16")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "--translate: found 16, expected less than the images' 16x16 pixels" in outcome.err
+    assert list(tmp_path.glob("assignment*")) == []
+
+
+def test_whitening_is_fitted_on_training_rows_alone(tmp_path, command):
+    """Dev rows of another kind change nothing in the filters."""
+    x, y = tiny_arrays(96)
+    filters = []
+    for n, dev_pixel in enumerate((0, 255)):
+        changed = x.copy()
+        changed[:24] = dev_pixel
+        data = write_folder(tmp_path / f"data{n}", x_train=changed, y_train=y)
+        arguments = [f"--data={data}", f"--checkpoints={tmp_path}", f"--run={n}", *FAST, "--epochs=1"]
+        assert command("train", *arguments).status == 0
+        reader = checkpoint.tf1.train.NewCheckpointReader(str(tmp_path / str(n) / "last" / checkpoint.PREFIX))
+        filters.append(reader.get_tensor("whitening/w"))
+    assert np.abs(filters[0]).max() > 0.1
+    assert np.array_equal(*filters)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_finishes_cleanly(number, tmp_path, command):
     x, y = tiny_arrays(rows=3000)
