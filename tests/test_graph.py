@@ -129,7 +129,7 @@ def test_label_smoothing_against_its_closed_form():
 def test_batch_norm_s_moving_moments_follow_the_batches_and_serve_inference():
     """After many updates at a rate of almost 0 inference with the moving moments equals training's normalisation."""
     x, y = batch(rows=32)
-    recipe = dataclasses.replace(TINY, batch_norm=True, learning_rate=1e-12, l2=0.0)
+    recipe = dataclasses.replace(TINY, batch_norm=True, learning_rate=1e-12, l2=0.0, batch_size=32)
     with started(recipe) as (graph, running):
         feed = {graph.x: x, graph.y: y}
         moving = {v.op.name: v for v in graph.variables if v.op.name.endswith(("/mean", "/variance"))}

