@@ -70,7 +70,8 @@ def whitening_filters(parts, side, epsilon=5e-4):
 
     The eigenvectors of the patches' second moments, each divided by the root of its eigenvalue (+ epsilon), largest
     first, then the same negated, so that a ReLU after them loses nothing (arXiv 2404.00498, section 3.1). Where the
-    patches do not vary, as grey images between their channels, the filter is zero: it would show rounding errors.
+    patches do not vary, as grey images between their channels, the others repeat: it would show rounding errors, and a
+    filter of zeros would give batch norm a channel without variance.
 
     Args:
         parts: the images, an iterable of float arrays [n, H, W, C].
@@ -84,5 +85,6 @@ def whitening_filters(parts, side, epsilon=5e-4):
         moments += (patches.T @ patches).astype(np.float64)
         count += len(patches)
     values, vectors = np.linalg.eigh(moments / count)
-    filters = (vectors * np.where(values > 1e-6, 1 / np.sqrt(np.abs(values) + epsilon), 0))[:, ::-1]
+    filters = (vectors / np.sqrt(np.maximum(values, 0) + epsilon))[:, ::-1]
+    filters = filters[:, np.arange(size) % max(1, np.sum(values > 1e-6))]
     return np.concatenate([filters, -filters], axis=1).reshape(side, side, -1, 2 * size).astype(np.float32)
