@@ -9,7 +9,7 @@ forms do not multiply padding:
 - interleaved: 32 images side by side, pixel by pixel, are one map 32 times as wide on which the kernel has dilation 32;
 - filter gradient by taps: for each kernel position one matrix product of the pixels and gradients that meet there.
 
-The limits come from `./run.sh bench --forms`, which times both forms of every shape; README has its table.
+The limits come from timing both forms of each shape, as `./run.sh bench --forms` does; README has its table.
 """
 
 from graphcnn.tf1 import tf, tf1
@@ -49,7 +49,7 @@ def conv2d(x, w, strides=1, padding="SAME"):
 
 
 def silu(x, name=None):
-    """Return x * sigmoid(x); its gradient in a third of the time of tf.nn.silu's."""
+    """Return x * sigmoid(x); its gradient in about 0.6 of the time of tf.nn.silu's, timed in bfloat16."""
 
     @tf.custom_gradient
     def multiplied(x):

@@ -79,12 +79,11 @@ def orthogonalized(matrix):
     squares = tf.cast(tf.linalg.trace(gram), tf.float32) + 1e-14  # the sum of the squared singular values
     gram = gram / tf.cast(squares, gram.dtype)
     identity = tf.eye(min(rows, columns), dtype=gram.dtype)
-    product = tf.cast(tf.math.rsqrt(squares), gram.dtype)
-    for step in range(NEWTON_SCHULZ_STEPS):
-        if step:
-            gram = tf.matmul(tf.matmul(factor, gram), factor)  # noqa: F821
+    product = identity * tf.cast(tf.math.rsqrt(squares), gram.dtype)
+    for _ in range(NEWTON_SCHULZ_STEPS):
         factor = a * identity + b * gram + c * tf.matmul(gram, gram)
-        product = tf.matmul(product, factor) if step else product * factor
+        product = tf.matmul(product, factor)
+        gram = tf.matmul(tf.matmul(factor, gram), factor)
     return tf.matmul(matrix, product) if tall else tf.matmul(product, matrix)
 
 

@@ -24,8 +24,7 @@ def _field(default, help, *, choices=None, low=None, above=None, high=None, belo
     later: the first version's runs have not recorded it; what they did then is its default.
     """
     bounds = {"help": help, "choices": choices, "low": low, "above": above, "high": high, "below": below}
-    bounds["later"] = later
-    return dataclasses.field(default=default, metadata=bounds)
+    return dataclasses.field(default=default, metadata=bounds | {"later": later})
 
 
 _later = functools.partial(_field, later=True)
@@ -53,7 +52,7 @@ class Recipe:
     batch_norm: bool = _later(False, "batch norm without scale after each convolution, its offset in the bias's place")
     flip: str = _later("none", "left-right while training: none, random, or alternating by epoch", choices=FLIPS)
     translate: int = _later(0, "pixels, at most, that training images are shifted by, mirrored at the edge", low=0)
-    early_size: int = _later(0, "side in pixels of the images in the first steps; 0: as image_size", low=0, high=1024)
+    early_size: int = _later(0, "side in pixels of the images in the first steps; 0: as image_size", low=0)
     early_share: float = _later(0.0, "share of the steps that early_size lasts", low=0, high=1)
     optimizer: str = _field("adam", "update rule", choices=("adam", "sgd", "nesterov", "muon"))
     learning_rate: float = _field(1e-3, "step size after the warm-up", above=0)
