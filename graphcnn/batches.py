@@ -22,6 +22,14 @@ def in_order(rows, batch_size):
         yield rows[start : start + batch_size]
 
 
+def parts(rows, size):
+    """Yield (first, slice) for consecutive slices of `size` of the rows, from row `first` on; size 0: all at once."""
+    first = 0
+    for part in in_order(rows, size or len(rows)):
+        yield first, part
+        first += len(part)
+
+
 def ahead(items):
     """Yield the items of a generator, each made in another thread while the one before it is in use."""
     end = object()

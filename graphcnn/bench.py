@@ -66,7 +66,7 @@ def main(values, positional):
     if values.profile and values.forms:
         raise InputError("--profile and --forms exclude each other; drop one of them")
     recipe = dataclasses.replace(
-        recipes.named("assignment"), net=values.net, image_size=values.image_size, batch_size=values.batch_size
+        recipes.RECIPES["assignment"].recipe, net=values.net, image_size=values.image_size, batch_size=values.batch_size
     )
     from graphcnn import graph, nets
     from graphcnn.progress import say

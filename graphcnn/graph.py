@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphcnn.errors import InputError
-from graphcnn.nets import ANY_SIZE, NETS, Mode
+from graphcnn.nets import ANY_SIZE, NETS, SEQUENTIAL, Mode
 from graphcnn.optimizers import lookahead, train_op
 from graphcnn.recipes import unknown
+from graphcnn.sequential import fits
 from graphcnn.tf1 import choose_precision, tf, tf1
 
 MOVING_SHARE = 0.4  # of a whole batch's moments in batch norm's moving ones: courses are short, batches large
@@ -23,10 +24,15 @@ class Graph(NamedTuple):
     x: float32 [N, H, W, 3], raw units. y: int32 [N]. keep_prob: float32, 1.0 unless fed. training, tta: bool, False.
     images: float32 [N, S, S, 3], what the net sees of x. logits, hypothesis (softmax): float32 [N, K], of the moving
     batch norm; with tta fed True the mean logits over the recipe's views.
+    first, whole: int32 []; fed where x is a micro-batch: the row of the step's batch that x starts with, and that
+    batch's number of rows. None in a recipe without micro-batches.
     variables: what a prediction depends on, as a list: weights, moving moments, normalisation.
     whitening: the variable that wants batches.whitening_filters of `images` before the first step, or None.
-    loss: float32, the batch's mean (smoothed) cross-entropy plus L2. cross_entropy: float32, without either.
-    finite: bool, whether all weights are finite. step: int64. train_op: one update. init: initialises all variables.
+    loss: float32, the batch's mean (smoothed) cross-entropy plus L2; a micro-batch's share of it. cross_entropy:
+    float32, the mean without either. correct: int32, how many rows' largest logit is the right one while training.
+    finite: bool, whether all weights are finite. step: int64. init: initialises all variables.
+    train_op: one update; with micro-batches by the gradients that `accumulate`, run for each of them after `forget`,
+    has summed (both None in a recipe without).
     """
 
     graph: Any
@@ -40,10 +46,15 @@ class Graph(NamedTuple):
     hypothesis: Any
     variables: list
     whitening: Any
+    first: Any = None
+    whole: Any = None
     loss: Any = None
     cross_entropy: Any = None
+    correct: Any = None
     finite: Any = None
     step: Any = None
+    forget: Any = None
+    accumulate: Any = None
     train_op: Any = None
     init: Any = None
 
@@ -80,23 +91,33 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
         moving = []  # batch norm's variables, in the order of the moments that `slopes` returns
 
         def slopes(size):
-            """Return [loss, cross-entropy, the gradient of each weight, each batch norm's moments]."""
+            """Return [loss, cross-entropy, correct rows, the gradient of each weight, each batch norm's moments]."""
             moments = []
             logits = logits_at(forward.x, size, moments)
             moving[:] = [variable for variable, _ in moments]
             each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=forward.y, logits=logits)  # [N]
             cross_entropy = tf.reduce_mean(each)
             loss = smoothed(cross_entropy, logits, recipe.label_smoothing) + l2_penalty(recipe.l2)
-            return [loss, cross_entropy, *tf1.gradients(loss, weights), *(value for _, value in moments)]
+            if recipe.micro_batch:
+                loss *= tf.cast(tf.size(forward.y) / forward.whole, tf.float32)
+            right = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), forward.y)
+            correct = tf.math.count_nonzero(right, dtype=tf.int32)
+            return [loss, cross_entropy, correct, *tf1.gradients(loss, weights), *(value for _, value in moments)]
 
         early_steps = round(recipe.early_share * total_steps) if recipe.early_size else 0
         if early_steps:
             found = tf.cond(step < early_steps, lambda: slopes(recipe.early_size), lambda: slopes(recipe.image_size))
         else:
             found = slopes(recipe.image_size)
-        loss, cross_entropy, *found = found
+        loss, cross_entropy, correct, *found = found
         gradients, values = found[: len(weights)], found[len(weights) :]
         graph.clear_collection(tf1.GraphKeys.COND_CONTEXT)
+        forget = accumulate = None
+        if recipe.micro_batch:
+            sums = [_sum_like(w) for w in weights]
+            forget = tf.group([each.initializer for each in sums])
+            accumulate = tf.group([tf1.assign_add(a, g).op for a, g in zip(sums, gradients, strict=True)])
+            gradients = sums
         updates = [train_op(recipe, weights, gradients, step, total_steps, dtype)]
         share = MOVING_SHARE * tf.cast(tf.size(forward.y), tf.float32) / recipe.batch_size
         updates += [tf1.assign_sub(m, share * (m - value)).op for m, value in zip(moving, values, strict=True)]
@@ -106,15 +127,18 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
         return forward._replace(
             loss=loss,
             cross_entropy=cross_entropy,
+            correct=correct,
             finite=tf.reduce_all([tf.reduce_all(tf.math.is_finite(w)) for w in weights]),
             step=step,
+            forget=forget,
+            accumulate=accumulate,
             train_op=tf.group(updates),
             init=tf1.global_variables_initializer(),
         )
 
 
 def check_net(recipe):
-    """Refuse a net that is not in NETS, with the nearest match, and an early size that its weights do not fit."""
+    """Refuse a net that is not in NETS, with the nearest match, and image sizes that it has no room or weights for."""
     if recipe.net not in NETS:
         raise InputError(f"--net: {unknown(recipe.net, list(NETS))}")
     if recipe.early_size and recipe.net not in ANY_SIZE:
@@ -122,6 +146,10 @@ def check_net(recipe):
             f"--early_size={recipe.early_size}: the dense layers of --net={recipe.net} fit one size only; use "
             f"--early_size=0, or --net={' or '.join(sorted(ANY_SIZE))}"
         )
+    for flag in ("image_size", "early_size"):
+        side = getattr(recipe, flag)
+        if side and not fits(SEQUENTIAL[recipe.net], side - max(0, recipe.whitening - 1)):
+            raise InputError(f"--{flag}: found {side}, too small for the windows of --net={recipe.net}; enlarge it")
 
 
 def smoothed(cross_entropy, logits, share):
@@ -145,6 +173,12 @@ def count_parameters(graph):
     return sum(int(np.prod(v.shape)) for v in graph.variables if v.trainable)
 
 
+def _sum_like(weight):
+    """Return a float32 variable of the weight's shape, of one session alone: no checkpoint holds it."""
+    name, local = f"micro_batch/{weight.op.name}", [tf1.GraphKeys.LOCAL_VARIABLES]
+    return tf1.get_variable(name, weight.shape, tf.float32, tf1.zeros_initializer(), trainable=False, collections=local)
+
+
 def _dtype(precision):
     return tf.as_dtype(choose_precision(precision)[0])
 
@@ -161,6 +195,10 @@ def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, porta
     keep_prob = tf1.placeholder_with_default(1.0, [], name="keep_prob")
     training = tf1.placeholder_with_default(False, [], name="training")
     tta = tf1.placeholder_with_default(False, [], name="tta")
+    first = whole = None
+    if recipe.micro_batch:
+        first = tf1.placeholder_with_default(0, [], name="first")
+        whole = tf1.placeholder_with_default(tf.size(y), [], name="whole")
     with tf1.variable_scope("normalisation"):
         mean, scale = (
             tf1.get_variable(name, initializer=np.asarray(value, np.float32), trainable=False)
@@ -175,9 +213,12 @@ def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, porta
         return (x - mean) / scale
 
     def net(images, moments=None):
+        training = moments is not None
         mode = Mode(
-            seed=recipe.seed, step=step, keep_prob=keep_prob, whitening=recipe.whitening, init=recipe.init,
-            activation=recipe.activation, batch_norm=recipe.batch_norm, training=moments is not None, moments=moments,
+            seed=recipe.seed, step=step, keep_prob=keep_prob if recipe.keep_prob < 1 else None,
+            part=(first, whole) if training and recipe.micro_batch else None, whitening=recipe.whitening,
+            init=recipe.init, bias_init=recipe.bias_init, activation=recipe.activation,
+            batch_norm=recipe.batch_norm_at if recipe.batch_norm else "none", training=training, moments=moments,
             portable=portable,
         )  # fmt: skip
         return tf.cast(NETS[recipe.net](tf.cast(images, dtype), classes, mode), tf.float32)  # [N, K]
@@ -202,6 +243,8 @@ def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, porta
         hypothesis=tf.nn.softmax(logits, name="hypothesis"),
         variables=variables,
         whitening=next((v for v in variables if v.op.name == "whitening/w"), None),
+        first=first,
+        whole=whole,
     )
 
     def logits_at(x, size, moments):

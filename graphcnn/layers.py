@@ -13,27 +13,27 @@ BATCH_NORM_EPSILON = 1e-5
 
 
 def conv2d(
-    x, scope, filters, *, seed, kernel=3, stride=1, padding="SAME", pool=1, pool_padding="SAME", bias=True,
-    init="xavier", portable=False,
+    x, scope, filters, *, seed, kernel=3, stride=1, padding="SAME", pool=1, pool_stride=None, pool_padding="SAME",
+    bias=True, init="xavier", bias_init="xavier", portable=False,
 ):  # fmt: skip
     """Convolve and add a bias: [N, H, W, C] -> [N, H', W', K].
 
-    With pool above 1 the maximum of each pool x pool window comes before the bias: as the bias and a ReLU after it are
-    monotone this is pooling last, on a fraction of the numbers. Portable: tf.nn's convolution, no form of kernels.py.
+    With pool above 1 the maximum of each pool x pool window, pool_stride (None: pool) apart, comes before the bias: as
+    the bias and a ReLU after it are monotone this is pooling last, on a fraction of the numbers. Portable: tf.nn's
+    convolution, no form of kernels.py.
 
-    Variables: <scope>/w [kernel, kernel, C, K], <scope>/b [K], both Xavier-uniform; with init "dirac" the first
-    min(C, K) filters copy an input channel each (arXiv 2404.00498, section 3.2).
+    Variables: <scope>/w [kernel, kernel, C, K], <scope>/b [K]; see `_variable` for init and bias_init.
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
-        w = _xavier("w", [kernel, kernel, int(x.shape[3]), filters], seed, dirac=init == "dirac")  # [h, w, C, K]
+        w = _variable("w", [kernel, kernel, int(x.shape[3]), filters], seed, init)  # [h, w, C, K]
         convolve = tf.nn.conv2d if portable else kernels.conv2d
         x = convolve(x, tf.cast(w, x.dtype), strides=stride, padding=padding)  # [N, H', W', K]
         if pool > 1:
-            x = max_pool(x, "pool", pool, stride=pool, padding=pool_padding)
+            x = max_pool(x, "pool", pool, stride=pool_stride or pool, padding=pool_padding)
         if not bias:
             return x
-        b = _xavier("b", [filters], seed)  # [K]
+        b = _variable("b", [filters], seed, bias_init)  # [K]
         return tf.nn.bias_add(x, tf.cast(b, x.dtype))
 
 
@@ -51,27 +51,31 @@ def whitening(x, scope, side):
         return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=1, padding="VALID")
 
 
-def batch_norm(x, scope, *, training, moments):
-    """Bring each channel to mean 0 and deviation 1, then add an offset; no scale: [N, H, W, C] -> [N, H, W, C].
+def batch_norm(x, scope, *, training, moments, scale=False):
+    """Bring each channel to mean 0 and deviation 1, maybe scale it, add an offset: [N(, H, W), C] -> the same shape.
 
     Training takes the batch's mean and variance and appends (moving variable, the batch's value) to the list
     `moments`, for the graph to update them by; otherwise the moving ones count.
 
-    Variables: <scope>/beta [C], zeros; not trainable: <scope>/mean [C], zeros, and <scope>/variance [C], ones.
+    Variables: <scope>/beta [C], zeros; with scale <scope>/gamma [C], ones; not trainable: <scope>/mean [C], zeros, and
+    <scope>/variance [C], ones.
     """
-    _expect_rank(x, scope, 4)
+    _expect_rank(x, scope, 2, 4)
+    flat = x.shape.rank == 2
     with tf1.variable_scope(scope):
-        shape = [int(x.shape[3])]
+        shape = [int(x.shape[-1])]
         beta = tf1.get_variable("beta", shape, tf.float32, initializer=tf1.zeros_initializer())
         mean = tf1.get_variable("mean", shape, tf.float32, initializer=tf1.zeros_initializer(), trainable=False)
         variance = tf1.get_variable("variance", shape, tf.float32, initializer=tf1.ones_initializer(), trainable=False)
+        gamma = tf1.get_variable("gamma", shape, tf.float32, initializer=tf1.ones_initializer()) if scale else None
         known = {} if training else {"mean": mean, "variance": variance}
         y, batch_mean, batch_variance = tf1.nn.fused_batch_norm(
-            x, tf.ones(shape), beta, epsilon=BATCH_NORM_EPSILON, is_training=training, **known
-        )
+            x[:, None, None] if flat else x, gamma if scale else tf.ones(shape), beta, epsilon=BATCH_NORM_EPSILON,
+            is_training=training, **known,
+        )  # fmt: skip
         if training:
             moments += [(mean, batch_mean), (variance, batch_variance)]
-        return y
+        return y[:, 0, 0] if flat else y
 
 
 def activation(x, scope, kind, *, portable=False):
@@ -81,18 +85,18 @@ def activation(x, scope, kind, *, portable=False):
     return tf.multiply(x, tf.sigmoid(x), name=scope) if portable else kernels.silu(x, name=scope)
 
 
-def dense(x, scope, units, *, seed, bias=True):
+def dense(x, scope, units, *, seed, bias=True, bias_init="xavier"):
     """Multiply by a matrix and add a bias: [N, C] -> [N, K].
 
-    Variables: <scope>/w [C, K], <scope>/b [K], both Xavier-uniform.
+    Variables: <scope>/w [C, K], Xavier-uniform, <scope>/b [K]; see `_variable` for bias_init.
     """
     _expect_rank(x, scope, 2)
     with tf1.variable_scope(scope):
-        w = _xavier("w", [int(x.shape[1]), units], seed)  # [C, K]
+        w = _variable("w", [int(x.shape[1]), units], seed)  # [C, K]
         x = tf.matmul(x, tf.cast(w, x.dtype))  # [N, K]
         if not bias:
             return x
-        b = _xavier("b", [units], seed)  # [K]
+        b = _variable("b", [units], seed, bias_init)  # [K]
         return tf.nn.bias_add(x, tf.cast(b, x.dtype))
 
 
@@ -114,14 +118,22 @@ def flatten(x, scope):
     return tf.reshape(x, [-1, int(x.shape[1] * x.shape[2] * x.shape[3])], name=scope)
 
 
-def dropout(x, scope, keep_prob, *, seed, step):
-    """Keep each unit with probability keep_prob and divide it by that; zero the others: [N, C] -> [N, C].
+def dropout(x, scope, keep_prob, *, seed, step, part=None):
+    """Keep each unit with probability keep_prob and divide it by that; zero the others: [N(, H, W), C] -> the same.
 
     The mask is a function of (seed, scope, step) alone. keep_prob 1.0 is the identity. No variables.
+
+    part: (first, whole) where x is the rows from `first` on of a batch of `whole`: they get that batch's mask.
     """
-    _expect_rank(x, scope, 2)
+    _expect_rank(x, scope, 2, 4)
     with tf1.variable_scope(scope):
-        uniform = tf.random.stateless_uniform(tf.shape(x), seed=stateless_seed(seed, step))  # [N, C] in [0, 1)
+        shape, seeds = tf.shape(x), stateless_seed(seed, step)
+        if part is None:
+            uniform = tf.random.stateless_uniform(shape, seeds)  # x's shape, in [0, 1)
+        else:
+            first, whole = part
+            uniform = tf.random.stateless_uniform(tf.concat([[whole], shape[1:]], axis=0), seeds)
+            uniform = uniform[first : first + shape[0]]
         scale = tf.cast(uniform < keep_prob, tf.float32) / keep_prob
         return x * tf.cast(scale, x.dtype)
 
@@ -132,21 +144,23 @@ def stateless_seed(seed, step):
     return tf.stack([tf.constant(named, tf.int64), tf.cast(step, tf.int64)])
 
 
-def _xavier(name, shape, seed, dirac=False):
-    """Return the variable <current scope>/<name>, uniform in +-sqrt(6 / (fan in + fan out)), as contrib's xavier was.
+def _variable(name, shape, seed, init="xavier"):
+    """Return the variable <current scope>/<name>, drawn from (seed, its full name) as `init` says.
 
-    A vector counts as fan in = fan out = its length. Drawn from (seed, the variable's full name). With dirac the first
-    min(C, K) filters of an odd-sided bank [h, w, C, K] are the identity's.
+    xavier: uniform in +-sqrt(6 / (fan in + fan out)), as contrib's was; a vector counts as fan in = fan out = its
+    length. he: +-sqrt(6 / fan in). zeros. dirac: xavier but for the first min(C, K) filters of an odd-sided bank
+    [h, w, C, K], which copy an input channel each (arXiv 2404.00498, section 3.2).
     """
     area = 1
     for side in shape[:-2]:
         area *= side
-    limit = (6 / (area * (shape[-2 if len(shape) > 1 else -1] + shape[-1]))) ** 0.5
+    fans = shape[-2 if len(shape) > 1 else -1] + (0 if init == "he" else shape[-1])
+    limit = 0.0 if init == "zeros" else (6 / (area * fans)) ** 0.5
 
     def initial(shape, dtype=tf.float32, partition_info=None):
         with tf1.variable_scope(name):
             values = tf.random.stateless_uniform(shape, stateless_seed(seed, 0), -limit, limit, dtype)
-        if not dirac:
+        if init != "dirac":
             return values
         height, width, channels, filters = shape
         copies = min(channels, filters)
@@ -156,8 +170,8 @@ def _xavier(name, shape, seed, dirac=False):
     return tf1.get_variable(name, shape, tf.float32, initializer=initial)
 
 
-def _expect_rank(x, scope, rank):
-    """Refuse a tensor of another rank with its name, the scope and both ranks."""
-    if x.shape.rank != rank:
-        where = f"{tf1.get_variable_scope().name}/{scope}".lstrip("/")
-        raise ValueError(f"layer {where!r}: tensor {x.name!r} has rank {x.shape.rank}, expected {rank}: {x.shape}")
+def _expect_rank(x, scope, *ranks):
+    """Refuse a tensor of another rank with its name, the scope and the ranks."""
+    if x.shape.rank not in ranks:
+        where, wanted = f"{tf1.get_variable_scope().name}/{scope}".lstrip("/"), " or ".join(map(str, ranks))
+        raise ValueError(f"layer {where!r}: tensor {x.name!r} has rank {x.shape.rank}, expected {wanted}: {x.shape}")

@@ -84,7 +84,7 @@ class Graphcnn:
     def _step(self, images, labels):
         graph, keep_prob = self.graph, self.recipe.keep_prob
         feed = {graph.x: images, graph.y: labels, graph.keep_prob: keep_prob}
-        self.session.run([graph.loss, graph.cross_entropy, graph.train_op], feed)
+        self.session.run([graph.loss, graph.cross_entropy, graph.correct, graph.train_op], feed)
 
     def evaluate(self, count):
         """Return the seconds that the softmax of `count` images takes."""

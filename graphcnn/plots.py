@@ -18,7 +18,7 @@ def curves(history, path):
     panels = (
         ("epoch's summed training loss", {"loss": "training"}),
         ("mean cross-entropy (nats)", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
-        ("dev score", {"dev_macro_f1": "macro F1", "dev_accuracy": "accuracy"}),
+        ("score", {"dev_macro_f1": "dev macro F1", "dev_accuracy": "dev accuracy", "accuracy": "training accuracy"}),
     )
     for axes, (title, names) in zip(figure.subplots(1, 3), panels, strict=True):
         for name, label in names.items():

@@ -11,7 +11,9 @@ from typing import NamedTuple
 from graphcnn.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-INITS = ("xavier", "dirac")
+INITS = ("xavier", "he", "dirac")
+BIAS_INITS = ("xavier", "zeros")
+NORM_PLACES = ("before", "after")
 ACTIVATIONS = ("relu", "silu")
 FLIPS = ("none", "random", "alternating")
 
@@ -47,9 +49,16 @@ class Recipe:
         low=0,
         high=8,
     )
-    init: str = _later("xavier", "of convolutions: xavier, or dirac (they begin as the identity)", choices=INITS)
-    activation: str = _later("relu", "after each convolution", choices=ACTIVATIONS)
-    batch_norm: bool = _later(False, "batch norm without scale after each convolution, its offset in the bias's place")
+    init: str = _later("xavier", "of convolutions: xavier, he, or dirac (they begin as the identity)", choices=INITS)
+    bias_init: str = _later("xavier", "of biases", choices=BIAS_INITS)
+    activation: str = _later("relu", "after each convolution and hidden dense layer", choices=ACTIVATIONS)
+    batch_norm: bool = _later(False, "batch norm in each layer that has an activation, where the net's rows allow it")
+    batch_norm_at: str = _later(
+        "before",
+        "where it stands: before a convolution's activation (no scale, its offset in the bias's place), or after "
+        "each activation and before the pool (with scale, in dense layers too)",
+        choices=NORM_PLACES,
+    )
     flip: str = _later("none", "left-right while training: none, random, or alternating by epoch", choices=FLIPS)
     translate: int = _later(0, "pixels, at most, that training images are shifted by, mirrored at the edge", low=0)
     early_size: int = _later(0, "side in pixels of the images in the first steps; 0: as image_size", low=0)
@@ -69,6 +78,9 @@ class Recipe:
     lookahead: int = _later(0, "steps between pulls of the weights to their slow average; 0: none", low=0)
     label_smoothing: float = _later(0.0, "probability spread over all classes in the loss's target", low=0, below=1)
     batch_size: int = _field(128, "images per step", low=1)
+    micro_batch: int = _later(
+        0, "images at once, a step's gradients being summed over them, where memory is short; 0: the whole batch", low=0
+    )
     epochs: int = _field(50, "passes over the training rows, at most", low=1)
     l2: float = _field(0.01, "weight of the sum of ||w||^2 / 2 over weights of rank > 1", low=0)
     keep_prob: float = _field(0.6, "probability of keeping a unit in dropout while training", above=0, high=1)
@@ -93,6 +105,11 @@ class Recipe:
         if self.early_size and not smallest <= self.early_size <= self.image_size:
             allowed = f"0, or from {smallest} to image_size ({self.image_size})"
             raise InputError(f"--early_size: found {self.early_size}, expected {allowed}")
+        if self.micro_batch and self.batch_norm:
+            raise InputError(
+                f"--micro_batch={self.micro_batch}: batch norm needs the moments of the whole batch; lower "
+                f"--batch_size (now {self.batch_size}) instead, or use --nobatch_norm"
+            )
 
     def planned(self):
         """Whether a step depends on how many there are to be, so that the run cannot be made longer."""
@@ -183,13 +200,6 @@ RECIPES = {
         None,
     ),
 }
-
-
-def named(name):
-    """Return the Recipe called `name`, or refuse with the nearest match."""
-    if name not in RECIPES:
-        raise InputError(f"--recipe: {unknown(name, list(RECIPES))}")
-    return RECIPES[name].recipe
 
 
 def from_dict(values, source):

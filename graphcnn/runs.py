@@ -27,6 +27,7 @@ COLUMNS = {  # of history.csv, with the type each is read back as; wall-clock co
     "step": int,
     "loss": float,
     "cross_entropy": float,
+    "accuracy": float,
     "dev_macro_f1": float,
     "dev_accuracy": float,
     "dev_cross_entropy": float,

@@ -10,7 +10,7 @@ import platform
 import shlex
 import sys
 
-from graphcnn import cli, recipes
+from graphcnn import cli, recipes, suites
 from graphcnn.errors import InputError
 
 
@@ -19,7 +19,13 @@ def define_flags():
     values = cli.new_flags()
     cli.define_run(values, "<recipe>-<n>; with --resume the newest")
     cli.define(values, str, "data", None, "a folder with x_train.npy and y_train.npy, or digits (default: data/)")
-    cli.define(values, str, "recipe", None, f"named settings: {', '.join(recipes.RECIPES)} (default: by the data)")
+    cli.define(
+        values,
+        str,
+        "recipe",
+        None,
+        f"named settings: {', '.join(recipes.RECIPES)}, or an experiment as <suite>/<name> (default: by the data)",
+    )
     cli.define(values, float, "dev_fraction", 0.25, "share of the training rows held out as the dev split; 0 for none")
     cli.define(values, str, "dev_split", None, "first | stratified (default: first for .npy folders, else stratified)")
     cli.flags.DEFINE_boolean("resume", False, "continue the run, or start it", flag_values=values)
@@ -58,14 +64,14 @@ def _start(values, run_or_root):
     from graphcnn.progress import say
 
     if values.recipe is not None:
-        recipes.named(values.recipe)
+        suites.named(values.recipe)
     source = values.data or data.default_source()
     why = "" if values.data else " (no --data given" + ("; data/ has no x_train.npy)" if source == "digits" else ")")
     say(f"data: {source}{why}")
     name = values.recipe or ("digits" if source == "digits" else "assignment")
-    recipe = dataclasses.replace(recipes.named(name), **cli.given_recipe_fields(values))
+    recipe = dataclasses.replace(suites.named(name).recipe, **cli.given_recipe_fields(values))
     if not values.recipe:
-        say(f"recipe: {name}, {recipes.RECIPES[name].source}")
+        say(f"recipe: {name}, {suites.named(name).source}")
     if recipe.stop_on == "dev_macro_f1" and values.dev_fraction == 0:
         raise InputError("--stop_on=dev_macro_f1: there is no dev split with --dev_fraction=0; use --stop_on=loss")
 

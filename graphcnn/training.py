@@ -85,19 +85,24 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
             epoch, began = state["epoch"] + 1, time.monotonic()
 
             # One pass over the training rows, each once, in an order of its own
-            loss_sum, entropy_sum = 0.0, 0.0
+            loss_sum, entropy_sum, correct = 0.0, 0.0, 0
             order = np.random.default_rng([recipe.seed, epoch])
             augmentation = np.random.default_rng([recipe.seed, epoch, 1])
             with bar(f"epoch {epoch}/{recipe.epochs}", len(train_rows)) as advance:
                 slices = batches.shuffled(train_rows, recipe.batch_size, order)
-                made = (_batch(recipe, dataset, rows, coins, epoch, augmentation) for rows in slices)
-                for images, labels in batches.ahead(made):
+                made = (
+                    (_batch(recipe, dataset, part, coins, epoch, augmentation), first, len(rows))
+                    for rows in slices
+                    for first, part in batches.parts(rows, recipe.micro_batch)
+                )
+                for (images, labels), first, whole in batches.ahead(made):
                     feed = {graph.x: images, graph.y: labels, graph.keep_prob: recipe.keep_prob}
-                    loss, entropy, _ = session.run([graph.loss, graph.cross_entropy, graph.train_op], feed)
+                    loss, entropy, right = _step(session, graph, feed, first, whole)
                     if not math.isfinite(loss):
                         raise _diverged(recipe, state, epoch, f"the loss is {loss}")
                     loss_sum += float(loss)
                     entropy_sum += float(entropy) * len(labels)
+                    correct += int(right)
                     advance(len(labels))
                     check_interrupt()
             if not session.run(graph.finite):
@@ -129,6 +134,7 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
                 "step": int(session.run(graph.step)),
                 "loss": loss_sum,
                 "cross_entropy": entropy_sum / len(train_rows),
+                "accuracy": correct / len(train_rows),
                 "dev_macro_f1": dev_f1,
                 "dev_accuracy": dev_accuracy,
                 "dev_cross_entropy": dev_entropy,
@@ -154,6 +160,22 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
                 drawn = time.monotonic()
             check_interrupt()
     return {**state, "training_seconds": trained}
+
+
+def _step(session, graph, feed, first, whole):
+    """Run a training step, or a micro-batch's part of it; return (loss, cross-entropy, correct rows).
+
+    feed: the images, labels and keep_prob. first, whole: see Graph. The last part of a batch makes the update.
+    """
+    fetches = [graph.loss, graph.cross_entropy, graph.correct]
+    if graph.accumulate is None:
+        return session.run([*fetches, graph.train_op], feed)[:3]
+    if first == 0:
+        session.run(graph.forget)
+    *found, _ = session.run([*fetches, graph.accumulate], {**feed, graph.first: first, graph.whole: whole})
+    if first + len(feed[graph.y]) == whole:
+        session.run(graph.train_op)
+    return found
 
 
 def _batch(recipe, dataset, rows, coins, epoch, generator):

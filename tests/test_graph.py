@@ -1,18 +1,50 @@
 import contextlib
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
-from graphcnn import recipes
+from graphcnn import batches, recipes
 from graphcnn.errors import InputError
 from graphcnn.graph import build_inference, build_training, count_parameters, l2_penalty
 from graphcnn.nets import NETS
 from graphcnn.recipes import Recipe
 from graphcnn.tf1 import session, tf, tf1
+from graphcnn.training import _step as training_step
 
-PARAMETERS = {  # trainable scalars at 32x32x3 and 10 classes, worked out by hand from the layers' shapes
+
+def weights(*sizes, kernel=3):
+    """Return the scalars of square convolutions with biases, from sizes[0] channels on."""
+    kernels = kernel if isinstance(kernel, tuple) else (kernel,) * (len(sizes) - 1)
+    return sum(k * k * a * b + b for k, a, b in zip(kernels, sizes, sizes[1:], strict=False))
+
+
+def dense(*sizes):
+    return sum(a * b + b for a, b in itertools.pairwise(sizes))
+
+
+SEVEN = weights(3, 32, 64, 64, 64, 128)
+SIX = (3, 16, 32, 64, 64, 128, 128)
+PARAMETERS = {  # trainable scalars at 10 classes, worked out by hand from the layers' shapes; photo nets at 300x300
     "vgg": 15_458_378,
+    "vgg_no_256": weights(3, 64, 64, 128, 128, 512, 512, 512) + dense(4 * 4 * 512, 2048, 2048, 10),
+    "vgg_no_512": weights(3, 64, 64, 128, 128, 256, 256) + dense(4 * 4 * 256, 2048, 2048, 10),
+    "vgg_one_dense": weights(3, 64, 64, 128, 128, 256, 256, 512, 512, 512) + dense(2 * 2 * 512, 10),
+    "one_conv": weights(3, 64, kernel=5) + dense(16 * 16 * 64, 10),
+    "two_conv": weights(3, 64, kernel=5) + weights(64, 128, kernel=16) + dense(8 * 8 * 128, 10),
+    "four_layer": weights(3, 32, 32, 32) + dense(4 * 4 * 32, 10),
+    "six_layer_1": weights(3, 32, 32, 32, 32) + dense(2 * 2 * 32, 10),
+    "six_layer_2": weights(3, 16, 32, 64, 128, 256) + dense(256, 10),
+    "six_layer_3": SEVEN + dense(128, 10),
+    "seven_layer": SEVEN + dense(128, 128, 10),
+    "seven_layer_doubled": weights(3, 32, 32, 64, 64, 64, 64, 64, 64, 128, 128) + dense(128, 128, 10),
+    "dense_only": dense(32 * 32 * 3, 512, 256, 10),
+    "photos_three": weights(3, 32, 128, 512, kernel=(5, 5, 3)) + dense(35 * 35 * 512, 10),
+    "photos_strided": weights(3, 16, 32, 64, 128, kernel=(5, 5, 3, 3)) + dense(2 * 2 * 128, 10),
+    "photos_strided_two_dense": weights(3, 16, 32, 64, 128, kernel=(5, 5, 3, 3)) + dense(2 * 2 * 128, 128, 10),
+    "photos_six": weights(*SIX, kernel=(5, 5, 5, 3, 3, 3)) + dense(2 * 2 * 128, 10),
+    "photos_seven": weights(*SIX, 256, kernel=(5, 5, 4, 3, 3, 2, 2)) + dense(2 * 2 * 256, 10),
     "vgg_tiny": (27 * 8 + 8) + (72 * 8 + 8) + (72 * 16 + 16) + (4 * 4 * 16 * 16 + 16) + (16 * 10 + 10),
     "vgg6": (27 * 48 + 48)
     + (9 * 48 * 48 + 48)
@@ -34,7 +66,7 @@ TINY = Recipe(
 )
 NO_STATISTICS = (np.zeros(3), np.ones(3))
 TRICKS = dataclasses.replace(
-    recipes.named("fast"), image_size=18, early_size=16, batch_size=8, precision="float32", l2=0.01
+    recipes.RECIPES["fast"].recipe, image_size=18, early_size=16, batch_size=8, precision="float32", l2=0.01
 )
 
 
@@ -64,7 +96,8 @@ def tiny():
 
 @pytest.mark.parametrize("name", NETS)
 def test_parameter_counts(name):
-    graph = build_inference(Recipe(net=name), (32, 32), 10)
+    side = 300 if name.startswith("photos") else 32
+    graph = build_inference(Recipe(net=name, image_size=side), (side, side), 10)
     assert count_parameters(graph) == PARAMETERS[name]
 
 
@@ -100,7 +133,10 @@ def test_defaults_mean_inference(tiny):
     logits, hypothesis = running.run([graph.logits, graph.hypothesis], {graph.x: x})
     explicit = {graph.x: x, graph.keep_prob: 1.0, graph.training: False, graph.tta: False}
     assert np.array_equal(logits, running.run(graph.logits, explicit))
-    assert not np.array_equal(logits, running.run(graph.logits, {graph.x: x, graph.keep_prob: 0.5}))
+    with started(dataclasses.replace(TINY, keep_prob=0.6)) as (graph, running):
+        kept, dropped = (running.run(graph.logits, {graph.x: x, graph.keep_prob: share}) for share in (1.0, 0.5))
+        assert np.array_equal(kept, logits)
+        assert not np.array_equal(dropped, logits)
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     assert hypothesis == pytest.approx(exponents / exponents.sum(axis=1, keepdims=True), abs=1e-6)
 
@@ -344,7 +380,7 @@ def test_bfloat16_agrees_with_float32_and_keeps_master_weights():
 
 def test_the_whole_default_net_learns_a_batch_by_heart():
     """Ten steps of the assignment's net, warmed up: the cross-entropy of eight images falls well below guessing."""
-    recipe = dataclasses.replace(recipes.named("assignment"), warmup_steps=5, learning_rate=3e-4)
+    recipe = dataclasses.replace(recipes.RECIPES["assignment"].recipe, warmup_steps=5, learning_rate=3e-4)
     graph = build_training(recipe, (32, 32), 10, NO_STATISTICS, 100)
     x, y = batch(rows=8, side=32)
     with session(graph.graph) as running:
@@ -358,7 +394,7 @@ def test_the_whole_default_net_learns_a_batch_by_heart():
 
 def test_a_portable_graph_has_tensorflow_s_own_operations_and_gradients():
     """Other programs restore and differentiate it; the same weights give the same answer in the faster forms."""
-    recipe = dataclasses.replace(recipes.named("assignment"), precision="float32")
+    recipe = dataclasses.replace(recipes.RECIPES["assignment"].recipe, precision="float32")
     x, _ = batch(rows=3, side=32)
     logits = []
     for portable in (True, False):
@@ -383,3 +419,28 @@ def test_no_l2_costs_nothing():
 def test_unknown_net():
     with pytest.raises(InputError, match="--net: unknown name 'vg'; did you mean 'vgg'"):
         build_inference(Recipe(net="vg"), (32, 32), 10)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 5, 8, 24, 100])
+def test_micro_batches_make_the_whole_batch_s_step(micro_batch):
+    """Two steps of 24 rows with dropout, L2 and smoothing: up to rounding the same weights."""
+    recipe = dataclasses.replace(TINY, keep_prob=0.5, label_smoothing=0.1, batch_size=24)
+    x, y = batch(24)
+
+    def weights(recipe):
+        with started(recipe) as (graph, running):
+            for _ in range(2):
+                losses, correct = 0.0, 0
+                for first, part in batches.parts(np.arange(24), recipe.micro_batch):
+                    feed = {graph.x: x[part], graph.y: y[part], graph.keep_prob: 0.5}
+                    loss, _, right = training_step(running, graph, feed, first, 24)
+                    losses, correct = losses + loss, correct + right
+            assert running.run(graph.step) == 2
+            return running.run([v for v in graph.variables if v.trainable]), losses, correct
+
+    expected, loss, correct = weights(recipe)
+    found, parts_loss, parts_correct = weights(dataclasses.replace(recipe, micro_batch=micro_batch))
+    assert parts_loss == pytest.approx(loss, rel=1e-5)
+    assert parts_correct == correct
+    for a, b in zip(found, expected, strict=True):
+        assert a == pytest.approx(b, abs=2e-6)

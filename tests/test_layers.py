@@ -106,6 +106,29 @@ def test_batch_norm(training):
     assert found[1] == pytest.approx(variance * 120 / 119, rel=1e-4)  # TensorFlow estimates without bias
 
 
+@pytest.mark.parametrize("shape", [(120, 6), (12, 3, 4, 6)])
+def test_batch_norm_with_scale(shape):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=shape, loc=2, scale=3).astype(np.float32)
+    values = {name: generator.uniform(0.5, 2, 6).astype(np.float32) for name in ("gamma", "beta", "mean", "variance")}
+
+    def ours(training):
+        with tf1.Graph().as_default() as graph:
+            y = layers.batch_norm(tf.constant(x), "norm", training=training, moments=[], scale=True)
+            with tf1.Session(graph=graph) as running:
+                for variable in tf1.global_variables():
+                    variable.load(values[variable.op.name.removeprefix("norm/")], running)
+                return running.run(y)
+
+    axes = tuple(range(len(shape) - 1))
+    for training, mean, variance in (
+        (False, values["mean"], values["variance"]),
+        (True, x.mean(axis=axes), x.var(axis=axes)),
+    ):
+        expected = (x - mean) / np.sqrt(variance + 1e-5) * values["gamma"] + values["beta"]
+        assert ours(training) == pytest.approx(expected, abs=1e-4)
+
+
 def test_global_max_pool():
     x = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
     assert np.array_equal(evaluate(lambda: layers.global_max_pool(tf.constant(x), "pool")), x.max(axis=(1, 2)))
@@ -114,13 +137,18 @@ def test_global_max_pool():
 @pytest.mark.parametrize(
     ("shape", "fans"), [([3, 3, 64, 128], (576, 1152)), ([2048, 512], (2048, 512)), ([4096], (4096, 4096))]
 )
-def test_xavier_limit_and_spread(shape, fans):
-    values = evaluate(lambda: layers._xavier("w", shape, seed=3))
-    limit = np.sqrt(6 / sum(fans))
+@pytest.mark.parametrize("init", ["xavier", "he"])
+def test_limit_and_spread_of_initial_weights(shape, fans, init):
+    values = evaluate(lambda: layers._variable("w", shape, 3, init))
+    limit = np.sqrt(6 / (sum(fans) if init == "xavier" else fans[0]))
     assert np.abs(values).max() <= limit
     assert np.abs(values).max() > 0.99 * limit
     assert values.std() == pytest.approx(limit / np.sqrt(3), rel=0.03)
     assert values.mean() == pytest.approx(0, abs=limit / 20)
+
+
+def test_initial_zeros():
+    assert not evaluate(lambda: layers._variable("b", [64], 3, "zeros")).any()
 
 
 def test_initial_weights_depend_on_seed_and_name_alone():
@@ -148,6 +176,21 @@ class TestDropout:
     def test_is_the_identity_at_one(self):
         assert np.array_equal(self.mask(keep_prob=1.0), np.ones((200, 100)))
 
+    @pytest.mark.parametrize("sizes", [(200,), (64, 64, 72), (1, 199)])
+    def test_parts_of_a_batch_get_the_whole_batch_s_mask(self, sizes):
+        x, starts = np.ones((200, 3, 4, 5), np.float32), np.cumsum((0, *sizes))
+
+        def masks():
+            options = {"seed": 1, "step": 7}
+            found = [layers.dropout(tf.constant(x), "drop", 0.6, **options)]
+            for first, size in zip(starts, sizes, strict=False):
+                part = tf.constant(x[first : first + size])
+                found.append(layers.dropout(part, "drop", 0.6, **options, part=(int(first), 200)))
+            return found
+
+        whole, *parts = evaluate(masks)
+        assert np.array_equal(np.concatenate(parts), whole)
+
     def test_depends_on_seed_scope_and_step_alone(self):
         assert np.array_equal(self.mask(), self.mask())
         for other in ({"seed": 2}, {"step": 1}, {"scope": "other"}):
@@ -161,10 +204,10 @@ class TestDropout:
         (lambda x: layers.max_pool(x, "here", 2, stride=2), 4),
         (lambda x: layers.flatten(x, "here"), 4),
         (lambda x: layers.whitening(x, "here", 2), 4),
-        (lambda x: layers.batch_norm(x, "here", training=True, moments=[]), 4),
+        (lambda x: layers.batch_norm(x, "here", training=True, moments=[]), "2 or 4"),
         (lambda x: layers.global_max_pool(x, "here"), 4),
         (lambda x: layers.dense(x, "here", 4, seed=1), 2),
-        (lambda x: layers.dropout(x, "here", 0.5, seed=1, step=0), 2),
+        (lambda x: layers.dropout(x, "here", 0.5, seed=1, step=0), "2 or 4"),
     ],
 )
 def test_a_wrong_rank_names_tensor_scope_and_both_ranks(layer, rank):

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from graphcnn import recipes
+from graphcnn import recipes, suites
 from graphcnn.errors import InputError
 from graphcnn.recipes import RECIPES, Recipe
 
@@ -21,9 +21,9 @@ def test_the_assignment_has_report_a_s_numbers_and_the_warm_up():
     assert RECIPES["assignment"].published == 0.760370
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", suites.names())
 def test_every_row_has_a_source_and_survives_a_round_trip(name):
-    row = RECIPES[name]
+    row = suites.named(name)
     assert row.source
     assert recipes.from_dict(dataclasses.asdict(row.recipe), "config.json") == row.recipe
 
@@ -61,7 +61,7 @@ def test_bad_values_are_refused(case):
 
 def test_unknown_names_get_the_nearest_match():
     with pytest.raises(InputError, match="did you mean 'assignment'"):
-        recipes.named("asignment")
+        suites.named("asignment")
     settings = dataclasses.asdict(Recipe())
     with pytest.raises(InputError, match="did you mean 'keep_prob'"):
         recipes.from_dict({**settings, "keep_probs": 1}, "config.json")
@@ -85,7 +85,7 @@ def test_the_assignment_uses_none_of_the_fast_recipe_s_tricks():
     off = {
         "whitening": 0, "init": "xavier", "batch_norm": False, "flip": "none", "translate": 0, "early_share": 0.0,
         "bias_rate": 1.0, "schedule": "constant", "lookahead": 0, "label_smoothing": 0.0, "activation": "relu",
-        "early_size": 0, "optimizer": "adam",
+        "early_size": 0, "optimizer": "adam", "bias_init": "xavier", "micro_batch": 0,
     }  # fmt: skip
     assert {name: getattr(assignment, name) for name in off} == off
     assert not assignment.planned()
