@@ -40,7 +40,8 @@ def main(values, positional):
         npy.check_like(pixels, check_images(pixels, values.array), values.array, shape, pixel_max)
         names = [f"{values.array}[{row}]" for row in range(len(pixels))]
     else:
-        pixels = np.stack([images.read_image(path, shape) for path in positional]) * np.float32(pixel_max / 255)
+        with images.quiet():
+            pixels = np.stack([images.read_image(path, shape) for path in positional]) * np.float32(pixel_max / 255)
         names = positional
 
     from graphcnn import inference

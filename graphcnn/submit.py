@@ -27,7 +27,7 @@ FILES = {
     "model.ckpt.index",
     "model.ckpt.meta",
     "result.npy",
-    "x_test.npy",  # only of an embedded data set, which the grader has no file of
+    "x_test.npy",  # only of data that the grader has no such file of
 }
 
 
@@ -55,9 +55,9 @@ def main(values, positional):
     run = runs.chosen(cli.checkpoints_root(values), values.run)
     config = run.config()
     say(f"run: {run.name} ({run.path / 'best'})")
-    dataset, _, _ = runs.recorded_data(run, config, values.data, test=True)
+    dataset, _, _ = runs.recorded_data(run, config, values.data, True, cli.given_options(values))
     if dataset.x_test is None:
-        raise InputError(f"no {dataset.file('x_test')}: there is nothing to predict; add it beside x_train.npy")
+        raise InputError(f"no {dataset.file('x_test')}: there is nothing to predict; add it beside the training images")
 
     new, old, archive = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old"), _archive(out)
     shutil.rmtree(new, ignore_errors=True)
@@ -131,7 +131,7 @@ def _verify(folder, dataset, tta):
     import numpy as np
 
     images = dataset.files.get("x_test")
-    if images is None:
+    if images is None or images.suffix != ".npy":
         images = folder / "x_test.npy"
         np.save(images, dataset.x_test)
     command = [sys.executable, str(folder / "grader.py"), *["--tta"] * tta, str(images)]

@@ -21,8 +21,10 @@ class Dataset:
     x_*: [N, H, W], [N, H, W, 1] or [N, H, W, 3], memory-mapped where they come from a file.
     y_*: int32 [N], 0 .. K-1.
     pixel_max: 255 or 1, the top of the pixels' range.
+    tested: whether the source has labelled test images.
     source: an absolute folder or the name of an embedded set; what `load` takes.
-    fingerprint: sha256 of the training images and labels.
+    fingerprint: a sha256 that tells these training images and labels from others.
+    files: {array: the file or folder it comes from}, where there is one.
     """
 
     source: str
@@ -32,6 +34,7 @@ class Dataset:
     pixel_max: int
     fingerprint: str
     dev_split: str
+    tested: bool
     x_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
     files: dict = field(default_factory=dict)

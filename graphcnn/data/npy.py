@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from graphcnn.data import cache
 from graphcnn.data.dataset import Dataset, check_classes, check_images, check_labels
 from graphcnn.errors import InputError
 
@@ -78,6 +79,7 @@ def load(folder, test):
         y_train=y_train,
         class_names=_class_names(folder / "class_names.txt", classes),
         pixel_max=pixel_max,
+        tested=files["x_test"].exists() and files["y_test"].exists(),
         fingerprint=_fingerprint(files["x_train"], files["y_train"]),
         dev_split="first",
         files=files,
@@ -111,7 +113,5 @@ def _fingerprint(*paths):
     """Return the sha256 of the files' bytes, one after the other, as hex."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        cache.absorb(digest, path)
     return digest.hexdigest()
