@@ -16,6 +16,7 @@ BIAS_INITS = ("xavier", "zeros")
 NORM_PLACES = ("before", "after")
 ACTIVATIONS = ("relu", "silu")
 FLIPS = ("none", "random", "alternating")
+AUGMENTATIONS = ("flip", "translate", "zoom", "rotate", "shear", "brightness", "blur")  # fields of a Recipe
 
 
 def _field(default, help, *, choices=None, low=None, above=None, high=None, below=None, later=False):
@@ -61,6 +62,11 @@ class Recipe:
     )
     flip: str = _later("none", "left-right while training: none, random, or alternating by epoch", choices=FLIPS)
     translate: int = _later(0, "pixels, at most, that training images are shifted by, mirrored at the edge", low=0)
+    zoom: float = _later(0.0, "share, at most, that training images are enlarged or shrunk by", low=0, below=1)
+    rotate: float = _later(0.0, "degrees, at most, that training images are turned by, either way", low=0, high=180)
+    shear: float = _later(0.0, "degrees, at most, that training images are slanted by, either way", low=0, high=45)
+    brightness: float = _later(0.0, "share, at most, of the light training images gain or lose", low=0, high=1)
+    blur: float = _later(0.0, "pixels, at most, of the Gaussian's sigma that training images are blurred by", low=0)
     early_size: int = _later(0, "side in pixels of the images in the first steps; 0: as image_size", low=0)
     early_share: float = _later(0.0, "share of the steps that early_size lasts", low=0, high=1)
     optimizer: str = _field("adam", "update rule", choices=("adam", "sgd", "nesterov", "muon"))
@@ -96,7 +102,7 @@ class Recipe:
         "float32",
         choices=PRECISIONS,
     )
-    seed: int = _field(51, "of weights, dropout and batch order", low=0, high=2**31 - 1)
+    seed: int = _field(51, "of weights, dropout, batch order and augmentation", low=0, high=2**31 - 1)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -110,6 +116,10 @@ class Recipe:
                 f"--micro_batch={self.micro_batch}: batch norm needs the moments of the whole batch; lower "
                 f"--batch_size (now {self.batch_size}) instead, or use --nobatch_norm"
             )
+
+    def augmentation(self):
+        """Return {field: value} of what is done to training images."""
+        return {name: getattr(self, name) for name in AUGMENTATIONS if getattr(self, name) not in ("none", 0)}
 
     def planned(self):
         """Whether a step depends on how many there are to be, so that the run cannot be made longer."""
@@ -133,6 +143,19 @@ def _check(field, value):
     if not (all(holds[name](value, limit) for name, limit in limits.items()) and math.isfinite(value)):
         said = " and ".join(f"{words[name]} {limit}" for name, limit in limits.items())
         raise InputError(f"--{field.name}: found {value}, expected {wanted} {said}")
+
+
+def parsed(name, text, flag):
+    """Return the value of the Recipe field that `text` means; `flag` is named where it means none."""
+    fields = {field.name: field.type for field in dataclasses.fields(Recipe)}
+    if name not in fields:
+        raise InputError(f"{flag}: {unknown(name, list(fields))}")
+    kind = fields[name]
+    try:
+        return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        wanted = {int: "a whole number", float: "a number", bool: "true or false"}[kind]
+        raise InputError(f"{flag}: found {name}={text}, expected {wanted}") from None
 
 
 def unknown(name, names):

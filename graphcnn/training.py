@@ -73,7 +73,6 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
         session.run(graph.init)
         trained += _whiten(session, graph, recipe, dataset, train_rows)
 
-    coins = augment.coins(len(dataset.y_train), recipe.seed)
     first_epoch, started, drawn = state["epoch"], time.monotonic(), time.monotonic()
     with (
         session,
@@ -87,11 +86,11 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
             # One pass over the training rows, each once, in an order of its own
             loss_sum, entropy_sum, correct = 0.0, 0.0, 0
             order = np.random.default_rng([recipe.seed, epoch])
-            augmentation = np.random.default_rng([recipe.seed, epoch, 1])
+            augmentation = augment.draws(recipe, len(dataset.y_train), epoch)
             with bar(f"epoch {epoch}/{recipe.epochs}", len(train_rows)) as advance:
                 slices = batches.shuffled(train_rows, recipe.batch_size, order)
                 made = (
-                    (_batch(recipe, dataset, part, coins, epoch, augmentation), first, len(rows))
+                    (_batch(recipe, dataset, part, augmentation), first, len(rows))
                     for rows in slices
                     for first, part in batches.parts(rows, recipe.micro_batch)
                 )
@@ -178,11 +177,10 @@ def _step(session, graph, feed, first, whole):
     return found
 
 
-def _batch(recipe, dataset, rows, coins, epoch, generator):
+def _batch(recipe, dataset, rows, drawn):
     """Return the training rows' (images float32 [N, H, W, 3] in raw units, augmented, labels int [N])."""
-    images = augment.flipped(dataset.x_train[rows], recipe.flip, coins[rows], epoch, generator)
-    images = augment.translated(images, recipe.translate, generator)
-    return batches.as_rgb(images), dataset.y_train[rows]
+    images = augment.augmented(dataset.x_train[rows], recipe, drawn[rows], dataset.pixel_max)
+    return images, dataset.y_train[rows]
 
 
 def _whiten(session, graph, recipe, dataset, train_rows):

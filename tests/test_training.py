@@ -52,7 +52,13 @@ def wait_for(path, process, seconds=120):
     raise AssertionError(f"{path} did not appear")
 
 
-SETTINGS = {"float32": [*TINY, "--precision=float32"], "bfloat16": [*TINY, "--precision=bfloat16"], "fast": FAST}
+AUGMENTED = [*TINY, "--flip=random", "--zoom=0.2", "--rotate=9", "--shear=9", "--brightness=0.2", "--blur=0.5"]
+SETTINGS = {
+    "float32": [*TINY, "--precision=float32"],
+    "bfloat16": [*TINY, "--precision=bfloat16"],
+    "augmented": AUGMENTED,
+    "fast": FAST,
+}
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -82,7 +88,7 @@ def test_the_precision_that_auto_chose_is_recorded_and_kept(data_folder, tmp_pat
     assert f"--precision: found {other}, but the run was started with {chosen}" in outcome.err
 
 
-@pytest.mark.parametrize(("settings", "rows"), [(TINY, 3000), (FAST, 1000)], ids=["tiny", "fast"])
+@pytest.mark.parametrize(("settings", "rows"), [(AUGMENTED, 3000), (FAST, 1000)], ids=["tiny", "fast"])
 def test_killed_and_resumed_equals_undisturbed(settings, rows, tmp_path):
     x, y = tiny_arrays(rows)
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
@@ -125,6 +131,21 @@ def test_more_epochs_on_resume_equal_a_longer_run(data_folder, tmp_path, command
     assert command("train", *common, "--run=short", "--epochs=1").status == 0
     assert command("train", f"--checkpoints={tmp_path}", "--run=short", "--resume", "--epochs=3").status == 0
     assert data_bytes(tmp_path, "short") == data_bytes(tmp_path, "long")
+
+
+def test_micro_batches_train_the_whole_batches_run(data_folder, tmp_path, command):
+    """With augmentation, dropout and a smaller last batch; up to rounding. And resumed they repeat exactly."""
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *AUGMENTED, "--precision=float32"]
+    common += ["--batch_size=20", "--optimizer=sgd"]
+    assert command("train", *common, "--run=whole").status == 0
+    assert command("train", *common, "--run=parts", "--micro_batch=7").status == 0
+    whole, parts = (Run(tmp_path, name).history(2) for name in ("whole", "parts"))
+    for a, b in zip(whole, parts, strict=True):
+        for column in ("step", "loss", "cross_entropy", "accuracy", "dev_macro_f1", "dev_cross_entropy"):
+            assert b[column] == pytest.approx(a[column], rel=1e-4), column
+    assert command("train", *common, "--run=again", "--micro_batch=7", "--epochs=1").status == 0
+    assert command("train", f"--checkpoints={tmp_path}", "--run=again", "--resume", "--epochs=2").status == 0
+    assert repeatable_history(tmp_path, "again") == repeatable_history(tmp_path, "parts")
 
 
 def test_a_planned_course_is_not_made_longer(data_folder, tmp_path, command):
