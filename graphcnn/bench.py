@@ -2,6 +2,7 @@
 
 ./run.sh bench                        the default net at batch 128; a table, bench.json and bench.png in checkpoints/
 ./run.sh bench --peers=all            install PyTorch too, into .venv-peers, and compare with it
+./run.sh bench --recipe=ladder/vgg_like_1    an experiment's net, loss and batch size
 ./run.sh bench --profile              where the step's time goes, by op type and by layer
 ./run.sh bench --forms                both forms of the net's convolutions, from which the choice in kernels.py comes
 """
@@ -18,13 +19,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from graphcnn import cli, recipes
+from graphcnn import cli, recipes, suites
 from graphcnn.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv-peers"
 REQUIREMENTS = ROOT / "requirements-peers.txt"
 PEERS = {"keras": "keras", "pytorch": "torch"}  # name: the module whose presence tells
+PEERS_HAVE = {  # of a recipe's settings that a step depends on
+    "optimizer": ("adam", "sgd"), "bias_rate": (1,), "whitening": (0,), "label_smoothing": (0,), "lookahead": (0,),
+}  # fmt: skip
 CLASSES = 10
 WARM_UP = 3  # training steps
 
@@ -33,9 +37,12 @@ def define_flags():
     """Return this command's flags."""
     values = cli.new_flags()
     cli.define_precision(values, "auto")
-    cli.define(values, str, "net", "vgg", "network, a sequential one of graphcnn.nets")
-    cli.define(values, int, "batch_size", 128, "images per step")
-    cli.define(values, int, "image_size", 32, "side of the images in pixels")
+    names = f"{', '.join(recipes.RECIPES)}, or an experiment as <suite>/<name>"
+    said = "whose net, loss and batch size are timed, in whole batches of full size without augmentation"
+    cli.define(values, str, "recipe", "assignment", f"named settings {said}: {names}")
+    cli.define(values, str, "net", None, "network, a sequential one of graphcnn.nets (default: the recipe's)")
+    cli.define(values, int, "batch_size", None, "images per step (default: the recipe's)")
+    cli.define(values, int, "image_size", None, "side of the images in pixels (default: the recipe's)")
     cli.define(
         values, str, "peers", "installed", "installed | all (installs what is missing) | none | names: keras,pytorch"
     )
@@ -60,14 +67,13 @@ def main(values, positional):
     """Print the table; write the JSON and the chart."""
     cli.no_positional(positional)
     asked = cli.precision(values)
-    for name in ("batch_size", "rounds", "steps", "images"):
+    for name in ("rounds", "steps", "images"):
         if values[name].value < 1:
             raise InputError(f"--{name}: found {values[name].value}, expected a whole number at least 1")
     if values.profile and values.forms:
         raise InputError("--profile and --forms exclude each other; drop one of them")
-    recipe = dataclasses.replace(
-        recipes.RECIPES["assignment"].recipe, net=values.net, image_size=values.image_size, batch_size=values.batch_size
-    )
+    given = {name: values[name].value for name in ("net", "image_size", "batch_size") if values[name].present}
+    recipe = dataclasses.replace(suites.named(values.recipe).recipe, early_size=0, micro_batch=0, **given)
     from graphcnn import graph, nets
     from graphcnn.progress import say
     from graphcnn.tf1 import choose_precision
@@ -91,6 +97,10 @@ def main(values, positional):
         )
     if not os.access(out.parent, os.W_OK):
         raise InputError(f"--out={out}: {out.parent} is no folder that can be written to")
+    for name, known in PEERS_HAVE.items() if values.peers != "none" else ():
+        if getattr(recipe, name) not in known:
+            found = f"--recipe={values.recipe}: has {name} {getattr(recipe, name)}"
+            raise InputError(f"{found}, the peers {' or '.join(map(str, known))} alone; use --peers=none")
     results = _compare(values, recipe, _peers(values.peers))
     _print(results)
     with runs.replacing(out) as file:
@@ -179,11 +189,27 @@ class Contestant:
         self.errors.close()
 
 
+def job_of(recipe):
+    """Return what a contestant is told first: {"recipe", "rows" of its net, sizes, …}, for JSON."""
+    from graphcnn import layers, nets
+    from graphcnn.tf1 import cpu
+
+    return {
+        "recipe": dataclasses.asdict(recipe),
+        "rows": [[type(row).__name__, row._asdict()] for row in nets.SEQUENTIAL[recipe.net]],
+        "batch_norm_epsilon": layers.BATCH_NORM_EPSILON[recipe.batch_norm_at],
+        "batch_size": recipe.batch_size,
+        "image_size": recipe.image_size,
+        "classes": CLASSES,
+        "cores": cpu()["cores"],
+    }
+
+
 def _compare(values, recipe, peers):
     """Return the numbers of an alternating run of all contestants."""
     import numpy as np
 
-    from graphcnn import graph, measure, nets
+    from graphcnn import graph, measure
     from graphcnn.progress import bar, say
     from graphcnn.tf1 import choose_precision, cpu
 
@@ -191,14 +217,7 @@ def _compare(values, recipe, peers):
     products = measure.products(inference)
     flops = {"inference": sum(each.flops for each in products), "training": measure.training_flops(products)}
     parameters = graph.count_parameters(inference)
-    job = {
-        "recipe": dataclasses.asdict(recipe),
-        "rows": [[type(row).__name__, row._asdict()] for row in nets.SEQUENTIAL[recipe.net]],
-        "batch_size": recipe.batch_size,
-        "image_size": recipe.image_size,
-        "classes": CLASSES,
-        "cores": cpu()["cores"],
-    }
+    job = job_of(recipe)
     ours = {recipe.precision, "float32"}  # and the peers have whatever the CPU is good at
     precisions = {"graphcnn": ours, **dict.fromkeys(peers, ours | {choose_precision("auto")[0]})}
     pythons = {"graphcnn": sys.executable, **peers}
@@ -253,6 +272,7 @@ def _compare(values, recipe, peers):
         for label, each in contestants.items()
     }
     return {
+        "recipe": values.recipe,
         "net": recipe.net,
         "batch_size": recipe.batch_size,
         "image_size": recipe.image_size,

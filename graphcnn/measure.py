@@ -38,8 +38,11 @@ def products(graph):
 
 
 def training_flops(found):
-    """Return the FLOPs an image costs in a training step: three passes, but the first layer needs no input gradient."""
-    return 3 * sum(each.flops for each in found) - found[0].flops
+    """Return the FLOPs an image costs in a training step: three passes, but no gradients for frozen whitening, and no
+    input gradient for the first layer that learns.
+    """
+    learning = [each.flops for each in found if each.layer != "whitening"]
+    return sum(each.flops for each in found) + 2 * sum(learning) - learning[0]
 
 
 def trace(running, fetches, feed, layers, steps=5):

@@ -6,6 +6,7 @@ library is imported, so that PyTorch may live in another environment.
 """
 
 import json
+import math
 import os
 import platform
 import re
@@ -39,6 +40,39 @@ def training_rows(job, step):
 def repeated(images, count):
     """Return `count` of the images, from the first one on, round and round."""
     return images[np.arange(count) % len(images)]
+
+
+def single_layers(job):
+    """Yield the rows of the job's net as (kind, values) of single layers, in the order that they compute in.
+
+    conv: size, stride, padding, filters, bias. pool: size, stride, padding. norm: scale. activation: name. dense:
+    units, bias. scale: factor. dropout: rate. global_max_pool and flatten, from maps to vectors: nothing.
+    """
+    recipe, vectors = job["recipe"], False
+    place = recipe["batch_norm_at"] if recipe["batch_norm"] else "none"
+    norm = "norm", {"scale": place == "after"}
+    activation = "activation", {"name": recipe["activation"]}
+    for kind, row in job["rows"]:
+        if kind == "Conv":
+            here = place if row["norm"] else "none"
+            conv = {"size": row["kernel"], "filters": row["filters"], "bias": here != "before"}
+            yield "conv", conv | {"stride": row["stride"], "padding": row["padding"]}
+            window = {"size": row["pool"], "stride": row["pool_stride"] or row["pool"], "padding": row["pool_padding"]}
+            pool = [("pool", window)] if row["pool"] > 1 else []
+            yield from {
+                "none": [activation, *pool], "before": [*pool, norm, activation], "after": [activation, norm, *pool],
+            }[here]  # fmt: skip
+        elif kind == "GlobalMaxPool":
+            yield "global_max_pool", {}
+            vectors = True
+        elif kind == "Dense":
+            yield from [] if vectors else [("flatten", {})]
+            vectors = True
+            yield "dense", {"units": row["units"] or job["classes"], "bias": row["bias"]}
+            yield from [("scale", {"factor": row["scale"]})] if row["scale"] != 1 else []
+            yield from [activation, *([norm] if place == "after" else [])] if row["activation"] else []
+        elif recipe["keep_prob"] < 1:
+            yield "dropout", {"rate": 1 - recipe["keep_prob"]}
 
 
 def laps(batches, step):
@@ -128,33 +162,44 @@ class Keras:
         if precision != "float32":
             keras.mixed_precision.set_global_policy(f"mixed_{precision}")
         self.images, self.labels = images_and_labels(job)
-        layers = keras.layers
-        penalty = {"kernel_regularizer": keras.regularizers.L2(recipe["l2"] / 2)}  # Keras sums w^2 without the half
-        model = [keras.Input(self.images.shape[1:]), layers.Normalization(mean=[MEAN] * 3, variance=[SCALE**2] * 3)]
-        flat = False
-        for kind, row in job["rows"]:
-            if kind == "Conv":
-                options = {"padding": "same", "activation": "relu", **penalty}
-                model.append(layers.Conv2D(row["filters"], row["kernel"], **options))
-                pool = layers.MaxPool2D(row["pool"], padding=row["pool_padding"].lower())
-                model += [pool] if row["pool"] > 1 else []
-            elif kind == "GlobalMaxPool":
-                model.append(layers.GlobalMaxPool2D())
-                flat = True
-            elif kind == "Dense":
-                model += [] if flat else [layers.Flatten()]
-                flat = True
-                model.append(layers.Dense(row["units"] or job["classes"], use_bias=row["bias"], **penalty))
-                model += [layers.Rescaling(row["scale"])] if row["scale"] != 1 else []
-            else:
-                model.append(layers.Dropout(1 - recipe["keep_prob"]))
-        self.model = keras.Sequential([*model, layers.Activation("linear", dtype="float32")])
+        model = [keras.Input(self.images.shape[1:])]
+        model.append(keras.layers.Normalization(mean=[MEAN] * 3, variance=[SCALE**2] * 3))
+        model += [self._layer(kind, values) for kind, values in single_layers(job)]
+        model.append(keras.layers.Activation("linear", dtype="float32"))
+        self.model = keras.Sequential(model)
         optimizer = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[recipe["optimizer"]]
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.model.compile(optimizer(recipe["learning_rate"]), loss)
         self.parameters = sum(int(np.prod(w.shape)) for w in self.model.trainable_weights)
         self.versions = f"Keras {keras.__version__}"
         self.settings = f"{keras.mixed_precision.dtype_policy().name}, fit and predict"
+
+    def _layer(self, kind, values):
+        """Return a single layer."""
+        layers, l2 = self.keras.layers, self.job["recipe"]["l2"]
+        penalty = self.keras.regularizers.L2(l2 / 2) if l2 else None  # Keras sums w^2 without the half
+        if kind in ("conv", "pool"):
+            window = {"strides": values["stride"], "padding": values["padding"].lower()}
+        match kind:
+            case "conv":
+                options = {"use_bias": values["bias"], "kernel_regularizer": penalty}
+                return layers.Conv2D(values["filters"], values["size"], **window, **options)
+            case "pool":
+                return layers.MaxPool2D(values["size"], **window)
+            case "norm":
+                return layers.BatchNormalization(epsilon=self.job["batch_norm_epsilon"], scale=values["scale"])
+            case "activation":
+                return layers.Activation(values["name"])
+            case "global_max_pool":
+                return layers.GlobalMaxPool2D()
+            case "flatten":
+                return layers.Flatten()
+            case "dense":
+                return layers.Dense(values["units"], use_bias=values["bias"], kernel_regularizer=penalty)
+            case "scale":
+                return layers.Rescaling(values["factor"])
+            case "dropout":
+                return layers.Dropout(values["rate"])
 
     def _timed(self):
         ends = []
@@ -195,29 +240,12 @@ class PyTorch:
         recipe = job["recipe"]
         self.images, self.labels = images_and_labels(job)
         nn = torch.nn
-        modules, channels, side, flat = [], 3, job["image_size"], False
-        for kind, row in job["rows"]:
-            if kind == "Conv":
-                modules += [nn.Conv2d(channels, row["filters"], row["kernel"], padding="same"), nn.ReLU(inplace=True)]
-                fill = row["pool_padding"] == "SAME"  # the odd row and column count
-                modules += [nn.MaxPool2d(row["pool"], ceil_mode=fill)] if row["pool"] > 1 else []
-                channels, side = row["filters"], (side + fill * (row["pool"] - 1)) // row["pool"]
-            elif kind == "GlobalMaxPool":
-                modules.append(nn.AdaptiveMaxPool2d(1))
-                side = 1
-            elif kind == "Dense":
-                modules += [] if flat else [nn.Flatten()]
-                channels, flat = channels if flat else channels * side * side, True
-                modules.append(nn.Linear(channels, row["units"] or job["classes"], bias=row["bias"]))
-                modules += [_scaled(nn, row["scale"])] if row["scale"] != 1 else []
-                channels = row["units"]
-            else:
-                modules.append(nn.Dropout(1 - recipe["keep_prob"]))
-        self.net = nn.Sequential(*modules).to(memory_format=torch.channels_last)
-        self.parameters = sum(p.numel() for p in self.net.parameters())
+        self.net = nn.Sequential(*_modules(nn, job)).to(memory_format=torch.channels_last)
+        weights = [p for p in self.net.parameters() if p.requires_grad]
+        self.parameters = sum(p.numel() for p in weights)
         groups = [  # weight_decay adds l2 * w to the gradient, as the penalty's gradient does
-            {"params": [p for p in self.net.parameters() if p.dim() > 1], "weight_decay": recipe["l2"]},
-            {"params": [p for p in self.net.parameters() if p.dim() == 1]},
+            {"params": [p for p in weights if p.dim() > 1], "weight_decay": recipe["l2"]},
+            {"params": [p for p in weights if p.dim() == 1]},
         ]
         optimizer = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[recipe["optimizer"]]
         self.optimizer = optimizer(groups, lr=recipe["learning_rate"], fused=True)
@@ -266,6 +294,48 @@ class PyTorch:
 
 
 CONTESTANTS = {"graphcnn": Graphcnn, "keras": Keras, "pytorch": PyTorch}
+
+
+def _modules(nn, job):
+    """Return the job's net as PyTorch modules.
+
+    SAME pads as TensorFlow does: evenly, an odd row and column coming at the end.
+    """
+    modules, channels, side = [], 3, job["image_size"]
+    for kind, values in single_layers(job):
+        if kind in ("conv", "pool"):
+            size, stride = values["size"], values["stride"]
+            windows = -(-side // stride) if values["padding"] == "SAME" else (side - size) // stride + 1
+            padding, odd = divmod(max(0, (windows - 1) * stride + size - side), 2)
+            side = windows
+        match kind:
+            case "conv":
+                modules += [nn.ZeroPad2d((0, 1, 0, 1))] if odd else []
+                modules.append(nn.Conv2d(channels, values["filters"], size, stride, padding, bias=values["bias"]))
+                channels = values["filters"]
+            case "pool":
+                modules += [nn.ConstantPad2d((0, 1, 0, 1), -math.inf)] if odd and stride == 1 else []
+                modules.append(nn.MaxPool2d(size, stride, padding, ceil_mode=bool(odd)))
+            case "norm":
+                norm = (nn.BatchNorm2d if side else nn.BatchNorm1d)(channels, eps=job["batch_norm_epsilon"])
+                norm.weight.requires_grad_(values["scale"])
+                modules.append(norm)
+            case "activation":
+                modules.append({"relu": nn.ReLU, "silu": nn.SiLU}[values["name"]](inplace=True))
+            case "global_max_pool":
+                modules += [nn.AdaptiveMaxPool2d(1), nn.Flatten()]
+                side = 0
+            case "flatten":
+                modules.append(nn.Flatten())
+                channels, side = channels * side * side, 0
+            case "dense":
+                modules.append(nn.Linear(channels, values["units"], bias=values["bias"]))
+                channels = values["units"]
+            case "scale":
+                modules.append(_scaled(nn, values["factor"]))
+            case "dropout":
+                modules.append(nn.Dropout(values["rate"]))
+    return modules
 
 
 def _scaled(nn, factor):
