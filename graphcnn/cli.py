@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import textwrap
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from absl import flags
@@ -12,6 +13,7 @@ from graphcnn import recipes
 from graphcnn.errors import InputError
 
 DEFAULT_ROOT = Path(__file__).resolve().parents[1] / "checkpoints"
+FOLDERS = ("data_cache", "cache_dir")
 DEFINE = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
@@ -39,9 +41,18 @@ def define_run(values, default="the newest"):
     define(values, str, "checkpoints", None, "folder of the runs (default: checkpoints/ beside the package)")
 
 
-def define_data(values):
-    """Add --data for a command that reads the data of a recorded run."""
-    define(values, str, "data", None, "where the data lies now (default: where the run recorded it)")
+def define_data(values, help="where the data lies now (default: where the run recorded it)"):
+    """Add --data and the flags that say how it is loaded; the help is that of a command that reads a recorded run."""
+    define(values, str, "data", None, help)
+    define(values, str, "data_cache", None, "folder of the archive of --data=cifar10 (default: ~/.cache/graphcnn)")
+    define(values, str, "cache_dir", None, "folder for decoded image folders (default: ~/.cache/graphcnn)")
+    define(values, bool, "skip_broken", False, "leave out files of an image folder that are no images, naming each")
+
+
+def given_options(values):
+    """Return {name: value} of the given flags that are fields of data.Options, folders as absolute paths."""
+    folders = {name: str(Path(values[name].value).resolve()) for name in FOLDERS if values[name].value}
+    return folders | ({"skip_broken": values.skip_broken} if values["skip_broken"].present else {})
 
 
 def define_tta(values):
@@ -63,12 +74,18 @@ def precision(values):
     return values.precision
 
 
-def define_recipe(values):
+def define_recipe(values, said=""):
     """Add a flag per Recipe field, without a default: the recipe's row has it."""
     for field in dataclasses.fields(recipes.Recipe):
         choices = field.metadata["choices"]
         limits = f" [{' | '.join(choices)}]" if choices and choices[0] not in field.metadata["help"] else ""
-        define(values, field.type, field.name, None, f"{field.metadata['help']}{limits} (assignment: {field.default})")
+        define(
+            values,
+            field.type,
+            field.name,
+            None,
+            f"{field.metadata['help']}{limits} {said or f'(assignment: {field.default})'}",
+        )
 
 
 def given_recipe_fields(values):
@@ -83,6 +100,8 @@ def run_command(name, doc, values, main, argv=None):
     0: done. 2: bad input, said in one line on stderr. 1: a fault of the program. --debug shows the traceback.
     """
     argv = [name, *(sys.argv[1:] if argv is None else argv)]
+    with suppress(AttributeError):  # names of classes and files may hold what the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     if any(argument in ("--help", "-h", "-help", "--helpfull", "--helpshort") for argument in argv[1:]):
         print(f"{doc.strip()}\n\nFlags:\n{_flags_help(values)}")
         return 0

@@ -1,7 +1,7 @@
 """Score a trained run, or a handed-in result.npy.
 
 ./run.sh eval --split=dev                              the newest run's dev macro F1, report and pictures
-./run.sh eval --run=NAME --split=test                  another run on the labelled test split
+./run.sh eval --run=NAME --split=train,test            another run on its training rows and on the labelled test split
 ./run.sh eval --predictions=result.npy --labels=y_test.npy    as a grader would, without a run
 """
 
@@ -21,7 +21,7 @@ def define_flags():
     cli.define_data(values)
     cli.define_precision(values, None, " (default: training's, where the CPU is faster with it)")
     cli.define_tta(values)
-    cli.define(values, str, "split", "dev", "dev | train | test")
+    cli.define(values, str, "split", "dev", "dev | train | test, or several with commas between")
     cli.define(values, str, "predictions", None, "score this .npy of softmax rows [N, K], not a run; needs --labels")
     cli.define(values, str, "labels", None, "the true classes for --predictions, a .npy (N,), (N, 1) or one-hot")
     return values
@@ -37,10 +37,11 @@ def main(values, positional):
         if values.tta:
             raise InputError("--tta: nothing is computed with --predictions; drop one of them")
         return _score_file(values)
-    if values.split not in SPLITS:
+    splits = values.split.split(",")
+    if not set(splits) <= set(SPLITS):
         raise InputError(f"--split: found {values.split!r}, expected {', '.join(SPLITS)}")
-    from graphcnn import inference, plots, runs
-    from graphcnn.progress import bar, say
+    from graphcnn import inference, runs
+    from graphcnn.progress import say
 
     run = runs.chosen(cli.checkpoints_root(values), values.run)
     config = run.config()
@@ -50,39 +51,53 @@ def main(values, positional):
     precision, why = choose_precision(asked or ("auto" if trained == "bfloat16" else trained))
     computed = f"computed in {precision}{' with tta' * values.tta} ({why})"
     say(f"run: {run.name} ({run.path / 'best'}), trained in {trained}, {computed}")
-    dataset, train_rows, dev_rows = runs.recorded_data(run, config, values.data, test=values.split == "test")
-    images, labels, rows = dataset.x_train, dataset.y_train, {"train": train_rows, "dev": dev_rows}.get(values.split)
-    if values.split == "test":
-        images, labels, rows = _test_split(dataset)
-    if not len(rows):
+    dataset, train_rows, dev_rows = runs.recorded_data(
+        run, config, values.data, "test" in splits, cli.given_options(values)
+    )
+    rows = {"train": train_rows, "dev": dev_rows}
+    parts = {name: (dataset.x_train, dataset.y_train, rows[name]) for name in splits if name != "test"}
+    parts |= {"test": _test_split(dataset)} if "test" in splits else {}
+    if "dev" in splits and not len(dev_rows):
         raise InputError("--split=dev: the run was trained without a dev split; use --split=train or --split=test")
 
     restored = inference.restore(run, precision, tta=values.tta)
-    with restored.session, bar(values.split, len(rows)) as advance:
-        probabilities = inference.probabilities(restored.session, restored.graph, images, rows, advance, values.tta)
-    scores = metrics.summary(labels[rows], probabilities)
-    per_class = _print_scores(f"{values.split} ", labels[rows], probabilities, scores, config["class_names"])
+    from graphcnn.graph import count_parameters
 
+    settings = {"precision": precision, "tta": values.tta, "epoch": restored.state["best_epoch"]}
+    settings["parameters"] = count_parameters(restored.graph)
+    with restored.session:
+        for name in splits:
+            _score_split(run, config, restored, name, *parts[name], dataset.pixel_max, settings)
+    return 0
+
+
+def _score_split(run, config, restored, split, images, labels, rows, pixel_max, settings):
+    """Print a split's scores and write them into the run's report/, with `settings` and two pictures."""
+    from graphcnn import inference, plots, runs
+    from graphcnn.progress import bar, say
+
+    with bar(split, len(rows)) as advance:
+        session, graph = restored.session, restored.graph
+        probabilities = inference.probabilities(session, graph, images, rows, advance, settings["tta"])
+    scores, names = metrics.summary(labels[rows], probabilities), config["class_names"]
+    per_class = _print_scores(f"{split} ", labels[rows], probabilities, scores, names)
     report = run.path / "report"
     report.mkdir(exist_ok=True)
-    stem = f"{report}/{values.split}"
-    numbers = {**scores, "precision": precision, "tta": values.tta, "per_class": per_class}
-    numbers["confusion"] = scores["confusion"].tolist()
+    stem = f"{report}/{split}"
+    numbers = {**scores, **settings, "per_class": per_class, "confusion": scores["confusion"].tolist()}
     with runs.replacing(f"{stem}.json") as file:
         file.write((json.dumps(numbers, indent=2) + "\n").encode())
-    title, names = f"{run.name}, {values.split}: macro F1 {scores['macro_f1']:.4f}", config["class_names"]
+    title = f"{run.name}, {split}: macro F1 {scores['macro_f1']:.4f}"
     plots.confusion(scores["confusion"], names, title, f"{stem}_confusion.png")
-    title = f"{run.name}, {values.split}: the most confident mistakes"
-    pixel_max = dataset.pixel_max
+    title = f"{run.name}, {split}: the most confident mistakes"
     plots.mistakes(images, rows, labels[rows], probabilities, names, pixel_max, title, f"{stem}_mistakes.png")
-    say(f"\nwritten: {stem}.json, {values.split}_confusion.png, {values.split}_mistakes.png")
-    return 0
+    say(f"\nwritten: {stem}.json, {split}_confusion.png, {split}_mistakes.png")
 
 
 def _test_split(dataset):
     """Return (images, labels, rows) of the labelled test split, or say what is missing."""
     if dataset.x_test is None:
-        raise InputError(f"--split=test: no {dataset.file('x_test')}; add it beside x_train.npy")
+        raise InputError(f"--split=test: no {dataset.file('x_test')}; add it beside the training images")
     if dataset.y_test is None:
         raise InputError(
             f"--split=test: no {dataset.file('y_test')}, so the test images have no labels to score against; "

@@ -15,7 +15,7 @@ from graphcnn.recipes import unknown
 from graphcnn.sequential import fits
 from graphcnn.tf1 import choose_precision, tf, tf1
 
-MOVING_SHARE = 0.4  # of a whole batch's moments in batch norm's moving ones: courses are short, batches large
+MOVING_SHARE = {"before": 0.4, "after": 0.1}  # of a whole batch's moments in the moving ones; before: courses are short
 
 
 class Graph(NamedTuple):
@@ -119,7 +119,7 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
             accumulate = tf.group([tf1.assign_add(a, g).op for a, g in zip(sums, gradients, strict=True)])
             gradients = sums
         updates = [train_op(recipe, weights, gradients, step, total_steps, dtype)]
-        share = MOVING_SHARE * tf.cast(tf.size(forward.y), tf.float32) / recipe.batch_size
+        share = MOVING_SHARE[recipe.batch_norm_at] * tf.cast(tf.size(forward.y), tf.float32) / recipe.batch_size
         updates += [tf1.assign_sub(m, share * (m - value)).op for m, value in zip(moving, values, strict=True)]
         if recipe.lookahead:
             with tf.control_dependencies(updates):

@@ -9,7 +9,7 @@ import zlib
 from graphcnn import kernels
 from graphcnn.tf1 import tf, tf1
 
-BATCH_NORM_EPSILON = 1e-5
+BATCH_NORM_EPSILON = {"before": 1e-5, "after": 1e-3}  # the activation; added to variances; Keras's after it
 
 
 def conv2d(
@@ -51,17 +51,19 @@ def whitening(x, scope, side):
         return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=1, padding="VALID")
 
 
-def batch_norm(x, scope, *, training, moments, scale=False):
+def batch_norm(x, scope, *, training, moments, at="before"):
     """Bring each channel to mean 0 and deviation 1, maybe scale it, add an offset: [N(, H, W), C] -> the same shape.
+
+    at: "before" the activation, without a scale, or "after" it, with one.
 
     Training takes the batch's mean and variance and appends (moving variable, the batch's value) to the list
     `moments`, for the graph to update them by; otherwise the moving ones count.
 
-    Variables: <scope>/beta [C], zeros; with scale <scope>/gamma [C], ones; not trainable: <scope>/mean [C], zeros, and
-    <scope>/variance [C], ones.
+    Variables: <scope>/beta [C], zeros; after the activation <scope>/gamma [C], ones; not trainable: <scope>/mean [C],
+    zeros, and <scope>/variance [C], ones.
     """
     _expect_rank(x, scope, 2, 4)
-    flat = x.shape.rank == 2
+    flat, scale = x.shape.rank == 2, at == "after"
     with tf1.variable_scope(scope):
         shape = [int(x.shape[-1])]
         beta = tf1.get_variable("beta", shape, tf.float32, initializer=tf1.zeros_initializer())
@@ -70,7 +72,7 @@ def batch_norm(x, scope, *, training, moments, scale=False):
         gamma = tf1.get_variable("gamma", shape, tf.float32, initializer=tf1.ones_initializer()) if scale else None
         known = {} if training else {"mean": mean, "variance": variance}
         y, batch_mean, batch_variance = tf1.nn.fused_batch_norm(
-            x[:, None, None] if flat else x, gamma if scale else tf.ones(shape), beta, epsilon=BATCH_NORM_EPSILON,
+            x[:, None, None] if flat else x, gamma if scale else tf.ones(shape), beta, epsilon=BATCH_NORM_EPSILON[at],
             is_training=training, **known,
         )  # fmt: skip
         if training:

@@ -1,5 +1,6 @@
-"""Pictures of a run: curves, confusion matrix, confident mistakes. Drawn with matplotlib, off screen."""
+"""Pictures of a run: curves, confusion matrix, confident mistakes, augmentation. Drawn with matplotlib, off screen."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,68 @@ def mistakes(images, rows, labels, probabilities, class_names, pixel_max, title,
     _save(figure, path)
 
 
+def suite(histories, path):
+    """Draw each experiment's curves into a PNG: accuracy above loss, training and dev, a line a seed.
+
+    histories: {experiment: [history of a seed, rows as in history.csv]}. Losses are mean cross-entropies.
+    """
+    columns = min(6, max(1, len(histories)))
+    lines = -(-len(histories) // columns)
+    figure = _figure(2.4 * columns + 0.6, 3.4 * lines)
+    grid = figure.subplots(2 * lines, columns, squeeze=False, sharex="col")
+    panels = (
+        ("accuracy", {"accuracy": "training", "dev_accuracy": "dev"}),
+        ("cross-entropy", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
+    )
+    for axes in grid.ravel():
+        axes.axis("off")
+    for n, (name, runs) in enumerate(histories.items()):
+        for part, (title, curves) in enumerate(panels):
+            axes = grid[2 * (n // columns) + part, n % columns]
+            axes.axis("on")
+            for (key, label), colour in zip(curves.items(), ("tab:gray", "tab:blue"), strict=True):
+                for seed, history in enumerate(runs):
+                    values = [np.nan if row[key] is None else row[key] for row in history]
+                    epochs = [row["epoch"] for row in history]
+                    axes.plot(epochs, values, color=colour, lw=1, label=label if seed == 0 else None)
+            axes.grid(alpha=0.3)
+            axes.tick_params(labelsize=7, labelbottom=True)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if part == 0:
+                axes.set_title(_plain(name), fontsize=9)
+            if n % columns == 0:
+                axes.set_ylabel(title, fontsize=8)
+            if n == 0:
+                axes.legend(fontsize=7)
+    losses = [row["cross_entropy"] for runs in histories.values() for history in runs for row in history]
+    for part, top in enumerate((1, min(max(losses), 2 * float(np.median(losses))))):  # one scale, to compare by
+        for axes in grid[part::2].ravel():
+            axes.set_ylim(0, top)
+    _save(figure, path)
+
+
+def augmentation(originals, epochs, title, path):
+    """Draw a sheet into a PNG: a row of originals over a row for each epoch, from 1 on, of what training makes of them.
+
+    Args:
+        originals: float [M, H, W, 3], 0..1.
+        epochs: the same images augmented, a list of such arrays.
+    """
+    gap = max(1, originals.shape[1] // 16)  # pixels to the right of and below each image
+    rows = np.pad(np.stack([originals, *epochs]), [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)], constant_values=1)
+    lines, columns, height, width, _ = rows.shape
+    figure = _figure(columns + 0.8, lines * height / width + 0.5)
+    axes = figure.subplots()
+    axes.imshow(rows.transpose(0, 2, 1, 3, 4).reshape(lines * height, columns * width, 3))
+    axes.set_title(_plain(title), fontsize=9)
+    names = ["original", *(f"epoch {n}" for n in range(1, lines))]
+    axes.set_yticks(np.arange(lines) * height + (height - gap) / 2, names)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    _save(figure, path)
+
+
 def contest(results, path):
     """Draw what bench measured into a PNG: a bar a contestant for training and for evaluation, in images/s.
 
@@ -114,5 +177,7 @@ def _save(figure, path):
     """Write the PNG whole or not at all."""
     path = Path(path)
     new = path.with_name(f".{path.name}.new.png")
-    figure.savefig(new)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of class names that the font cannot show
+        figure.savefig(new)
     new.replace(path)

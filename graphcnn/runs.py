@@ -91,6 +91,7 @@ class Run:
                 and place["pixel_max"] in (1, 255)
                 and [type(side) for side in place["image_shape"]] == [int, int]
                 and isinstance(split["fraction"], (int, float))
+                and data.Options(**place.get("options", {})).well_formed()
                 and len(names) > 1
             ):
                 raise ValueError("'recipe_name', 'recipe', 'data', 'split' or 'class_names' is not what train writes")
@@ -122,8 +123,30 @@ class Run:
             lines += [",".join("" if row[c] is None else repr(row[c]) for c in COLUMNS) for row in rows]
             file.write(("\n".join(lines) + "\n").encode())
 
+    def progress(self):
+        """Return the rows of history.csv so far; none where there is no readable file."""
+        try:
+            return self.history(None)
+        except InputError:
+            return []
+
+    def reached(self):
+        """Return (the last saved epoch, whether early stopping ended the run there); (0, False) before the first.
+
+        A crash between `last` and `best` leaves the epoch to be done again: (its number - 1, False).
+        """
+        try:
+            last, best = (
+                json.loads((self.path / link / "state.json").read_text(encoding="utf-8")) for link in ("last", "best")
+            )
+            if best["epoch"] != last["best_epoch"]:
+                return last["epoch"] - 1, False
+            return int(last["epoch"]), bool(last["stopped_early"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, False
+
     def history(self, epochs):
-        """Return the first `epochs` rows of history.csv as dicts; InputError unless they are all there."""
+        """Return the first `epochs` rows of history.csv (None: all) as dicts; InputError unless they are there."""
         path = self.path / "history.csv"
         try:
             with path.open(newline="") as file:
@@ -132,20 +155,14 @@ class Run:
                 ]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: cannot be read ({error}); restore it or train anew with --overwrite") from None
+        epochs = len(rows) if epochs is None else epochs
         if [row["epoch"] for row in rows[:epochs]] != list(range(1, epochs + 1)):
             raise InputError(f"{path}: expected rows for epochs 1 to {epochs}; restore it or train with --overwrite")
         return rows[:epochs]
 
-    @contextmanager
     def lock(self):
-        """Hold the run for one training; the kernel lets go when the process ends, however it ends."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"--run={self.name}: another training is writing {self.path}; wait for it") from None
-            yield
+        """Hold the run for one training; see `lock`."""
+        return lock(self.path, f"--run={self.name}")
 
     def clear(self):
         """Delete the run but for its lock, config.json first, so that what a crash leaves is no run."""
@@ -156,6 +173,18 @@ class Run:
                 shutil.rmtree(entry)
             elif entry.name != ".lock":
                 entry.unlink()
+
+
+@contextmanager
+def lock(folder, flag):
+    """Hold a folder for one training; the kernel lets go when the process ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{flag}: another training is writing {folder}; wait for it") from None
+        yield
 
 
 @contextmanager
@@ -174,15 +203,17 @@ def replacing(path):
         raise
 
 
-def recorded_data(run, config, source=None, test=False):
+def recorded_data(run, config, source=None, test=False, options=None):
     """Return (Dataset, training rows, dev rows) exactly as the run was trained on, from where it recorded them.
 
     Args:
         source: another place of the same data; its fingerprint is checked.
         test: whether the test split is wanted too.
+        options: {name: value} of data.Options that differ from the recorded ones.
     """
     source = source or config["data"]["source"]
-    dataset = data.load(source, test)
+    recorded = config["data"].get("options", {})  # the first versions' runs have none
+    dataset = data.load(source, test, data.Options(**{**recorded, **(options or {})}))
     if dataset.fingerprint != config["data"]["fingerprint"]:
         raise InputError(
             f"--data={source}: its training images or labels are not those of run {run.name} "

@@ -111,8 +111,7 @@ def _convolution(x, row, mode):
 
 
 def _norm(x, scope, mode):
-    scale = mode.batch_norm == "after"
-    return layers.batch_norm(x, f"{scope}/norm", training=mode.training, moments=mode.moments, scale=scale)
+    return layers.batch_norm(x, f"{scope}/norm", training=mode.training, moments=mode.moments, at=mode.batch_norm)
 
 
 def _activation(x, scope, mode):

@@ -1,7 +1,7 @@
 """Train a network and keep its best epoch by dev macro F1.
 
 ./run.sh train                          data/ where it holds x_train.npy, else scikit-learn's digits
-./run.sh train --data=DIR --run=NAME    a folder with x_train.npy and y_train.npy
+./run.sh train --data=DIR --run=NAME    a folder with x_train.npy and y_train.npy, or of images
 ./run.sh train --run=NAME --resume      continue exactly where it was interrupted
 """
 
@@ -13,23 +13,22 @@ import sys
 from graphcnn import cli, recipes, suites
 from graphcnn.errors import InputError
 
+SHEET_IMAGES, SHEET_EPOCHS = 8, 5  # at most, on the picture of --show_augmentation
+
 
 def define_flags():
     """Return this command's flags."""
     values = cli.new_flags()
     cli.define_run(values, "<recipe>-<n>; with --resume the newest")
-    cli.define(values, str, "data", None, "a folder with x_train.npy and y_train.npy, or digits (default: data/)")
-    cli.define(
-        values,
-        str,
-        "recipe",
-        None,
-        f"named settings: {', '.join(recipes.RECIPES)}, or an experiment as <suite>/<name> (default: by the data)",
-    )
+    cli.define_data(values, "a folder with x_train.npy and y_train.npy or of images, cifar10, digits (default: data/)")
+    named = f"named settings: {', '.join(recipes.RECIPES)}, or an experiment as <suite>/<name> (default: by the data)"
+    cli.define(values, str, "recipe", None, named)
     cli.define(values, float, "dev_fraction", 0.25, "share of the training rows held out as the dev split; 0 for none")
-    cli.define(values, str, "dev_split", None, "first | stratified (default: first for .npy folders, else stratified)")
+    cli.define(values, str, "dev_split", None, "first | stratified (default: by the data)")
     cli.flags.DEFINE_boolean("resume", False, "continue the run, or start it", flag_values=values)
     cli.flags.DEFINE_boolean("overwrite", False, "delete a run of this name first", flag_values=values)
+    shown = "write a picture of augmented training images to augmentation.png in --checkpoints, and train nothing"
+    cli.flags.DEFINE_boolean("show_augmentation", False, shown, flag_values=values)
     cli.define_recipe(values)
     return values
 
@@ -37,8 +36,9 @@ def define_flags():
 def main(values, positional):
     """Train as the flags say; return the exit status."""
     cli.no_positional(positional)
-    if values.resume and values.overwrite:
-        raise InputError("--resume and --overwrite exclude each other; drop one of them")
+    for other in ("overwrite", "show_augmentation"):
+        if values.resume and values[other].value:
+            raise InputError(f"--resume and --{other} exclude each other; drop one of them")
     if values.dev_split not in (None, "first", "stratified"):
         raise InputError(f"--dev_split: {recipes.unknown(values.dev_split, ['first', 'stratified'])}")
     from graphcnn import runs
@@ -52,7 +52,7 @@ def main(values, positional):
     if run and run.exists():
         if values.resume:
             return _resume(values, run)
-        if not values.overwrite:
+        if not (values.overwrite or values.show_augmentation):
             raise InputError(f"--run={run.name}: exists; continue it with --resume, replace it with --overwrite")
     return _start(values, run or root)
 
@@ -75,17 +75,19 @@ def _start(values, run_or_root):
     if recipe.stop_on == "dev_macro_f1" and values.dev_fraction == 0:
         raise InputError("--stop_on=dev_macro_f1: there is no dev split with --dev_fraction=0; use --stop_on=loss")
 
-    dataset = data.load(source)
+    options = data.Options(recipe.image_size, **cli.given_options(values))
+    dataset = data.load(source, options=options)
     kind = values.dev_split or dataset.dev_split
     train_rows, dev_rows = split_dev(dataset, kind, values.dev_fraction)
     say(_data_line(dataset, train_rows, dev_rows, kind))
     height, width = dataset.image_shape
     if (height, width) != (recipe.image_size, recipe.image_size):
         say(f"images: {height}x{width}, resized in the graph to {recipe.image_size}x{recipe.image_size}")
-    if recipe.translate >= min(dataset.image_shape):
-        raise InputError(
-            f"--translate: found {recipe.translate}, expected less than the images' {height}x{width} pixels"
-        )
+    for field, pixels in {"translate": recipe.translate, "blur": recipe.blur}.items():
+        if pixels >= min(dataset.image_shape):
+            raise InputError(f"--{field}: found {pixels}, expected less than the images' {height}x{width} pixels")
+    if values.show_augmentation:
+        return _show_augmentation(cli.checkpoints_root(values), recipe, dataset, train_rows)
     from graphcnn.graph import check_net
     from graphcnn.tf1 import choose_precision
 
@@ -95,7 +97,7 @@ def _start(values, run_or_root):
     recipe = dataclasses.replace(recipe, precision=precision)  # what is recorded, so that --resume goes on with it
     run = run_or_root if isinstance(run_or_root, runs.Run) else runs.unused(run_or_root, name)
     split = {"kind": kind, "fraction": values.dev_fraction, "train": len(train_rows), "dev": len(dev_rows)}
-    config = _config(name, recipe, dataset, split)
+    config = _config(name, recipe, dataset, options, split)
     run.refuse_foreign()
     with run.lock():
         if run.exists() and not values.overwrite:
@@ -105,8 +107,33 @@ def _start(values, run_or_root):
         return _fit(values, run, recipe, dataset, train_rows, dev_rows)
 
 
+def _show_augmentation(root, recipe, dataset, train_rows):
+    """Draw some training images as they are and as the first epochs would see them; return the exit status."""
+    import numpy as np
+
+    from graphcnn import augment, plots
+    from graphcnn.batches import as_rgb
+    from graphcnn.progress import say
+
+    done = recipe.augmentation()
+    if not done:
+        flags = ", ".join(f"--{name}" for name in recipes.AUGMENTATIONS)
+        raise InputError(f"--show_augmentation: this recipe augments nothing; add some of {flags}")
+    places = np.linspace(0, len(train_rows) - 1, SHEET_IMAGES).astype(int)  # all over the file: it may go by class
+    rows = train_rows[np.unique(places)]
+    originals, epochs = dataset.x_train[rows], []
+    for epoch in range(1, 1 + min(SHEET_EPOCHS, recipe.epochs)):
+        drawn = augment.draws(recipe, len(dataset.y_train), epoch)[rows]
+        epochs.append(augment.augmented(originals, recipe, drawn, dataset.pixel_max) / dataset.pixel_max)
+    root.mkdir(parents=True, exist_ok=True)
+    title = "  ".join(f"{name} {value}" for name, value in done.items())
+    plots.augmentation(as_rgb(originals) / dataset.pixel_max, epochs, title, root / "augmentation.png")
+    say(f"augmentation of {len(epochs)} epochs: {root / 'augmentation.png'}; nothing was trained")
+    return 0
+
+
 def _resume(values, run):
-    """Continue a run with the recipe, data and split it recorded; only --epochs and --data may differ."""
+    """Continue a run with the recipe, data and split it recorded; only --epochs and where the data lies may differ."""
     from graphcnn.progress import say
     from graphcnn.runs import recorded_data
     from graphcnn.tf1 import choose_precision
@@ -124,7 +151,7 @@ def _resume(values, run):
                     "continues it exactly; drop the flag or start a new run"
                 )
         say(f"data: {values.data or config['data']['source']}{'' if values.data else ' (as the run recorded)'}")
-        dataset, train_rows, dev_rows = recorded_data(run, config, values.data)
+        dataset, train_rows, dev_rows = recorded_data(run, config, values.data, options=cli.given_options(values))
         say(_data_line(dataset, train_rows, dev_rows, config["split"]["kind"]))
         precision, why = choose_precision(recipe.precision)
         say(f"precision: {precision} ({why})")
@@ -150,9 +177,10 @@ def _fit(values, run, recipe, dataset, train_rows, dev_rows):
     try:
         state = fit(run, recipe, dataset, train_rows, dev_rows)
     except Interrupted as stop:
-        data = f" --data={shlex.quote(values.data)}" if values.resume and values.data else ""
+        names = ("data", *cli.FOLDERS) if values.resume else ()
+        again = "".join(f" --{name}={shlex.quote(values[name].value)}" for name in names if values[name].value)
         saved = "the last finished epoch is saved" if (run.path / "last").exists() else "no epoch was finished yet"
-        say(f"interrupted; {saved}. Continue with: ./run.sh train {named} --resume{data}")
+        say(f"interrupted; {saved}. Continue with: ./run.sh train {named} --resume{again}")
         return 128 + stop.signal
     score = "" if state["best_score"] is None else f", dev macro F1 {state['best_score']:.6f}"
     why = "stopped early" if state["stopped_early"] else "all epochs done"
@@ -168,7 +196,7 @@ def _data_line(dataset, train_rows, dev_rows, kind):
     return f"{len(train_rows):,} training, {dev} images {height}x{width}, {dataset.classes} classes"
 
 
-def _config(name, recipe, dataset, split):
+def _config(name, recipe, dataset, options, split):
     """Return what config.json records."""
     import numpy
     import sklearn
@@ -184,6 +212,7 @@ def _config(name, recipe, dataset, split):
             "fingerprint": dataset.fingerprint,
             "image_shape": list(dataset.image_shape),
             "pixel_max": dataset.pixel_max,
+            "options": dataclasses.asdict(options),
         },
         "split": split,
         "class_names": list(dataset.class_names),

@@ -10,7 +10,7 @@ import pytest
 from conftest import TINY, one_line, write_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("train", "eval", "predict", "submit", "bench")
+COMMANDS = ("train", "eval", "predict", "submit", "experiments", "bench")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -59,6 +59,10 @@ BAD = {  # name: (arguments of train, words of the message)
     "no such data": (["--data=nowhere"], "no such folder"),
     "stopping on a score without dev": (["--dev_fraction=0", "--stop_on=dev_macro_f1"], "no dev split"),
     "resume and overwrite": (["--resume", "--overwrite"], "exclude each other"),
+    "resume and a sheet": (["--resume", "--show_augmentation", "--zoom=0.1"], "exclude each other"),
+    "a sheet of nothing": (["--show_augmentation", "--data=digits"], "augments nothing; add some of --flip, --trans"),
+    "zoom to nothing": (["--zoom=1"], "--zoom: found 1.0, expected a number at least 0 and below 1"),
+    "blur beyond the images": (["--blur=32", "--data=digits"], "--blur: found 32.0, expected less than the images'"),
     "a word that is no flag": (["digits"], "found 'digits'"),
     "a run's name with a space": (["--run=a b"], "--run: found 'a b'"),
     "a run outside the folder": (["--run=../a"], "--run: found '../a'"),
@@ -145,10 +149,10 @@ def test_images_of_another_size_are_said_once(data_folder, tmp_path, command):
 
 
 RANKS = {  # a module imports only lower ranks; grader.py stands alone and is copied into hand-ins
-    "errors": 0, "stopping": 1, "metrics": 1, "batches": 1, "augment": 1, "recipes": 1, "progress": 1, "suites": 2,
-    "data": 2, "runs": 3, "plots": 3, "tf1": 4, "kernels": 5, "optimizers": 5, "layers": 6, "sequential": 7, "nets": 8,
-    "graph": 9, "checkpoint": 10, "measure": 10, "inference": 11, "training": 12, "cli": 12, "peers": 12, "train": 13,
-    "eval": 13, "predict": 13, "submit": 13, "grader": 13, "bench": 13,
+    "errors": 0, "stopping": 1, "metrics": 1, "batches": 1, "recipes": 1, "progress": 1, "suites": 2, "data": 2,
+    "runs": 3, "plots": 3, "report": 4, "tf1": 4, "augment": 5, "kernels": 5, "optimizers": 5, "layers": 6,
+    "sequential": 7, "nets": 8, "graph": 9, "checkpoint": 10, "measure": 10, "inference": 11, "training": 12, "cli": 12,
+    "peers": 12, "train": 13, "eval": 13, "predict": 13, "submit": 13, "experiments": 13, "grader": 13, "bench": 13,
 }  # fmt: skip
 FILES = sorted((ROOT / "graphcnn").rglob("*.py"))
 
