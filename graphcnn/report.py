@@ -195,6 +195,9 @@ def markdown(report, results):
     for name, of in results[best][0]["per_class"].items():
         scores = [f"{of[key]:.4f}" for key in ("precision", "recall", "f1-score")]
         lines.append(_line([name.replace("|", "\\|"), *scores, f"{of['support']:.0f}"]))
+    rows = list(results[best][0]["per_class"].values())
+    means = [f"{statistics.mean(of[key] for of in rows):.4f}" for key in ("precision", "recall", "f1-score")]
+    lines.append(_line(["macro average", *means, f"{sum(of['support'] for of in rows):.0f}"]))
     if report.get("predictions"):
         lines += ["", f"What {best} makes of some photos of the test split:", "", "```", *report["predictions"], "```"]
     return "\n".join([*lines, "", "![curves of each experiment](report.png)", ""])

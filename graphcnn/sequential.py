@@ -85,8 +85,21 @@ def build(rows, x, classes, mode):
                 x = _activation(x, row.scope, mode)
                 x = _norm(x, row.scope, mode) if mode.batch_norm == "after" else x
         elif mode.keep_prob is not None:
-            x = layers.dropout(x, row.scope, mode.keep_prob, seed=mode.seed, step=mode.step, part=mode.part)
+            x = _dropout(x, row, mode)
     return x
+
+
+def _dropout(x, row, mode):
+    """Return x with dropout; outside training only where keep_prob is fed, as drawing masks costs as much as a layer."""
+
+    def dropped():
+        return layers.dropout(x, row.scope, mode.keep_prob, seed=mode.seed, step=mode.step, part=mode.part)
+
+    if mode.training:
+        return dropped()
+    y = tf.cond(mode.keep_prob < 1, dropped, lambda: tf.identity(x))
+    y.set_shape(x.shape)
+    return y
 
 
 def _convolution(x, row, mode):
