@@ -90,7 +90,7 @@ def build(rows, x, classes, mode):
 
 
 def _dropout(x, row, mode):
-    """Return x with dropout; outside training only where keep_prob is fed, as drawing masks costs as much as a layer."""
+    """Return x with dropout; outside training only where keep_prob is fed, as drawing masks takes its time."""
 
     def dropped():
         return layers.dropout(x, row.scope, mode.keep_prob, seed=mode.seed, step=mode.step, part=mode.part)
