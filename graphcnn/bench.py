@@ -2,7 +2,7 @@
 
 ./run.sh bench                        the default net at batch 128; a table, bench.json and bench.png in checkpoints/
 ./run.sh bench --peers=all            install PyTorch too, into .venv-peers, and compare with it
-./run.sh bench --recipe=ladder/vgg_like_1    an experiment's net, loss and batch size
+./run.sh bench --recipe=NAME          another recipe's net, loss and batch size, such as ladder/vgg_like_1's
 ./run.sh bench --profile              where the step's time goes, by op type and by layer
 ./run.sh bench --forms                both forms of the net's convolutions, from which the choice in kernels.py comes
 """

@@ -190,6 +190,8 @@ def ours(model):
 def one_step(job, images, labels):
     keras.utils.set_random_seed(0)
     model = peers.Keras(job, "float32").model
+    for vector in (w for w in model.trainable_weights if len(w.shape) == 1):  # no channel is nearly dead
+        vector.assign(vector + 0.5)
     weights, logits = ours(model), model.predict(images, verbose=0)
     model.train_on_batch(images, labels)
     return logits, weights, ours(model)
@@ -215,8 +217,10 @@ def ours(net):
 def one_step(job, images, labels):
     torch.manual_seed(0)
     peer = peers.PyTorch(job, "float32")
-    weights = ours(peer.net)
     with torch.no_grad():
+        for vector in (p for p in peer.net.parameters() if p.requires_grad and p.dim() == 1):
+            vector += 0.5  # no channel is nearly dead
+        weights = ours(peer.net)
         logits = peer.net.eval()(peer._normalised(images, torch.float32)).numpy()
     peer.net.train()
     peer.train(1)
@@ -274,10 +278,10 @@ def test_a_peer_computes_the_same_net_loss_and_step(net, peer_files, parity_reci
     with session(built.graph) as running:
         running.run(built.init)
         running.run(assign, dict(zip(places, before, strict=True)))
-        assert running.run(built.logits, {built.x: images}) == pytest.approx(logits, abs=1e-5)
+        assert running.run(built.logits, {built.x: images}) == pytest.approx(logits, abs=5e-5)
         running.run(built.train_op, {built.x: images, built.y: labels})
         found = running.run(variables)
     steps = [float(np.abs(a - b).max()) for a, b in zip(after, before, strict=True)]
     assert max(steps) > 5e-4
-    for ours, theirs, step in zip(found, after, steps, strict=True):  # Keras's variances cancel: not to the last bit
+    for ours, theirs, step in zip(found, after, steps, strict=True):  # batch norm amplifies rounding
         assert ours == pytest.approx(theirs, abs=1e-6 + 1e-3 * step)
