@@ -34,15 +34,11 @@ class TestEval:
         report = trained_copy / "tiny" / "report"
         numbers = json.loads((report / f"{split}.json").read_text())
         assert set(numbers) == {
-            "macro_f1",
-            "accuracy",
-            "top2_accuracy",
-            "cross_entropy",
-            "precision",
-            "tta",
-            "per_class",
-            "confusion",
-        }
+            "macro_f1", "accuracy", "top2_accuracy", "cross_entropy", "precision", "tta", "epoch", "parameters",
+            "per_class", "confusion",
+        }  # fmt: skip
+        assert numbers["parameters"] > 0
+        assert numbers["epoch"] == json.loads((trained_copy / "tiny/best/state.json").read_text())["epoch"]
         assert outcome.out.splitlines()[1] == f"{split} macro F1: {numbers['macro_f1']:.6f}"
         assert np.sum(numbers["confusion"]) == {"dev": 24, "train": 72, "test": 24}[split]
         f1 = [numbers["per_class"][name]["f1-score"] for name in "012"]
@@ -50,6 +46,15 @@ class TestEval:
         for picture in ("confusion", "mistakes"):
             with Image.open(report / f"{split}_{picture}.png") as image:
                 assert image.width > 200
+
+    def test_several_splits_at_once_score_as_each_alone(self, trained_copy, command):
+        common = ["eval", f"--checkpoints={trained_copy}"]
+        together = command(*common, "--split=train,test")
+        assert together.status == 0
+        for split in ("train", "test"):
+            line = command(*common, f"--split={split}").out.splitlines()[1]
+            assert line in together.out
+        assert command(*common, "--split=train,tests").status == 2
 
     def test_the_dev_score_is_the_one_seen_in_training(self, trained_copy, command):
         command("eval", f"--checkpoints={trained_copy}")
