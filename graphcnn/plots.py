@@ -113,7 +113,8 @@ def suite(histories, path):
                 axes.set_ylabel(title, fontsize=8)
             if n == 0:
                 axes.legend(fontsize=7)
-    losses = [row["cross_entropy"] for runs in histories.values() for history in runs for row in history]
+    rows = [row for runs in histories.values() for history in runs for row in history]
+    losses = [row["dev_cross_entropy"] or row["cross_entropy"] for row in rows]
     for part, top in enumerate((1, min(max(losses), 2 * float(np.median(losses))))):  # one scale, to compare by
         for axes in grid[part::2].ravel():
             axes.set_ylim(0, top)
