@@ -202,7 +202,7 @@ def _command(values, places=False):
 
 
 def _halve(work, recipe_of, budget, seeds):
-    """Train a sweep by successive halving within `budget` seconds of epochs; return the failed jobs.
+    """Train a sweep by successive halving within `budget` seconds of epochs; return what failed.
 
     All for some epochs, the best third for three times as many, and so on to the last one, which gets the recipe's
     epochs, or nearly, where the budget allows. recipe_of: {experiment: Recipe}; left with the epochs that each got.
@@ -224,12 +224,13 @@ def _halve(work, recipe_of, budget, seeds):
     key = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     first = work.remembered(key)
     if first is None:  # from the time of one epoch
-        probe = rung(list(recipe_of)[:1], 1)[:1]
-        if failed := work.train(probe):
-            return failed
-        done = [0] * len(spans) if probe[0].recipe.planned() else [0, *spans]
+        probes = (rung([row], 1)[0] for row in list(recipe_of))
+        probe = next((job for job in probes if not work.train([job])), None)
+        if probe is None:
+            return list(recipe_of)
+        done = [0] * len(spans) if probe.recipe.planned() else [0, *spans]
         epochs = seeds * sum(count * (span - old) for count, span, old in zip(counts, spans, done, strict=False))
-        first = max(1, min(full // spans[-1], int(budget * probe[0].epoch / (probe[0].seconds * epochs))))
+        first = max(1, min(full // spans[-1], int(budget * probe.epoch / (probe.seconds * epochs))))
         work.remember(key, first)
     rows, failed = list(recipe_of), []
     for n, count in enumerate(counts):
@@ -372,7 +373,7 @@ class Work:
 
         standing, why = self.standing(job)
         error = self._finish(job, standing, why, show)
-        if error and standing != "anew" and ("damaged" in error or "missing" in error):
+        if error and standing != "anew" and _spoilt(job.run, error):
             error = self._finish(job, "anew", error, show)
         if self.stopped:
             return
@@ -397,7 +398,7 @@ class Work:
         if error is None and self.scored(job.run) is None:
             error = self._score(job, show)
             if error is None and self.scored(job.run) is None:
-                error = "its history or its scores are damaged"
+                error = f"{job.run.path}: its history or its scores are damaged"
         return error
 
     def scored(self, run):
@@ -528,6 +529,11 @@ class Work:
         report.write(self.folder, {**summary, "longer": longer, "predictions": predictions}, results)
         say((self.folder / "report.md").read_text(encoding="utf-8"))
         say(f"written: {self.folder}/report.md, report.json, report.png")
+
+
+def _spoilt(run, error):
+    """Whether an error line is about the run's own files, so that nothing can go on from them: not about its data."""
+    return f"{run.path}" in error and any(word in error for word in ("damaged", "missing", "--overwrite"))
 
 
 def _environment():

@@ -148,7 +148,7 @@ def check_net(recipe):
         )
     for flag in ("image_size", "early_size"):
         side = getattr(recipe, flag)
-        if side and not fits(SEQUENTIAL[recipe.net], side - max(0, recipe.whitening - 1)):
+        if side and not fits(SEQUENTIAL.get(recipe.net, ()), side - max(0, recipe.whitening - 1)):
             raise InputError(f"--{flag}: found {side}, too small for the windows of --net={recipe.net}; enlarge it")
 
 

@@ -14,6 +14,7 @@ from conftest import one_line, write_folder
 from graphcnn import experiments, suites
 from graphcnn.errors import InputError
 from graphcnn.recipes import Recipe
+from graphcnn.runs import Run
 
 SMALL = ["--image_size=16", "--batch_size=16", "--precision=float32"]
 TWO = ["--suite=ladder", "--only=four_layer_1,four_layer_2", "--epochs=2", *SMALL]
@@ -279,6 +280,37 @@ def test_an_interrupted_suite_ends_its_trainings_and_says_how_to_go_on(number, f
     for run in all_runs(tmp_path):
         with run.lock():  # nobody is training it any more
             pass
+
+
+@pytest.mark.parametrize(
+    ("error", "spoilt"),
+    [
+        ("{run}/epoch-0002/model.ckpt.index: damaged, its sha256 is …", True),
+        ("{run}/last: missing, though there is a best; restore the link, or use --overwrite", True),
+        ("{run}/history.csv: expected rows for epochs 1 to 2; restore it or train with --overwrite", True),
+        ("/photos/test/ants/a.jpg: the image is truncated or damaged", False),
+        ("{run}/epoch-0002: the checkpoint cannot be saved (No space left on device)", False),
+        ("epoch 1: the loss is nan; training stopped", False),
+    ],
+)
+def test_only_damage_to_its_own_files_has_a_run_trained_anew(error, spoilt, tmp_path):
+    run = Run(tmp_path, "ladder/four_layer_1-seed51")
+    assert experiments._spoilt(run, error.format(run=run.path)) == spoilt
+
+
+def test_a_sweep_whose_first_experiment_fails_is_timed_by_the_next():
+    class Failing(Rungs):
+        def train(self, jobs, budget=None):
+            done = super().train([job for job in jobs if job.experiment != "e0"], budget)
+            failed = [job for job in jobs if job.experiment == "e0"]
+            for job in failed:
+                job.state = "failed"
+            return done + failed
+
+    recipe_of = {f"e{n}": Recipe(learning_rate=(n + 1) / 100, epochs=9) for n in range(3)}
+    work = Failing()
+    assert {job.experiment for job in experiments._halve(work, recipe_of, 1000, 1)} == {"e0"}
+    assert work.trained[-1] == ("e2", 9)
 
 
 def test_a_damaged_run_is_trained_anew_and_said(done, folder, command, tmp_path):
