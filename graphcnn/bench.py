@@ -418,12 +418,16 @@ def _forms(recipe):
     """Print both forms' times for the net's convolutions."""
     from rich.table import Table
 
-    from graphcnn import measure
+    from graphcnn import kernels, measure
     from graphcnn.progress import bar, say
     from graphcnn.tf1 import tf
 
-    found = [each for each in measure.products(_portable(recipe)) if each.sides and each.weights[0] in (3, 5)]
-    convolutions = {(each.sides, each.weights): each for each in found}
+    found = [each for each in measure.products(_portable(recipe)) if each.sides]
+    convolutions = {
+        (each.sides, each.weights): each
+        for each in found
+        if each.weights[0] in (3, 5) or each.weights[0] >= kernels.SPECTRAL_FROM
+    }
     table = Table("map", "kernel")
     for title in ("forward", "input gradient", "filter gradient"):
         table.add_column(f"{title}, ms: tf.nn, other form, ratio", justify="right")

@@ -1,6 +1,6 @@
 """tf.nn's convolution and SiLU, their values and gradients up to rounding, in faster forms.
 
-A convolution has two; its shape alone decides.
+A convolution has three; its shape alone decides.
 
 oneDNN's convolutions lose on small maps: a row of four pixels fills a quarter of a register block, all weights are read
 again for each image, and zeros of the padding are multiplied like pixels. Its filter gradients lose more. The other
@@ -9,23 +9,35 @@ forms do not multiply padding:
 - interleaved: 32 images side by side, pixel by pixel, are one map 32 times as wide on which the kernel has dilation 32;
 - filter gradient by taps: for each kernel position one matrix product of the pixels and gradients that meet there.
 
+A kernel about as large as the map costs most of all: side^2 products for each of side^2 pixels. Its spectral form:
+
+- a product for each frequency, the discrete Fourier transforms being matrix products too.
+
 The limits come from timing both forms of each shape, as `./run.sh bench --forms` does; README has its table.
 """
 
+import numpy as np
+
 from graphcnn.tf1 import tf, tf1
 
-LARGEST_KERNEL = 3  # side; both forms
+LARGEST_KERNEL = 3  # side; of the first two forms
 INTERLEAVE_UP_TO = 6  # side of the map
 INTERLEAVE_FROM = 1 << 16  # C * K: from where on the weights do not stay in a core's cache
 TOGETHER = 32  # images in an interleaved map
 TAPS_UP_TO = 8  # side of the map
+SPECTRAL_FROM = 9  # side of the kernel
+SPECTRAL_UP_TO = 16  # side of the map
+SPECTRAL_CHANNELS = 64  # C and K, at least
 SAME = {"strides": [1, 1, 1, 1], "padding": "SAME"}
 CHANNELS_PER_SIDE = {tf.bfloat16: 16, tf.float32: 64}  # taps where C and K are at least so many times the map's side
 
 
 def conv2d(x, w, strides=1, padding="SAME"):
     """Convolve: [N, H, W, C] with w [h, w, C, K] -> [N, H', W', K]; tf.nn.conv2d's values and gradients."""
-    interleave, taps = faster_forms(x, w) if strides == 1 and padding == "SAME" else (False, False)
+    plain = strides == 1 and padding == "SAME"
+    if plain and spectral(x, w):
+        return spectral_conv2d(x, w)
+    interleave, taps = faster_forms(x, w) if plain else (False, False)
     if not (interleave or taps):
         return tf.nn.conv2d(x, w, strides=strides, padding=padding)
 
@@ -68,6 +80,36 @@ def faster_forms(x, w):
     side, needed = max(sides), CHANNELS_PER_SIDE.get(x.dtype.base_dtype, float("inf"))
     interleave = side <= INTERLEAVE_UP_TO and channels[0] * channels[1] >= INTERLEAVE_FROM
     return interleave, side <= TAPS_UP_TO and min(channels) >= needed * side
+
+
+def spectral(x, w):
+    """Return whether to multiply spectra, x [N, H, W, C], w [h, w, C, K]."""
+    (height, width), (tall, wide, *channels) = x.shape[1:3].as_list(), w.shape.as_list()
+    if height is None or height != width or tall != wide:
+        return False
+    return height <= SPECTRAL_UP_TO and tall >= SPECTRAL_FROM and min(channels) >= SPECTRAL_CHANNELS
+
+
+def spectral_conv2d(x, w):
+    """Convolve with stride 1 and SAME padding, frequency by frequency: [N, S, S, C], w [k, k, C, K] -> [N, S, S, K].
+
+    Gradients are TensorFlow's of the products. The period is S + k // 2, so long that no output that is kept meets a
+    pixel from the other side.
+    """
+    side, kernel = int(x.shape[1]), int(w.shape[0])
+    channels, units = int(w.shape[2]), int(w.shape[3])
+    period = side + kernel // 2
+    x = tf.reshape(tf.transpose(x, [1, 2, 0, 3]), [side * side, -1])  # [S S, N C]
+    x = tf.matmul(_to_spectrum(side, period, x.dtype), x)  # [2 F, N C], real parts before imaginary ones
+    x = tf.reshape(x, [2, -1, tf.shape(x)[1] // channels, channels])  # [2, F, N, C]
+    w = tf.matmul(_to_spectrum(kernel, period, w.dtype), tf.reshape(w, [kernel * kernel, -1]))  # [2 F, C K]
+    w = tf.reshape(w, [2, -1, channels, units])  # [2, F, C, K]
+    w = tf.concat([w[0], w[1]], axis=1)  # [F, 2 C, K]
+    real = tf.matmul(tf.concat([x[0], x[1]], axis=2), w)  # of x times w's conjugate, [F, N, K]
+    imaginary = tf.matmul(tf.concat([x[1], -x[0]], axis=2), w)
+    y = tf.reshape(tf.stack([real, imaginary]), [2 * int(w.shape[0]), -1])  # [2 F, N K]
+    y = tf.matmul(_from_spectrum(side, period, -((kernel - 1) // 2), y.dtype), y)  # [S S, N K]
+    return tf.transpose(tf.reshape(y, [side, side, -1, units]), [2, 0, 1, 3])
 
 
 def interleaved_conv2d(x, w):
@@ -116,6 +158,30 @@ def turned(w):
     height, width, channels, units = (int(side) for side in w.shape)
     taps = tf.gather(tf.reshape(w, [-1, channels, units]), list(range(height * width))[::-1])
     return tf.reshape(tf.transpose(taps, [0, 2, 1]), [height, width, units, channels])
+
+
+def _waves(side, period, first=0):
+    """Return exp(-2 pi i f p / period) [F, side^2] for pixels p from `first` on, both ways.
+
+    Half of the frequencies f suffices for real maps.
+    """
+    frequencies = np.indices([period, period // 2 + 1]).reshape(2, -1)
+    pixels = np.indices([side, side]).reshape(2, -1) + first
+    return np.exp(-2j * np.pi / period * frequencies.T @ pixels)
+
+
+def _to_spectrum(side, period, dtype):
+    """Return the matrix [2 F, side^2] from a map to its spectrum's real and imaginary parts."""
+    waves = _waves(side, period)
+    return tf.constant(np.concatenate([waves.real, waves.imag]), dtype)
+
+
+def _from_spectrum(side, period, first, dtype):
+    """Return the matrix [side^2, 2 F] from a spectrum to the pixels from `first` on of its map."""
+    columns = np.indices([period, period // 2 + 1])[1].reshape(-1, 1)
+    counted = np.where((columns == 0) | (2 * columns == period), 1, 2)  # twice where the other half has it too
+    waves = _waves(side, period, first) * counted / period**2
+    return tf.constant(np.concatenate([waves.real, waves.imag]).T, dtype)
 
 
 def _meeting(offset, size):

@@ -77,7 +77,7 @@ def _place(name, layers):
 
 
 def forms(product, batch, dtype, rounds=5):
-    """Time both forms of a stride 1, SAME convolution.
+    """Time both forms of a stride 1, SAME convolution with an odd kernel, or with one large enough for spectra.
 
     Returns: {"forward", "input gradient", "filter gradient": (tf.nn's milliseconds, the other form's, whether chosen)}.
     """
@@ -86,23 +86,25 @@ def forms(product, batch, dtype, rounds=5):
         x = _random([batch, height, width, channels], dtype)
         dy = _random([batch, height, width, units], dtype)
         w = _random([rows, columns, channels, units], dtype)
-        interleave, taps = kernels.faster_forms(x, w)
-        pairs = {
-            "forward": (tf.nn.conv2d(x, w, 1, "SAME"), kernels.interleaved_conv2d(x, w), interleave),
-            "input gradient": (
-                tf1.nn.conv2d_backprop_input(x.shape, w, dy, **kernels.SAME),
+        own = [
+            tf.nn.conv2d(x, w, 1, "SAME"),
+            tf1.nn.conv2d_backprop_input(x.shape, w, dy, **kernels.SAME),
+            tf1.nn.conv2d_backprop_filter(x, w.shape, dy, **kernels.SAME),
+        ]
+        if rows >= kernels.SPECTRAL_FROM:
+            y = kernels.spectral_conv2d(x, w)
+            other, chosen = [y, *tf1.gradients(y, [x, w], dy)], 3 * [kernels.spectral(x, w)]
+        else:
+            interleave, taps = kernels.faster_forms(x, w)
+            other = [
+                kernels.interleaved_conv2d(x, w),
                 kernels.interleaved_conv2d(dy, kernels.turned(w)),
-                interleave,
-            ),
-            "filter gradient": (
-                tf1.nn.conv2d_backprop_filter(x, w.shape, dy, **kernels.SAME),
                 kernels.filter_gradient_by_taps(x, dy, (rows, columns)),
-                taps,
-            ),
-        }
-        times = _times(graph, [tensor for pair in pairs.values() for tensor in pair[:2]], rounds)
-    milliseconds = [1e3 * seconds for seconds in times]
-    return {name: (*milliseconds[2 * n : 2 * n + 2], pair[2]) for n, (name, pair) in enumerate(pairs.items())}
+            ]
+            chosen = [interleave, interleave, taps]
+        milliseconds = [1e3 * seconds for seconds in _times(graph, own + other, rounds)]
+    named = zip(milliseconds[:3], milliseconds[3:], chosen, strict=True)
+    return dict(zip(("forward", "input gradient", "filter gradient"), named, strict=True))
 
 
 def peaks(dtype, rounds=5):

@@ -53,10 +53,14 @@ def test_the_trace_finds_layers_and_phases():
     assert [spent for _, spent, _ in by_op] == sorted((spent for _, spent, _ in by_op), reverse=True)
 
 
-def test_forms_and_peaks_are_measured():
-    found = measure.forms(measure.Product("c", (4, 4), (3, 3, 32, 32), 0), 8, tf.float32, rounds=1)
+@pytest.mark.parametrize(("kernel", "chosen"), [((3, 3, 32, 32), False), ((9, 9, 64, 64), True)])
+def test_forms_are_measured(kernel, chosen):
+    found = measure.forms(measure.Product("c", (4, 4), kernel, 0), 8, tf.float32, rounds=1)
     assert set(found) == {"forward", "input gradient", "filter gradient"}
-    assert all(own > 0 and other > 0 and not chosen for own, other, chosen in found.values())
+    assert all(own > 0 and other > 0 and was == chosen for own, other, was in found.values())
+
+
+def test_peaks_are_measured():
     rates = measure.peaks(tf.float32, rounds=1)
     assert set(rates) == {"matmul", "convolution"}
     assert all(1 < rate < 1e6 for rate in rates.values())

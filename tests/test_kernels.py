@@ -54,6 +54,55 @@ def test_both_forms_equal_tensorflows_own(shape):
         assert np.abs(found - expected).max() <= 2e-6 * np.abs(expected).max()
 
 
+SPECTRAL = {  # name: (N, side, C, K, kernel)
+    "two_conv's": (3, 16, 3, 4, 16),
+    "odd period": (2, 11, 3, 4, 8),
+    "odd kernel": (2, 12, 3, 4, 9),
+    "kernel larger than the map": (2, 5, 3, 4, 9),
+    "a pixel": (1, 1, 2, 3, 9),
+}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 5e-6), ("bfloat16", 0.02)])
+@pytest.mark.parametrize("shape", SPECTRAL.values(), ids=SPECTRAL)
+def test_spectral_form_equals_tensorflows_own(shape, dtype, tolerance):
+    count, side, channels, units, kernel = shape
+    values = arrays((count, side, side, channels, units, (kernel, kernel)))
+
+    def build(convolve):
+        def tensors(x, w, dy):
+            y = convolve(x, w)
+            return [y, *tf1.gradients(y, [x, w], dy)]
+
+        return tensors
+
+    own = evaluate(build(lambda x, w: tf.nn.conv2d(x, w, strides=1, padding="SAME")), *values)
+    ours = evaluate(build(kernels.spectral_conv2d), *values, dtype=tf.as_dtype(dtype))
+    for expected, found in zip(own, ours, strict=True):
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "channels", "chosen"),
+    [
+        (16, 16, 64, True),
+        (16, 9, 64, True),
+        (16, 7, 64, False),
+        (16, 16, 3, False),
+        (32, 16, 64, False),
+        (None, 16, 64, False),
+    ],
+)
+def test_large_kernels_on_small_maps_are_spectral(side, kernel, channels, chosen):
+    with tf1.Graph().as_default() as graph:
+        x = tf1.placeholder("float32", [None, side, side, channels])
+        w = tf1.placeholder("float32", [kernel, kernel, channels, 64])
+        assert kernels.spectral(x, w) == chosen
+        kernels.conv2d(x, w)
+        assert any(op.type == "Conv2D" for op in graph.get_operations()) != chosen
+
+
 FORMS = {  # name: (H, W, C, K, kernel, dtype) -> (interleave, taps)
     "conv4_2 of vgg": ((4, 4, 512, 512, 3, "bfloat16"), (True, True)),
     "conv4_1 of vgg": ((4, 4, 256, 512, 3, "bfloat16"), (True, True)),
