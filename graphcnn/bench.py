@@ -191,13 +191,13 @@ class Contestant:
 
 def job_of(recipe):
     """Return what a contestant is told first: {"recipe", "rows" of its net, sizes, …}, for JSON."""
-    from graphcnn import layers, nets
+    from graphcnn import nets, sequential
     from graphcnn.tf1 import cpu
 
     return {
         "recipe": dataclasses.asdict(recipe),
         "rows": [[type(row).__name__, row._asdict()] for row in nets.SEQUENTIAL[recipe.net]],
-        "batch_norm_epsilon": layers.BATCH_NORM_EPSILON[recipe.batch_norm_at],
+        "batch_norm_epsilon": sequential.NORMS[recipe.batch_norm_at].epsilon,
         "batch_size": recipe.batch_size,
         "image_size": recipe.image_size,
         "classes": CLASSES,

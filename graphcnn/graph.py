@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphcnn.blocks import Mode
 from graphcnn.errors import InputError
-from graphcnn.nets import ANY_SIZE, NETS, SEQUENTIAL, Mode
+from graphcnn.nets import ANY_SIZE, ARCHITECTURES, NETS, SEQUENTIAL
 from graphcnn.optimizers import lookahead, train_op
 from graphcnn.recipes import unknown
 from graphcnn.sequential import fits
 from graphcnn.tf1 import choose_precision, tf, tf1
-
-MOVING_SHARE = {"before": 0.4, "after": 0.1}  # of a whole batch's moments in the moving ones; before: courses are short
 
 
 class Graph(NamedTuple):
@@ -92,17 +91,20 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
 
         def slopes(size):
             """Return [loss, cross-entropy, correct rows, the gradient of each weight, each batch norm's moments]."""
-            moments = []
-            logits = logits_at(forward.x, size, moments)
-            moving[:] = [variable for variable, _ in moments]
+            moments, auxiliary = [], []
+            logits = logits_at(forward.x, size, moments, auxiliary)
+            moving[:] = [(variable, share) for variable, _, share in moments]
             each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=forward.y, logits=logits)  # [N]
             cross_entropy = tf.reduce_mean(each)
             loss = smoothed(cross_entropy, logits, recipe.label_smoothing) + l2_penalty(recipe.l2)
+            for weight, side in auxiliary:
+                entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=forward.y, logits=side)
+                loss += weight * smoothed(tf.reduce_mean(entropies), side, recipe.label_smoothing)
             if recipe.micro_batch:
                 loss *= tf.cast(tf.size(forward.y) / forward.whole, tf.float32)
             right = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), forward.y)
             correct = tf.math.count_nonzero(right, dtype=tf.int32)
-            return [loss, cross_entropy, correct, *tf1.gradients(loss, weights), *(value for _, value in moments)]
+            return [loss, cross_entropy, correct, *tf1.gradients(loss, weights), *(value for _, value, _ in moments)]
 
         early_steps = round(recipe.early_share * total_steps) if recipe.early_size else 0
         if early_steps:
@@ -119,11 +121,13 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
             accumulate = tf.group([tf1.assign_add(a, g).op for a, g in zip(sums, gradients, strict=True)])
             gradients = sums
         updates = [train_op(recipe, weights, gradients, step, total_steps, dtype)]
-        share = MOVING_SHARE[recipe.batch_norm_at] * tf.cast(tf.size(forward.y), tf.float32) / recipe.batch_size
-        updates += [tf1.assign_sub(m, share * (m - value)).op for m, value in zip(moving, values, strict=True)]
+        filled = tf.cast(tf.size(forward.y), tf.float32) / recipe.batch_size
+        for (variable, share), value in zip(moving, values, strict=True):
+            updates.append(tf1.assign_sub(variable, filled * share * (variable - value)).op)
         if recipe.lookahead:
             with tf.control_dependencies(updates):
-                updates = [lookahead([*weights, *moving], recipe.lookahead, step.read_value(), total_steps)]
+                averaged = [*weights, *(variable for variable, _ in moving)]
+                updates = [lookahead(averaged, recipe.lookahead, step.read_value(), total_steps)]
         return forward._replace(
             loss=loss,
             cross_entropy=cross_entropy,
@@ -141,6 +145,9 @@ def check_net(recipe):
     """Refuse a net that is not in NETS, with the nearest match, and image sizes that it has no room or weights for."""
     if recipe.net not in NETS:
         raise InputError(f"--net: {unknown(recipe.net, list(NETS))}")
+    if recipe.net in ARCHITECTURES and recipe.net not in SEQUENTIAL:
+        _check_architecture(recipe, ARCHITECTURES[recipe.net])
+        return
     if recipe.early_size and recipe.net not in ANY_SIZE:
         raise InputError(
             f"--early_size={recipe.early_size}: the dense layers of --net={recipe.net} fit one size only; use "
@@ -150,6 +157,23 @@ def check_net(recipe):
         side = getattr(recipe, flag)
         if side and not fits(SEQUENTIAL.get(recipe.net, ()), side - max(0, recipe.whitening - 1)):
             raise InputError(f"--{flag}: found {side}, too small for the windows of --net={recipe.net}; enlarge it")
+
+
+def _check_architecture(recipe, architecture):
+    """Refuse what a net with layers of its own cannot be given."""
+    named = f"--net={recipe.net}"
+    for flag in ("image_size", "early_size"):
+        side = getattr(recipe, flag)
+        if side and side < architecture.smallest:
+            raise InputError(f"--{flag}: found {side}, but {named} wants at least {architecture.smallest}; enlarge it")
+    for flag, own in {"whitening": 0, "batch_norm": False, "activation": "relu"}.items():
+        if getattr(recipe, flag) != own:
+            raise InputError(f"--{flag}: {named} has its own layers; drop the flag, or use a net of rows")
+    if architecture.norm and recipe.micro_batch:
+        raise InputError(
+            f"--micro_batch={recipe.micro_batch}: {named} has batch norm, which needs the moments of the whole batch; "
+            f"lower --batch_size (now {recipe.batch_size}) instead"
+        )
 
 
 def smoothed(cross_entropy, logits, share):
@@ -186,8 +210,8 @@ def _dtype(precision):
 def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, portable=False):
     """Return (the Graph up to `hypothesis`, a function that builds the net anew for training), in the current tf.Graph.
 
-    The function takes x, the side S to train at and an empty list for batch norm's moments, and returns float32 logits
-    [N, K] from the same variables.
+    The function takes x, the side S to train at and empty lists for batch norm's moments and for auxiliary logits, and
+    returns float32 logits [N, K] from the same variables.
     """
     check_net(recipe)
     x = tf1.placeholder(tf.float32, [None, *image_shape, 3], name="x")
@@ -210,16 +234,17 @@ def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, porta
         if tuple(x.shape[1:3]) != (size, size):
             how = {"antialias": True} if size == recipe.image_size else {"method": "area"}  # area: 20 times as fast
             x = tf.image.resize(x, [size, size], **how)
+        x = x[..., ::-1] if recipe.normalisation == "caffe" else x  # blue, green, red
         return (x - mean) / scale
 
-    def net(images, moments=None):
+    def net(images, moments=None, auxiliary=None):
         training = moments is not None
         mode = Mode(
             seed=recipe.seed, step=step, keep_prob=keep_prob if recipe.keep_prob < 1 else None,
-            part=(first, whole) if training and recipe.micro_batch else None, whitening=recipe.whitening,
-            init=recipe.init, bias_init=recipe.bias_init, activation=recipe.activation,
+            part=(first, whole) if training and recipe.micro_batch else None, drop_connect=recipe.drop_connect,
+            whitening=recipe.whitening, init=recipe.init, bias_init=recipe.bias_init, activation=recipe.activation,
             batch_norm=recipe.batch_norm_at if recipe.batch_norm else "none", training=training, moments=moments,
-            portable=portable,
+            auxiliary=auxiliary, portable=portable,
         )  # fmt: skip
         return tf.cast(NETS[recipe.net](tf.cast(images, dtype), classes, mode), tf.float32)  # [N, K]
 
@@ -247,9 +272,9 @@ def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, porta
         whole=whole,
     )
 
-    def logits_at(x, size, moments):
+    def logits_at(x, size, moments, auxiliary):
         with tf1.variable_scope(tf1.get_variable_scope(), reuse=True), tf.name_scope("training_pass"):
-            return net(seen(x, size), moments)
+            return net(seen(x, size), moments, auxiliary)
 
     return forward, logits_at
 

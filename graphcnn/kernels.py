@@ -60,6 +60,11 @@ def conv2d(x, w, strides=1, padding="SAME"):
     return convolution(x, w)
 
 
+def depthwise_conv2d(x, w, strides, padding):
+    """Convolve each channel: [N, H, W, C] with w [h, w, C, 1] -> [N, H', W', C]; tf.nn.depthwise_conv2d's values."""
+    return tf.nn.depthwise_conv2d(x, w, strides=strides, padding=padding)
+
+
 def silu(x, name=None):
     """Return x * sigmoid(x); its gradient in about 0.6 of the time of tf.nn.silu's, timed in bfloat16."""
 

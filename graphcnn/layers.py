@@ -5,11 +5,20 @@ Weights are float32; a layer computes in its input's dtype, so bfloat16 in means
 """
 
 import zlib
+from typing import NamedTuple
+
+import numpy as np
 
 from graphcnn import kernels
 from graphcnn.tf1 import tf, tf1
 
-BATCH_NORM_EPSILON = {"before": 1e-5, "after": 1e-3}  # the activation; added to variances; Keras's after it
+
+class Norm(NamedTuple):
+    """How a net's batch norm is: epsilon, added to variances; share, a whole batch's in the moving moments; scale."""
+
+    epsilon: float
+    share: float
+    scale: bool = True
 
 
 def conv2d(
@@ -22,19 +31,34 @@ def conv2d(
     the bias and a ReLU after it are monotone this is pooling last, on a fraction of the numbers. Portable: tf.nn's
     convolution, no form of kernels.py.
 
+    kernel: its side, or (height, width). padding: SAME, VALID, or how many zeros stand (before, after) each axis.
+
     Variables: <scope>/w [kernel, kernel, C, K], <scope>/b [K]; see `_variable` for init and bias_init.
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
-        w = _variable("w", [kernel, kernel, int(x.shape[3]), filters], seed, init)  # [h, w, C, K]
+        height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+        w = _variable("w", [height, width, int(x.shape[3]), filters], seed, init)  # [h, w, C, K]
         convolve = tf.nn.conv2d if portable else kernels.conv2d
-        x = convolve(x, tf.cast(w, x.dtype), strides=stride, padding=padding)  # [N, H', W', K]
+        x = convolve(x, tf.cast(w, x.dtype), strides=stride, padding=_explicit(padding))  # [N, H', W', K]
         if pool > 1:
             x = max_pool(x, "pool", pool, stride=pool_stride or pool, padding=pool_padding)
         if not bias:
             return x
         b = _variable("b", [filters], seed, bias_init)  # [K]
         return tf.nn.bias_add(x, tf.cast(b, x.dtype))
+
+
+def depthwise_conv2d(x, scope, *, seed, kernel=3, stride=1, padding="SAME", init="xavier", portable=False):
+    """Convolve each channel with a kernel of its own, without a bias: [N, H, W, C] -> [N, H', W', C].
+
+    Variables: <scope>/w [kernel, kernel, C, 1], drawn as for one channel.
+    """
+    _expect_rank(x, scope, 4)
+    with tf1.variable_scope(scope):
+        w = _variable("w", [kernel, kernel, int(x.shape[3]), 1], seed, init, channels=1)  # [h, w, C, 1]
+        convolve = tf.nn.depthwise_conv2d if portable else kernels.depthwise_conv2d
+        return convolve(x, tf.cast(w, x.dtype), strides=[1, stride, stride, 1], padding=_explicit(padding))
 
 
 def whitening(x, scope, side):
@@ -51,39 +75,38 @@ def whitening(x, scope, side):
         return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=1, padding="VALID")
 
 
-def batch_norm(x, scope, *, training, moments, at="before"):
-    """Bring each channel to mean 0 and deviation 1, maybe scale it, add an offset: [N(, H, W), C] -> the same shape.
+def batch_norm(x, scope, norm, *, training, moments):
+    """Bring each channel to mean 0 and deviation 1, scale it where norm.scale, add an offset: [N(, H, W), C] -> same.
 
-    at: "before" the activation, without a scale, or "after" it, with one.
+    Training takes the batch's mean and variance (over n) and appends (moving variable, the batch's value, norm.share)
+    to the list `moments`, for the graph to update them by, the variance as n / (n - 1) of it; otherwise the moving
+    ones count.
 
-    Training takes the batch's mean and variance and appends (moving variable, the batch's value) to the list
-    `moments`, for the graph to update them by; otherwise the moving ones count.
-
-    Variables: <scope>/beta [C], zeros; after the activation <scope>/gamma [C], ones; not trainable: <scope>/mean [C],
-    zeros, and <scope>/variance [C], ones.
+    Variables: <scope>/beta [C], zeros; with a scale <scope>/gamma [C], ones; not trainable: <scope>/mean [C], zeros,
+    and <scope>/variance [C], ones.
     """
     _expect_rank(x, scope, 2, 4)
-    flat, scale = x.shape.rank == 2, at == "after"
+    flat = x.shape.rank == 2
     with tf1.variable_scope(scope):
         shape = [int(x.shape[-1])]
-        beta = tf1.get_variable("beta", shape, tf.float32, initializer=tf1.zeros_initializer())
-        mean = tf1.get_variable("mean", shape, tf.float32, initializer=tf1.zeros_initializer(), trainable=False)
-        variance = tf1.get_variable("variance", shape, tf.float32, initializer=tf1.ones_initializer(), trainable=False)
-        gamma = tf1.get_variable("gamma", shape, tf.float32, initializer=tf1.ones_initializer()) if scale else None
+        zeros, ones = tf1.zeros_initializer(), tf1.ones_initializer()
+        beta = tf1.get_variable("beta", shape, tf.float32, initializer=zeros)
+        mean = tf1.get_variable("mean", shape, tf.float32, initializer=zeros, trainable=False)
+        variance = tf1.get_variable("variance", shape, tf.float32, initializer=ones, trainable=False)
+        gamma = tf1.get_variable("gamma", shape, tf.float32, initializer=ones) if norm.scale else tf.ones(shape)
         known = {} if training else {"mean": mean, "variance": variance}
         y, batch_mean, batch_variance = tf1.nn.fused_batch_norm(
-            x[:, None, None] if flat else x, gamma if scale else tf.ones(shape), beta, epsilon=BATCH_NORM_EPSILON[at],
-            is_training=training, **known,
-        )  # fmt: skip
+            x[:, None, None] if flat else x, gamma, beta, epsilon=norm.epsilon, is_training=training, **known
+        )
         if training:
-            moments += [(mean, batch_mean), (variance, batch_variance)]
+            moments += [(mean, batch_mean, norm.share), (variance, batch_variance, norm.share)]
         return y[:, 0, 0] if flat else y
 
 
 def activation(x, scope, kind, *, portable=False):
-    """Apply relu or silu (x times its sigmoid) to each number. No variables. Portable: no form of kernels.py."""
-    if kind == "relu":
-        return tf.nn.relu(x, name=scope)
+    """Apply relu, relu6 or silu (x times its sigmoid) to each number. No variables. Portable: no form of kernels.py."""
+    if kind in ("relu", "relu6"):
+        return (tf.nn.relu if kind == "relu" else tf.nn.relu6)(x, name=scope)
     return tf.multiply(x, tf.sigmoid(x), name=scope) if portable else kernels.silu(x, name=scope)
 
 
@@ -106,6 +129,43 @@ def max_pool(x, scope, size, *, stride, padding="SAME"):
     """Take the maximum of each size x size window: [N, H, W, C] -> [N, H', W', C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.nn.max_pool2d(x, ksize=size, strides=stride, padding=padding, name=scope)
+
+
+def average_pool(x, scope, size, *, stride, padding="SAME"):
+    """Take the mean of each size x size window, padding left out: [N, H, W, C] -> [N, H', W', C]. No variables."""
+    _expect_rank(x, scope, 4)
+    return tf.nn.avg_pool2d(x, ksize=size, strides=stride, padding=padding, name=scope)
+
+
+def adaptive_average_pool(x, scope, side):
+    """Take the means of side x side windows that cover the map evenly: [N, H, W, C] -> [N, side, side, C].
+
+    Window i of an axis of n pixels goes from floor(i n / side) to below ceil((i + 1) n / side), as PyTorch's. No
+    variables.
+    """
+    _expect_rank(x, scope, 4)
+    if x.shape[1] == x.shape[2] == side:
+        return tf.identity(x, name=scope)
+    rows, columns = (tf.constant(_windows(int(n), side), x.dtype) for n in x.shape[1:3])
+    return tf.einsum("ih,nhwc,jw->nijc", rows, x, columns, name=scope)
+
+
+def _windows(size, count):
+    """Return the matrix [count, size] of the means of adaptive_average_pool."""
+    position, pixel = np.arange(count)[:, None], np.arange(size)
+    inside = (pixel >= position * size // count) & (pixel < -(-(position + 1) * size // count))
+    return inside / inside.sum(axis=1, keepdims=True)
+
+
+def global_average_pool(x, scope):
+    """Take each channel's mean over the map: [N, H, W, C] -> [N, C]. No variables."""
+    _expect_rank(x, scope, 4)
+    return tf.reduce_mean(x, axis=[1, 2], name=scope)
+
+
+def pad(x, before, after):
+    """Put zeros around the map: [N, H, W, C] -> [N, before + H + after, before + W + after, C]. No variables."""
+    return tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
 
 
 def global_max_pool(x, scope):
@@ -146,17 +206,23 @@ def stateless_seed(seed, step):
     return tf.stack([tf.constant(named, tf.int64), tf.cast(step, tf.int64)])
 
 
-def _variable(name, shape, seed, init="xavier"):
+def _explicit(padding):
+    """Return the padding as tf.nn wants it."""
+    return padding if isinstance(padding, str) else [[0, 0], list(padding), list(padding), [0, 0]]
+
+
+def _variable(name, shape, seed, init="xavier", channels=None):
     """Return the variable <current scope>/<name>, drawn from (seed, its full name) as `init` says.
 
     xavier: uniform in +-sqrt(6 / (fan in + fan out)), as contrib's was; a vector counts as fan in = fan out = its
     length. he: +-sqrt(6 / fan in). zeros. dirac: xavier but for the first min(C, K) filters of an odd-sided bank
-    [h, w, C, K], which copy an input channel each (arXiv 2404.00498, section 3.2).
+    [h, w, C, K], which copy an input channel each (arXiv 2404.00498, section 3.2). channels: how many a filter sees,
+    where that is not C.
     """
     area = 1
     for side in shape[:-2]:
         area *= side
-    fans = shape[-2 if len(shape) > 1 else -1] + (0 if init == "he" else shape[-1])
+    fans = (channels or shape[-2 if len(shape) > 1 else -1]) + (0 if init == "he" else shape[-1])
     limit = 0.0 if init == "zeros" else (6 / (area * fans)) ** 0.5
 
     def initial(shape, dtype=tf.float32, partition_info=None):

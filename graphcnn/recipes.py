@@ -16,6 +16,11 @@ BIAS_INITS = ("xavier", "zeros")
 NORM_PLACES = ("before", "after")
 ACTIVATIONS = ("relu", "silu")
 FLIPS = ("none", "random", "alternating")
+PREPROCESSING = {  # of published ImageNet weights: (mean, scale) of pixels of 0..255; caffe's channels are B, G, R
+    "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
+    "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+}
 AUGMENTATIONS = ("flip", "translate", "zoom", "rotate", "shear", "brightness", "blur")  # fields of a Recipe
 
 
@@ -41,8 +46,9 @@ class Recipe:
     image_size: int = _field(32, "side in pixels that the graph resizes images to", low=16, high=1024)
     normalisation: str = _field(
         "standardize",
-        "in the graph: none (raw units), unit (0..1), standardize (mean 0, deviation 1 by channel, on training rows)",
-        choices=("none", "unit", "standardize"),
+        "in the graph: none (raw units), unit (0..1), standardize (mean 0, deviation 1 by channel, on training rows), "
+        "or as ImageNet weights expect it: caffe, tf, torch",
+        choices=("none", "unit", "standardize", *PREPROCESSING),
     )
     whitening: int = _later(
         0,
@@ -90,6 +96,12 @@ class Recipe:
     epochs: int = _field(50, "passes over the training rows, at most", low=1)
     l2: float = _field(0.01, "weight of the sum of ||w||^2 / 2 over weights of rank > 1", low=0)
     keep_prob: float = _field(0.6, "probability of keeping a unit in dropout while training", above=0, high=1)
+    drop_connect: float = _later(
+        0.0,
+        "share of images that efficientnet's last residual branch leaves out in training, earlier ones less",
+        low=0,
+        below=1,
+    )
     stop_on: str = _field(
         "loss",
         "what early stopping watches: loss (the epoch's summed training loss), dev_macro_f1, or nothing",

@@ -2,26 +2,38 @@
 
 from typing import NamedTuple
 
-from graphcnn import layers
-from graphcnn.tf1 import tf
+from graphcnn import blocks, layers
+
+NORMS = {  # batch norm by where it stands to the activation; before: courses are short; after: Keras's epsilon
+    "before": layers.Norm(epsilon=1e-5, share=0.4, scale=False),
+    "after": layers.Norm(epsilon=1e-3, share=0.1),
+}
 
 
 class Conv(NamedTuple):
     """A square convolution, bias, activation and max pool of side `pool` (1: none), pool_stride (None: pool) apart.
 
     norm: whether batch norm, where the recipe has it, comes here; before or after the activation, as the recipe says.
-    padding, pool_padding: SAME or VALID; VALID drops what the last window does not fill.
+    padding, pool_padding: SAME or VALID; VALID drops what the last window does not fill. padding may be zeros (before,
+    after) each axis.
     """
 
     scope: str
     filters: int
     kernel: int = 3
     stride: int = 1
-    padding: str = "SAME"
+    padding: str | tuple = "SAME"
     pool: int = 1
     pool_stride: int | None = None
     pool_padding: str = "SAME"
     norm: bool = True
+
+
+class AdaptiveAveragePool(NamedTuple):
+    """The means of side x side windows, whatever the map's size."""
+
+    scope: str
+    side: int
 
 
 class GlobalMaxPool(NamedTuple):
@@ -60,46 +72,38 @@ def fits(rows, side):
 
 def _windows(side, size, stride, padding):
     """Return along how many positions a window of that size stands on a map of that side; at most 0 if on none."""
+    if not isinstance(padding, str):
+        side, padding = side + sum(padding), "VALID"
     return -(-side // stride) if padding == "SAME" else (side - size) // stride + 1
 
 
 def build(rows, x, classes, mode):
-    """Return logits [N, classes] of images x [N, H, W, 3].
+    """Return logits [N, classes] of images x [N, H, W, 3]; with classes None the maps before the first dense row.
 
     Variables: <scope>/w, b of each Conv and Dense row; with mode.whitening and mode.batch_norm those of
     layers.whitening and layers.batch_norm.
     """
     if mode.whitening:
-        x = tf.nn.relu(layers.whitening(x, "whitening", mode.whitening))
+        x = blocks.activation(layers.whitening(x, "whitening", mode.whitening), "whitening", mode, "relu")
     for row in rows:
+        if classes is None and isinstance(row, (AdaptiveAveragePool, GlobalMaxPool, Dense)):
+            break
         if isinstance(row, Conv):
             x = _convolution(x, row, mode)
+        elif isinstance(row, AdaptiveAveragePool):
+            x = layers.adaptive_average_pool(x, row.scope, row.side)
         elif isinstance(row, GlobalMaxPool):
             x = layers.global_max_pool(x, row.scope)
         elif isinstance(row, Dense):
             x = layers.flatten(x, "flatten") if x.shape.rank == 4 else x
-            options = {"bias": row.bias, "bias_init": mode.bias_init}
-            x = layers.dense(x, row.scope, row.units or classes, seed=mode.seed, **options)
+            x = blocks.dense(x, row.scope, row.units or classes, mode, bias=row.bias)
             x = x if row.scale == 1 else x * row.scale
             if row.activation:
-                x = _activation(x, row.scope, mode)
+                x = blocks.activation(x, row.scope, mode)
                 x = _norm(x, row.scope, mode) if mode.batch_norm == "after" else x
-        elif mode.keep_prob is not None:
-            x = _dropout(x, row, mode)
+        else:
+            x = blocks.dropout(x, row.scope, mode)
     return x
-
-
-def _dropout(x, row, mode):
-    """Return x with dropout; outside training only where keep_prob is fed, as drawing masks takes its time."""
-
-    def dropped():
-        return layers.dropout(x, row.scope, mode.keep_prob, seed=mode.seed, step=mode.step, part=mode.part)
-
-    if mode.training:
-        return dropped()
-    y = tf.cond(mode.keep_prob < 1, dropped, lambda: tf.identity(x))
-    y.set_shape(x.shape)
-    return y
 
 
 def _convolution(x, row, mode):
@@ -109,12 +113,11 @@ def _convolution(x, row, mode):
     """
     place = mode.batch_norm if row.norm else "none"
     pool = {"pool": row.pool, "pool_stride": row.pool_stride, "pool_padding": row.pool_padding}
-    options = {"kernel": row.kernel, "stride": row.stride, "padding": row.padding, "portable": mode.portable}
-    options |= {"init": mode.init, "bias": place != "before", "bias_init": mode.bias_init}
+    options = {"stride": row.stride, "padding": row.padding, "bias": place != "before"}
     options |= {} if place == "after" else pool
-    x = layers.conv2d(x, row.scope, row.filters, seed=mode.seed, **options)
+    x = blocks.conv(x, row.scope, row.filters, row.kernel, mode, **options)
     x = _norm(x, row.scope, mode) if place == "before" else x
-    x = _activation(x, row.scope, mode)
+    x = blocks.activation(x, row.scope, mode)
     if place == "after":
         x = _norm(x, row.scope, mode)
         if row.pool > 1:
@@ -124,8 +127,4 @@ def _convolution(x, row, mode):
 
 
 def _norm(x, scope, mode):
-    return layers.batch_norm(x, f"{scope}/norm", training=mode.training, moments=mode.moments, at=mode.batch_norm)
-
-
-def _activation(x, scope, mode):
-    return layers.activation(x, f"{scope}/{mode.activation}", mode.activation, portable=mode.portable)
+    return blocks.norm(x, f"{scope}/norm", NORMS[mode.batch_norm], mode)

@@ -11,6 +11,7 @@ from graphcnn import augment, batches, checkpoint, inference, metrics, plots
 from graphcnn.errors import InputError
 from graphcnn.graph import build_training, count_parameters
 from graphcnn.progress import bar, clock, say
+from graphcnn.recipes import PREPROCESSING
 from graphcnn.stopping import EarlyStopping
 from graphcnn.tf1 import session as new_session
 from graphcnn.tf1 import tf, tf1
@@ -201,6 +202,9 @@ def input_statistics(recipe, dataset, train_rows):
     if recipe.normalisation == "standardize":
         with bar("statistics", len(train_rows)) as advance:
             return batches.channel_statistics(dataset.x_train, train_rows, advance)
+    if recipe.normalisation in PREPROCESSING:
+        mean, scale = (np.array(values) * dataset.pixel_max / 255 for values in PREPROCESSING[recipe.normalisation])
+        return mean, scale
     return np.zeros(3), np.full(3, dataset.pixel_max if recipe.normalisation == "unit" else 1)
 
 

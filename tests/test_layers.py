@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 from graphcnn import batches, layers
+from graphcnn.sequential import NORMS
 from graphcnn.tf1 import session, tf, tf1
+
+BEFORE, AFTER = NORMS["before"], NORMS["after"]
 
 
 def evaluate(build, feed=None):
@@ -90,9 +93,9 @@ def test_batch_norm(training):
     moments = []
 
     def build():
-        y = layers.batch_norm(tf.constant(x), "norm", training=training, moments=moments)
+        y = layers.batch_norm(tf.constant(x), "norm", BEFORE, training=training, moments=moments)
         assert [v.op.name for v in tf1.trainable_variables()] == ["norm/beta"]
-        return [y, [value for _, value in moments]]
+        return [y, [value for _, value, _ in moments]]
 
     y, found = evaluate(build)
     if not training:  # the moving moments' first values
@@ -101,7 +104,7 @@ def test_batch_norm(training):
         return
     mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
     assert y == pytest.approx((x - mean) / np.sqrt(variance + 1e-5), abs=1e-4)
-    assert [variable.op.name for variable, _ in moments] == ["norm/mean", "norm/variance"]
+    assert [(variable.op.name, share) for variable, _, share in moments] == [("norm/mean", 0.4), ("norm/variance", 0.4)]
     assert found[0] == pytest.approx(mean, abs=1e-4)
     assert found[1] == pytest.approx(variance * 120 / 119, rel=1e-4)  # TensorFlow estimates without bias
 
@@ -114,7 +117,7 @@ def test_batch_norm_after_the_activation(shape):
 
     def ours(training):
         with tf1.Graph().as_default() as graph:
-            y = layers.batch_norm(tf.constant(x), "norm", training=training, moments=[], at="after")
+            y = layers.batch_norm(tf.constant(x), "norm", AFTER, training=training, moments=[])
             with tf1.Session(graph=graph) as running:
                 for variable in tf1.global_variables():
                     variable.load(values[variable.op.name.removeprefix("norm/")], running)
@@ -204,7 +207,7 @@ class TestDropout:
         (lambda x: layers.max_pool(x, "here", 2, stride=2), 4),
         (lambda x: layers.flatten(x, "here"), 4),
         (lambda x: layers.whitening(x, "here", 2), 4),
-        (lambda x: layers.batch_norm(x, "here", training=True, moments=[]), "2 or 4"),
+        (lambda x: layers.batch_norm(x, "here", BEFORE, training=True, moments=[]), "2 or 4"),
         (lambda x: layers.global_max_pool(x, "here"), 4),
         (lambda x: layers.dense(x, "here", 4, seed=1), 2),
         (lambda x: layers.dropout(x, "here", 0.5, seed=1, step=0), "2 or 4"),

@@ -1,5 +1,12 @@
-"""VGG-like nets: report A's and what it came from, a tiny one, and the fast one. Sizes in the margin are for 32x32."""
+"""VGG-like nets: report A's and what it came from, a tiny one, the fast one, and VGG itself (arXiv 1409.1556).
 
+Sizes in the margin are for 32x32. VGG's scopes are named as in Keras.
+"""
+
+import functools
+
+from graphcnn import sequential
+from graphcnn.blocks import Architecture, Published
 from graphcnn.sequential import Conv, Dense, Dropout, GlobalMaxPool
 
 STAGES = {  # of report A's final net: its nine convolutions
@@ -10,7 +17,23 @@ STAGES = {  # of report A's final net: its nine convolutions
 }
 HEAD = (Dense("dense1", 2048), Dropout("dropout1"), Dense("dense2", 2048), Dropout("dropout2"), Dense("output"))
 
+
+def _published(*stages):
+    """Return VGG's rows: in each stage so many convolutions, the last one pooled."""
+    rows = []
+    for stage, (filters, count) in enumerate(stages, start=1):
+        pools = [1] * (count - 1) + [2]
+        rows += [
+            Conv(f"block{stage}_conv{n}", filters, pool=pool, pool_padding="VALID") for n, pool in enumerate(pools, 1)
+        ]
+    rows += [Dense("fc1", 4096, activation=True), Dropout("dropout1")]
+    rows += [Dense("fc2", 4096, activation=True), Dropout("dropout2"), Dense("predictions")]
+    return tuple(rows)
+
+
 NETS = {
+    "vgg16": _published((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)),
+    "vgg19": _published((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)),
     "vgg": (*STAGES[64], *STAGES[128], *STAGES[256], *STAGES[512], *HEAD),  # report A's final net
     "vgg_no_256": (*STAGES[64], *STAGES[128], *STAGES[512], *HEAD),  # the stage goes with its pool
     "vgg_no_512": (*STAGES[64], *STAGES[128], *STAGES[256], *HEAD),
@@ -44,4 +67,12 @@ NETS = {
         GlobalMaxPool("pool"),
         Dense("output", bias=False, scale=1 / 9),
     ),
+}
+MD5 = {"vgg16": "64373286793e3c8b2b4e3219cbf3544b", "vgg19": "cbe5617147190e668d6c5d5026f83318"}
+URL = "https://storage.googleapis.com/tensorflow/keras-applications/{0}/{0}_weights_tf_dim_ordering_tf_kernels.h5"
+ARCHITECTURES = {
+    name: Architecture(
+        functools.partial(sequential.build, NETS[name]), 224, 32, "caffe", False, Published(URL.format(name), md5)
+    )
+    for name, md5 in MD5.items()
 }

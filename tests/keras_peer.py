@@ -1,0 +1,78 @@
+"""Keras's own net with random weights, as a file and as numbers; run in a process of its own, by test_parity.py.
+
+keras_peer.py NAME SIDE FOLDER writes into the folder: before.h5, images.npy [N, SIDE, SIDE, 3], labels.npy [N],
+logits.npy [N, 10] for the weights in before.h5, after.h5 with the weights after one SGD step of rate 0.1 on these
+images (dropout and drop-connect at 0), parameters.txt (trainable ones).
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+MODELS = {  # ours: theirs
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
+    "inception_v3": "InceptionV3",
+    "inception_resnet_v2": "InceptionResNetV2",
+    "resnet50": "ResNet50",
+    "resnet50_v2": "ResNet50V2",
+    "resnet152_v2": "ResNet152V2",
+    "xception": "Xception",
+    "densenet201": "DenseNet201",
+    "mobilenet": "MobileNet",
+    "mobilenet_v2": "MobileNetV2",
+    "efficientnet_b0": "EfficientNetB0",
+}
+CLASSES, IMAGES, RATE = 10, 8, 0.1
+
+
+def main(name, side, folder):
+    """Write the files."""
+    side, folder = int(side), Path(folder)
+    generator = np.random.default_rng(side)
+    make = getattr(tf_keras.applications, MODELS[name])
+    model = make(weights=None, input_shape=(side, side, 3), classes=CLASSES, classifier_activation=None)
+    for layer in model.layers:
+        randomise(layer, generator)
+    raw = name.startswith("efficientnet")  # whose own layers normalise
+    images = (
+        generator.uniform(0, 255, (IMAGES, side, side, 3)) if raw else generator.normal(size=(IMAGES, side, side, 3))
+    )
+    images, labels = images.astype(np.float32), generator.integers(0, CLASSES, IMAGES)
+    np.save(folder / "images.npy", images)
+    np.save(folder / "labels.npy", labels)
+    (folder / "parameters.txt").write_text(str(sum(int(np.prod(w.shape)) for w in model.trainable_weights)))
+    model.save_weights(folder / "before.h5")
+    np.save(folder / "logits.npy", model(images, training=False).numpy())
+    with tf.GradientTape() as tape:
+        logits = model(images, training=True)
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+    for weight, gradient in zip(model.trainable_weights, tape.gradient(loss, model.trainable_weights), strict=True):
+        weight.assign_sub(RATE * gradient)
+    model.save_weights(folder / "after.h5")
+
+
+def randomise(layer, generator):
+    """Give a layer weights that a trained one could have; no unit is dropped."""
+    if hasattr(layer, "rate"):
+        layer.rate = 0.0
+    if isinstance(layer, tf_keras.layers.BatchNormalization):
+        for weight in layer.weights:
+            low, high = (-0.2, 0.2) if weight.name.split("/")[-1].startswith(("beta", "moving_mean")) else (0.8, 1.2)
+            weight.assign(generator.uniform(low, high, weight.shape))
+    elif isinstance(layer, tf_keras.layers.Normalization):
+        layer.mean.assign(np.reshape([0.485, 0.456, 0.406], layer.mean.shape))
+        layer.variance.assign(np.reshape(np.square([0.229, 0.224, 0.225]), layer.variance.shape))
+    else:
+        for weight in layer.weights:
+            shape = weight.shape.as_list()
+            fans = 1 if "depthwise" in weight.name else shape[-2] if len(shape) > 1 else 0
+            scale = (2 / (fans * np.prod(shape[:-2]))) ** 0.5 if fans else 0.1
+            weight.assign(generator.normal(0, scale, shape))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

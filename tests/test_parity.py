@@ -1,0 +1,76 @@
+"""Every ImageNet architecture against its peer: parameters, logits at two sizes, one SGD step.
+
+A peer runs in a process of its own, with random weights in a file; here the file is loaded, and logits, the step's
+updates and the moving batch-norm moments are compared. The variance that moves is of n - 1 here and in both peers.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras_peer
+import numpy as np
+import pytest
+
+from graphcnn import weights
+from graphcnn.graph import build_training, count_parameters
+from graphcnn.recipes import PREPROCESSING, Recipe
+from graphcnn.tf1 import session, tf1
+
+HERE = Path(__file__).parent
+SIDES = {"inception_v3": (80, 107), "inception_resnet_v2": (80, 107), "xception": (75, 96)}  # others: (64, 80)
+LOGITS, UPDATES = 1e-4, 1e-3  # the logits' largest difference in their scale, an update's in its norm
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", keras_peer.MODELS)
+def test_parity_with_keras(name, tmp_path):
+    pytest.importorskip("tf_keras", reason="tf_keras, the peer, is not installed")
+    for side in SIDES.get(name, (64, 80)):
+        folder = tmp_path / str(side)
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, HERE / "keras_peer.py", name, str(side), folder], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        compare(name, side, folder)
+
+
+def compare(name, side, folder):
+    """Assert that our net does with the file's weights what the peer did; print the differences."""
+    images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
+    kind = "torch" if name.startswith("efficientnet") else "none"
+    recipe = Recipe(
+        net=name, image_size=side, normalisation=kind, optimizer="sgd", learning_rate=keras_peer.RATE, warmup_steps=0,
+        batch_size=len(labels), l2=0.0, keep_prob=1.0, precision="float32",
+    )  # fmt: skip
+    statistics = PREPROCESSING.get(kind, (np.zeros(3), np.ones(3)))
+    graph = build_training(recipe, (side, side), keras_peer.CLASSES, statistics, 1)
+    assert count_parameters(graph) == int((folder / "parameters.txt").read_text())
+    variables = {v.op.name: v for v in graph.variables if not v.op.name.startswith("normalisation/")}
+    shapes = {name: tuple(v.shape) for name, v in variables.items()}
+    before, after = (weights.read_keras(folder / f"{when}.h5", shapes) for when in ("before", "after"))
+    assert set(before) == set(after) == set(variables)
+    with graph.graph.as_default(), session(graph.graph) as running:
+        running.run(tf1.global_variables_initializer())
+        for scope, variable in variables.items():
+            variable.load(before[scope], running)
+        feed = {graph.x: images, graph.y: labels}
+        theirs, ours = np.load(folder / "logits.npy"), running.run(graph.logits, feed)
+        apart = np.abs(theirs - ours).max() / np.abs(theirs).max()
+        running.run(graph.train_op, feed)
+        found = running.run(variables)
+    updates = {scope: after[scope] - before[scope] for scope in before}
+    largest = {}  # of a layer
+    for scope, update in updates.items():
+        layer = scope.rpartition("/")[0]
+        largest[layer] = max(largest.get(layer, 0), np.abs(update).max())
+    off = {}
+    for scope, update in updates.items():
+        own, none = found[scope] - before[scope], 1e-4 * largest[scope.rpartition("/")[0]]
+        if max(np.abs(own).max(), np.abs(update).max()) > none:  # a bias before batch norm has no slope but rounding
+            off[scope] = np.linalg.norm(own - update) / np.linalg.norm(update)
+    worst = max(off, key=off.get)
+    print(f"{name} {side}: logits {apart:.1e}, step {off[worst]:.1e} ({worst})")
+    assert apart <= LOGITS
+    assert off[worst] <= UPDATES, sorted(off.items(), key=lambda item: -item[1])[:8]
