@@ -3,6 +3,7 @@
 ./run.sh bench                        the default net at batch 128; a table, bench.json and bench.png in checkpoints/
 ./run.sh bench --peers=all            install PyTorch too, into .venv-peers, and compare with it
 ./run.sh bench --recipe=NAME          another recipe's net, loss and batch size, such as ladder/vgg_like_1's
+./run.sh bench --recipe=zoo --net=resnet50_v2    an ImageNet net
 ./run.sh bench --profile              where the step's time goes, by op type and by layer
 ./run.sh bench --forms                both forms of the net's convolutions, from which the choice in kernels.py comes
 """
@@ -40,7 +41,7 @@ def define_flags():
     names = f"{', '.join(recipes.RECIPES)}, or an experiment as <suite>/<name>"
     said = "whose net, loss and batch size are timed, in whole batches of full size without augmentation"
     cli.define(values, str, "recipe", "assignment", f"named settings {said}: {names}")
-    cli.define(values, str, "net", None, "network, a sequential one of graphcnn.nets (default: the recipe's)")
+    cli.define(values, str, "net", None, "network, a name of graphcnn.nets.NETS (default: the recipe's)")
     cli.define(values, int, "batch_size", None, "images per step (default: the recipe's)")
     cli.define(values, int, "image_size", None, "side of the images in pixels (default: the recipe's)")
     cli.define(
@@ -74,7 +75,7 @@ def main(values, positional):
         raise InputError("--profile and --forms exclude each other; drop one of them")
     given = {name: values[name].value for name in ("net", "image_size", "batch_size") if values[name].present}
     recipe = dataclasses.replace(suites.named(values.recipe).recipe, early_size=0, micro_batch=0, **given)
-    from graphcnn import graph, nets
+    from graphcnn import graph
     from graphcnn.progress import say
     from graphcnn.tf1 import choose_precision
 
@@ -86,8 +87,6 @@ def main(values, positional):
         return _profile(recipe)
     if values.forms:
         return _forms(recipe)
-    if recipe.net not in nets.SEQUENTIAL:
-        raise InputError(f"--net={recipe.net}: peers are built from rows; expected one of {', '.join(nets.SEQUENTIAL)}")
     from graphcnn import plots, runs
 
     out = Path(values.out) if values.out else cli.DEFAULT_ROOT / "bench.json"
@@ -101,13 +100,29 @@ def main(values, positional):
         if getattr(recipe, name) not in known:
             found = f"--recipe={values.recipe}: has {name} {getattr(recipe, name)}"
             raise InputError(f"{found}, the peers {' or '.join(map(str, known))} alone; use --peers=none")
-    results = _compare(values, recipe, _peers(values.peers))
+    asked = _peers(values.peers)
+    if not _rows(recipe.net):
+        _check_no_rows(recipe, asked)
+    results = _compare(values, recipe, asked)
     _print(results)
     with runs.replacing(out) as file:
         file.write((json.dumps(results, indent=2) + "\n").encode())
     plots.contest(results, out.with_suffix(".png"))
     say(f"written: {out}, {out.with_suffix('.png').name}")
     return 0
+
+
+def _check_no_rows(recipe, asked):
+    """Refuse what the peers of a net that is no rows do not have."""
+    from graphcnn.peers import KERAS_APPLICATIONS, TORCH_NETS
+
+    for peer, known in {"keras": KERAS_APPLICATIONS, "pytorch": TORCH_NETS}.items():
+        if peer in asked and recipe.net not in known:
+            found = f"--net={recipe.net}: {peer} is not given it, but {', '.join(sorted(known))}"
+            raise InputError(f"{found}; use --peers={', '.join(set(asked) - {peer}) or 'none'}")
+    for name, plain in {"l2": 0, "keep_prob": 1}.items():
+        if asked and getattr(recipe, name) != plain:
+            raise InputError(f"--net={recipe.net}: peers have no {name}; use --recipe=zoo, or --peers=none")
 
 
 def _peers(asked):
@@ -189,14 +204,23 @@ class Contestant:
         self.errors.close()
 
 
+def _rows(net):
+    """Return a net's rows; none where it has no rows, or some that are built here alone."""
+    from graphcnn import nets, sequential
+
+    rows = nets.SEQUENTIAL.get(net, ())
+    own = (sequential.AdaptiveAveragePool,)
+    return () if any(isinstance(row, own) for row in rows) else rows
+
+
 def job_of(recipe):
     """Return what a contestant is told first: {"recipe", "rows" of its net, sizes, …}, for JSON."""
-    from graphcnn import nets, sequential
+    from graphcnn import sequential
     from graphcnn.tf1 import cpu
 
     return {
         "recipe": dataclasses.asdict(recipe),
-        "rows": [[type(row).__name__, row._asdict()] for row in nets.SEQUENTIAL[recipe.net]],
+        "rows": [[type(row).__name__, row._asdict()] for row in _rows(recipe.net)],
         "batch_norm_epsilon": sequential.NORMS[recipe.batch_norm_at].epsilon,
         "batch_size": recipe.batch_size,
         "image_size": recipe.image_size,

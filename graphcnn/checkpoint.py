@@ -96,17 +96,50 @@ def verify(run, which):
 def load(run, which, session, saver, variables):
     """Restore the variables from the checkpoint behind the link `which`, verified; return its `state`.
 
-    A training that goes on may replace the checkpoint meanwhile; then the new one is loaded.
-
     Errors: InputError when it is damaged or holds another network's variables.
     """
+
+    def restored(folder):
+        _restore(session, saver, folder, variables)
+        return read_state(folder)
+
+    return _settled(run, which, restored)
+
+
+def assign(session, variables, values):
+    """Give variables their values {name: array}, and lookahead's averages of them the same."""
+    by_name = {variable.op.name: variable for variable in variables}
+    for name, value in values.items():
+        for each in (name, f"{name}/slow"):
+            if each in by_name:
+                initializer = by_name[each].initializer
+                session.run(initializer, {initializer.inputs[1]: value})
+
+
+def read(run, which, wanted):
+    """Return what the checkpoint behind the link `which`, verified, holds.
+
+    wanted: wanted(name, shape) says of a variable whether its array is wanted.
+
+    Returns: ({name: shape} of all variables, {name: array} of the wanted ones, the sha256 of the file they are in).
+    """
+
+    def found(folder):
+        reader = tf1.train.NewCheckpointReader(str(folder / PREFIX))
+        shapes = {name: tuple(shape) for name, shape in sorted(reader.get_variable_to_shape_map().items())}
+        arrays = {name: reader.get_tensor(name) for name, shape in shapes.items() if wanted(name, shape)}
+        return shapes, arrays, _sha256(folder / f"{PREFIX}.data-00000-of-00001")
+
+    return _settled(run, which, found)
+
+
+def _settled(run, which, use):
+    """Return use(folder) of the verified checkpoint behind a link; of the new one where training replaces it then."""
     while True:
         folder = (run.path / which).resolve()
         try:
             verify(run, which)
-            state = read_state(folder)
-            _restore(session, saver, folder, variables)
-            return state
+            return use(folder)
         except (InputError, OSError, tf.errors.OpError):
             if (run.path / which).resolve() == folder:
                 raise

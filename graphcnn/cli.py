@@ -44,7 +44,8 @@ def define_run(values, default="the newest"):
 def define_data(values, help="where the data lies now (default: where the run recorded it)"):
     """Add --data and the flags that say how it is loaded; the help is that of a command that reads a recorded run."""
     define(values, str, "data", None, help)
-    define(values, str, "data_cache", None, "folder of the archive of --data=cifar10 (default: ~/.cache/graphcnn)")
+    text = "folder of what is downloaded: --data=cifar10, --weights=imagenet (default: ~/.cache/graphcnn)"
+    define(values, str, "data_cache", None, text)
     define(values, str, "cache_dir", None, "folder for decoded image folders (default: ~/.cache/graphcnn)")
     define(values, bool, "skip_broken", False, "leave out files of an image folder that are no images, naming each")
 

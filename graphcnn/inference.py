@@ -1,14 +1,19 @@
 """A graph's probabilities for many images, in batches; used by the dev pass and by every command."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphcnn import checkpoint, recipes
+from graphcnn import checkpoint, recipes, weights
 from graphcnn.batches import ahead, as_rgb, in_order, rows_at_once
 from graphcnn.errors import InputError
 from graphcnn.graph import Graph, build_inference
+from graphcnn.nets import ARCHITECTURES
 from graphcnn.tf1 import session as new_session
+
+CLASS_NAMES = Path(__file__).parent / "data" / "imagenet_classes.txt"  # of ImageNet's 1,000, as torchvision lists them
 
 
 class Restored(NamedTuple):
@@ -37,6 +42,38 @@ def restore(run, precision="float32", portable=False, tta=False):
     session = new_session(graph.graph)
     state = checkpoint.load(run, "best", session, saver, graph.variables)
     return Restored(graph, session, saver, state)
+
+
+def pretrained(net, source, root, folder):
+    """Return (Restored, shape of its images, class names) of an ImageNet net with weights of 1,000 classes, no run.
+
+    Args:
+        net: a name of ARCHITECTURES.
+        source: where its weights are from, as Recipe.weights.
+        root, folder: see weights.prepare.
+
+    Errors: InputError where the weights are not all of the net's.
+    """
+    if net not in ARCHITECTURES:
+        raise InputError(f"--net: {recipes.unknown(net, list(ARCHITECTURES))}")
+    names = CLASS_NAMES.read_text(encoding="utf-8").splitlines()
+    shape = (ARCHITECTURES[net].side,) * 2
+    kind = ARCHITECTURES[net].preprocessing
+    recipe = recipes.Recipe(net=net, weights=source, image_size=shape[0], normalisation=kind, keep_prob=1.0)
+    expected = SimpleNamespace(image_shape=shape, classes=len(names), pixel_max=255)
+    _, values, _ = weights.prepare(recipe, expected, root, folder, given=True)
+    graph = build_inference(recipe, shape, len(names), portable=True)
+    means, scales = recipes.PREPROCESSING[kind]
+    values |= {"normalisation/mean": np.array(means), "normalisation/scale": np.array(scales)}
+    missing = [variable.op.name for variable in graph.variables if variable.op.name not in values]
+    if missing:
+        raise InputError(f"--weights={source}: lacks {len(missing)} of the net's variables, such as {missing[0]}")
+    with graph.graph.as_default():
+        saver = checkpoint.saver(graph.variables)
+    graph.graph.finalize()
+    session = new_session(graph.graph)
+    checkpoint.assign(session, graph.variables, values)
+    return Restored(graph, session, saver, {}), shape, names
 
 
 def probabilities(session, graph, images, rows=None, advance=None, tta=False):

@@ -40,7 +40,8 @@ def conv2d(
         height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
         w = _variable("w", [height, width, int(x.shape[3]), filters], seed, init)  # [h, w, C, K]
         convolve = tf.nn.conv2d if portable else kernels.conv2d
-        x = convolve(x, tf.cast(w, x.dtype), strides=stride, padding=_explicit(padding))  # [N, H', W', K]
+        x, padding = _padded(x, (height, width), stride, padding)
+        x = convolve(x, tf.cast(w, x.dtype), strides=stride, padding=padding)  # [N, H', W', K]
         if pool > 1:
             x = max_pool(x, "pool", pool, stride=pool_stride or pool, padding=pool_padding)
         if not bias:
@@ -58,7 +59,26 @@ def depthwise_conv2d(x, scope, *, seed, kernel=3, stride=1, padding="SAME", init
     with tf1.variable_scope(scope):
         w = _variable("w", [kernel, kernel, int(x.shape[3]), 1], seed, init, channels=1)  # [h, w, C, 1]
         convolve = tf.nn.depthwise_conv2d if portable else kernels.depthwise_conv2d
-        return convolve(x, tf.cast(w, x.dtype), strides=[1, stride, stride, 1], padding=_explicit(padding))
+        x, padding = _padded(x, (kernel, kernel), stride, padding)
+        return convolve(x, tf.cast(w, x.dtype), strides=[1, stride, stride, 1], padding=padding)
+
+
+def grouped_conv2d(
+    x, scope, filters, groups, *, seed, kernel=3, stride=1, padding="SAME", init="xavier", portable=False,
+):  # fmt: skip
+    """Convolve equal slices of the channels apart, without a bias: [N, H, W, C] -> [N, H', W', K].
+
+    Slice g of the output comes from slice g of the input; options as conv2d's.
+
+    Variables: <scope>/w [kernel, kernel, C / groups, K].
+    """
+    _expect_rank(x, scope, 4)
+    with tf1.variable_scope(scope):
+        w = _variable("w", [kernel, kernel, int(x.shape[3]) // groups, filters], seed, init)  # [h, w, C / groups, K]
+        x, padding = _padded(x, (kernel, kernel), stride, padding)
+        if portable:
+            return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=stride, padding=padding)
+        return kernels.grouped_conv2d(x, tf.cast(w, x.dtype), groups, strides=stride, padding=padding)
 
 
 def whitening(x, scope, side):
@@ -206,9 +226,13 @@ def stateless_seed(seed, step):
     return tf.stack([tf.constant(named, tf.int64), tf.cast(step, tf.int64)])
 
 
-def _explicit(padding):
-    """Return the padding as tf.nn wants it."""
-    return padding if isinstance(padding, str) else [[0, 0], list(padding), list(padding), [0, 0]]
+def _padded(x, kernel, stride, padding):
+    """Return x and the padding as SAME or VALID; TensorFlow's gradients with any other are tens of times as slow."""
+    if isinstance(padding, str):
+        return x, padding
+    if stride == 1 and all((side // 2, side // 2) == padding and side % 2 for side in kernel):
+        return x, "SAME"
+    return pad(x, *padding), "VALID"
 
 
 def _variable(name, shape, seed, init="xavier", channels=None):

@@ -20,6 +20,18 @@ import numpy as np
 PLANNED_STEPS = 1000  # that a schedule is told of
 BATCHES = 8  # distinct training batches; steps go round them
 MEAN, SCALE = 120.0, 64.0  # of the normalisation, part of each net
+KERAS_APPLICATIONS = {  # a net that is no rows: Keras's own of it
+    "densenet201": "DenseNet201",
+    "efficientnet_b0": "EfficientNetB0",
+    "inception_resnet_v2": "InceptionResNetV2",
+    "inception_v3": "InceptionV3",
+    "mobilenet": "MobileNet",
+    "mobilenet_v2": "MobileNetV2",
+    "resnet50": "ResNet50",
+    "resnet50_v2": "ResNet50V2",
+    "resnet152_v2": "ResNet152V2",
+    "xception": "Xception",
+}
 EVALUATE_AT_ONCE = {"keras": 512, "pytorch": 128}  # images; of 64 to 512 the best seen, each within a few percent
 
 
@@ -164,7 +176,12 @@ class Keras:
         self.images, self.labels = images_and_labels(job)
         model = [keras.Input(self.images.shape[1:])]
         model.append(keras.layers.Normalization(mean=[MEAN] * 3, variance=[SCALE**2] * 3))
-        model += [self._layer(kind, values) for kind, values in single_layers(job)]
+        if job["rows"]:
+            model += [self._layer(kind, values) for kind, values in single_layers(job)]
+        else:
+            net = getattr(keras.applications, KERAS_APPLICATIONS[recipe["net"]])
+            shape, classes = self.images.shape[1:], job["classes"]
+            model.append(net(weights=None, input_shape=shape, classes=classes, classifier_activation=None))
         model.append(keras.layers.Activation("linear", dtype="float32"))
         self.model = keras.Sequential(model)
         optimizer = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[recipe["optimizer"]]
@@ -240,7 +257,8 @@ class PyTorch:
         recipe = job["recipe"]
         self.images, self.labels = images_and_labels(job)
         nn = torch.nn
-        self.net = nn.Sequential(*_modules(nn, job)).to(memory_format=torch.channels_last)
+        modules = _modules(nn, job) if job["rows"] else [TORCH_NETS[recipe["net"]](nn, job["classes"])]
+        self.net = nn.Sequential(*modules).to(memory_format=torch.channels_last)
         weights = [p for p in self.net.parameters() if p.requires_grad]
         self.parameters = sum(p.numel() for p in weights)
         groups = [  # weight_decay adds l2 * w to the gradient, as the penalty's gradient does
@@ -293,6 +311,64 @@ class PyTorch:
         return time.perf_counter() - began
 
 
+def _resnet50_v2(nn, classes):
+    """Return Keras's ResNet50V2 as a PyTorch module: the last block of a stage has its stride."""
+
+    def norm(channels):
+        return nn.Sequential(nn.BatchNorm2d(channels, eps=1.001e-5), nn.ReLU(inplace=True))
+
+    class Bottleneck(nn.Module):
+        def __init__(self, channels, filters, stride, projected):
+            super().__init__()
+            self.before = norm(channels)
+            self.shortcut = nn.MaxPool2d(1, stride) if stride > 1 else nn.Identity()
+            self.projection = nn.Conv2d(channels, 4 * filters, 1, stride) if projected else None
+            self.branch = nn.Sequential(
+                nn.Conv2d(channels, filters, 1, bias=False), norm(filters),
+                nn.Conv2d(filters, filters, 3, stride, 1, bias=False), norm(filters),
+                nn.Conv2d(filters, 4 * filters, 1),
+            )  # fmt: skip
+
+        def forward(self, x):
+            y = self.before(x)
+            return self.branch(y) + (self.projection(y) if self.projection else self.shortcut(x))
+
+    modules, channels = [nn.Conv2d(3, 64, 7, 2, 3), nn.ZeroPad2d(1), nn.MaxPool2d(3, 2)], 64
+    for filters, count in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(count):
+            stride = 2 if block == count - 1 and filters < 512 else 1
+            modules.append(Bottleneck(channels, filters, stride, block == 0))
+            channels = 4 * filters
+    return nn.Sequential(*modules, norm(channels), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+
+
+def _mobilenet_v2(nn, classes):
+    """Return MobileNetV2 as a PyTorch module."""
+
+    def conv(channels, filters, kernel, stride=1, groups=1, activation=True):
+        layers = [nn.Conv2d(channels, filters, kernel, stride, kernel // 2, groups=groups, bias=False)]
+        layers.append(nn.BatchNorm2d(filters, eps=1e-3, momentum=1e-3))
+        return layers + [nn.ReLU6(inplace=True)] * activation
+
+    class Residual(nn.Sequential):
+        def forward(self, x):
+            return x + super().forward(x)
+
+    modules, channels = conv(3, 32, 3, 2), 32
+    for expansion, filters, count, first in (
+        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+    ):  # fmt: skip
+        for block in range(count):
+            stride, wide = first if block == 0 else 1, expansion * channels
+            layers = conv(channels, wide, 1) if expansion > 1 else []
+            layers += conv(wide, wide, 3, stride, wide) + conv(wide, filters, 1, activation=False)
+            modules.append((Residual if stride == 1 and channels == filters else nn.Sequential)(*layers))
+            channels = filters
+    modules += conv(channels, 1280, 1)
+    return nn.Sequential(*modules, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, classes))
+
+
+TORCH_NETS = {"mobilenet_v2": _mobilenet_v2, "resnet50_v2": _resnet50_v2}  # that are no rows
 CONTESTANTS = {"graphcnn": Graphcnn, "keras": Keras, "pytorch": PyTorch}
 
 

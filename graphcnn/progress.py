@@ -14,6 +14,12 @@ def say(line):
     console.file.flush()
 
 
+def show(table):
+    """Print a rich table, as wide as it needs to be in a log."""
+    wide = Console(width=160, highlight=False, markup=False, emoji=False)
+    (console if console.is_terminal else wide).print(table)
+
+
 @contextmanager
 def bar(description, total):
     """Show a bar over `total` images while the block runs; yields advance(images)."""

@@ -20,6 +20,7 @@ PREPROCESSING = {  # of published ImageNet weights: (mean, scale) of pixels of 0
     "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
     "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "lite": ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
 }
 AUGMENTATIONS = ("flip", "translate", "zoom", "rotate", "shear", "brightness", "blur")  # fields of a Recipe
 
@@ -43,11 +44,15 @@ class Recipe:
     """One training run's settings; the defaults are report A's final net with a warm-up. Each field is also a flag."""
 
     net: str = _field("vgg", "network, a name of graphcnn.nets.NETS")
+    weights: str = _later(
+        "none",
+        "to begin with: none, imagenet (those published for the net), FILE.h5 (as Keras saves them) or a run's name",
+    )
     image_size: int = _field(32, "side in pixels that the graph resizes images to", low=16, high=1024)
     normalisation: str = _field(
         "standardize",
         "in the graph: none (raw units), unit (0..1), standardize (mean 0, deviation 1 by channel, on training rows), "
-        "or as ImageNet weights expect it: caffe, tf, torch",
+        "or as ImageNet weights expect it: caffe, tf, torch, lite",
         choices=("none", "unit", "standardize", *PREPROCESSING),
     )
     whitening: int = _later(
@@ -195,6 +200,22 @@ RECIPES = {
         Recipe(epochs=16, warmup_steps=50, batch_size=32, learning_rate=3e-4),
         "ours: the assignment's net on scikit-learn's digits, whose 1,078 training rows want small batches, "
         "a lower rate and fewer epochs and warm-up steps",
+        None,
+    ),
+    "zoo": NamedRecipe(
+        Recipe(
+            net="resnet50_v2",
+            image_size=160,
+            init="he",
+            bias_init="zeros",
+            normalisation="torch",
+            batch_size=32,
+            epochs=30,
+            l2=0.0,
+            keep_prob=1.0,
+            stop_on="nothing",
+        ),
+        "ours: for the ImageNet nets, at a size that two cores can afford",
         None,
     ),
     # On the JPEG copy of CIFAR-10, two cores of an AMD EPYC with AVX512-BF16 (no AMX), TensorFlow 2.21.0, Python 3.11:

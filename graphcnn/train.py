@@ -95,16 +95,22 @@ def _start(values, run_or_root):
     precision, why = choose_precision(recipe.precision)
     say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)  # what is recorded, so that --resume goes on with it
+    beginning = origin = None
+    if recipe.weights != "none":
+        from graphcnn import weights
+
+        given, root = values["normalisation"].present, cli.checkpoints_root(values)
+        recipe, beginning, origin = weights.prepare(recipe, dataset, root, options.data_cache, given=given)
     run = run_or_root if isinstance(run_or_root, runs.Run) else runs.unused(run_or_root, name)
     split = {"kind": kind, "fraction": values.dev_fraction, "train": len(train_rows), "dev": len(dev_rows)}
-    config = _config(name, recipe, dataset, options, split)
+    config = _config(name, recipe, dataset, options, split, origin)
     run.refuse_foreign()
     with run.lock():
         if run.exists() and not values.overwrite:
             raise InputError(f"--run={run.name}: exists; continue it with --resume, replace it with --overwrite")
         run.clear()
         run.create(config, dev_rows)
-        return _fit(values, run, recipe, dataset, train_rows, dev_rows)
+        return _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning)
 
 
 def _show_augmentation(root, recipe, dataset, train_rows):
@@ -163,10 +169,23 @@ def _resume(values, run):
                 )
             recipe = dataclasses.replace(recipe, epochs=values.epochs)
             run.write_config({**config, "recipe": dataclasses.asdict(recipe)})
-        return _fit(values, run, recipe, dataset, train_rows, dev_rows)
+        beginning = _beginning(values, run, config, recipe, dataset)
+        return _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning)
 
 
-def _fit(values, run, recipe, dataset, train_rows, dev_rows):
+def _beginning(values, run, config, recipe, dataset):
+    """Return the weights {variable name: array} of a run that has no epoch yet and began with some, else None."""
+    if recipe.weights == "none" or (run.path / "last").is_symlink():
+        return None
+    from graphcnn import weights
+
+    origin, folder = config.get("weights"), values.data_cache or config["data"].get("options", {}).get("data_cache")
+    if not isinstance(origin, dict) or not all(isinstance(origin.get(key), str) for key in ("source", "sha256")):
+        raise InputError(f"{run.config_path}: 'weights' is not what train writes; restore the file or train anew")
+    return weights.prepare(recipe, dataset, run.root, folder, given=True, recorded=origin)[1]
+
+
+def _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning):
     """Train and say how it ended; return the exit status."""
     from graphcnn.progress import say
     from graphcnn.training import Interrupted, fit
@@ -175,7 +194,7 @@ def _fit(values, run, recipe, dataset, train_rows, dev_rows):
     if run.root != cli.DEFAULT_ROOT:
         named += f" --checkpoints={shlex.quote(str(run.root))}"
     try:
-        state = fit(run, recipe, dataset, train_rows, dev_rows)
+        state = fit(run, recipe, dataset, train_rows, dev_rows, beginning)
     except Interrupted as stop:
         names = ("data", *cli.FOLDERS) if values.resume else ()
         again = "".join(f" --{name}={shlex.quote(values[name].value)}" for name in names if values[name].value)
@@ -196,7 +215,7 @@ def _data_line(dataset, train_rows, dev_rows, kind):
     return f"{len(train_rows):,} training, {dev} images {height}x{width}, {dataset.classes} classes"
 
 
-def _config(name, recipe, dataset, options, split):
+def _config(name, recipe, dataset, options, split, origin):
     """Return what config.json records."""
     import numpy
     import sklearn
@@ -214,6 +233,7 @@ def _config(name, recipe, dataset, options, split):
             "pixel_max": dataset.pixel_max,
             "options": dataclasses.asdict(options),
         },
+        "weights": origin,
         "split": split,
         "class_names": list(dataset.class_names),
         "versions": {

@@ -28,7 +28,7 @@ class Interrupted(Exception):  # noqa: N818 (not an error)
         self.signal = number
 
 
-def fit(run, recipe, dataset, train_rows, dev_rows):
+def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None):
     """Train a run to its end, from its `last` checkpoint where there is one; return its state (a dict).
 
     Args:
@@ -36,6 +36,7 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
         recipe: Recipe.
         dataset: Dataset.
         train_rows, dev_rows: int64 arrays of row numbers; without dev rows the last epoch counts as the best.
+        beginning: {variable name: array} that a fresh start begins with; other variables are drawn.
 
     Returns: {"epoch", "best_epoch", "best_score" (dev macro F1 or None), "stopped_early", "stopping",
         "training_seconds" (whitening and training passes; dev passes and saves left out)}.
@@ -72,7 +73,10 @@ def fit(run, recipe, dataset, train_rows, dev_rows):
         say(f"resumed after epoch {state['epoch']}")
     else:
         session.run(graph.init)
-        trained += _whiten(session, graph, recipe, dataset, train_rows)
+        beginning = beginning or {}
+        checkpoint.assign(session, variables, beginning)
+        if "whitening/w" not in beginning:
+            trained += _whiten(session, graph, recipe, dataset, train_rows)
 
     first_epoch, started, drawn = state["epoch"], time.monotonic(), time.monotonic()
     with (

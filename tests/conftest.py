@@ -9,6 +9,15 @@ TINY = ["--net=vgg_tiny", "--image_size=16", "--batch_size=16", "--warmup_steps=
 FAST = ["--recipe=fast", "--image_size=18", "--early_size=16", "--batch_size=16", "--lookahead=2", "--epochs=2"]
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is slow where no -m asks for it, but for what is marked `ci` too."""
+    if config.option.markexpr:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow") and not item.get_closest_marker("ci")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in set(slow)]
+
+
 class Outcome:
     """What a command left: its exit status and what it printed."""
 

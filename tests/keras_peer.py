@@ -64,8 +64,9 @@ def randomise(layer, generator):
             low, high = (-0.2, 0.2) if weight.name.split("/")[-1].startswith(("beta", "moving_mean")) else (0.8, 1.2)
             weight.assign(generator.uniform(low, high, weight.shape))
     elif isinstance(layer, tf_keras.layers.Normalization):
-        layer.mean.assign(np.reshape([0.485, 0.456, 0.406], layer.mean.shape))
-        layer.variance.assign(np.reshape(np.square([0.229, 0.224, 0.225]), layer.variance.shape))
+        layer.adapt_mean.assign([0.485, 0.456, 0.406])
+        layer.adapt_variance.assign(np.square([0.229, 0.224, 0.225]))
+        layer.finalize_state()
     else:
         for weight in layer.weights:
             shape = weight.shape.as_list()

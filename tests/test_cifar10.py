@@ -1,7 +1,6 @@
 """CIFAR-10's archive: a tiny one of the same form, from a folder or a server in this process."""
 
 import hashlib
-import http.server
 import io
 import os
 import tarfile
@@ -10,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 from conftest import TINY, one_line
+from serving import Server
 
 from graphcnn import data
 from graphcnn.data import cifar10
@@ -155,38 +155,6 @@ def test_another_file_under_its_name_is_refused_before_it_is_opened(known, tmp_p
         with pytest.raises(InputError, match=rf"{ARCHIVE}: is not the file of .* delete it"):
             cifar10.load(False, tmp_path)
         assert path.read_bytes() == wrong
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `content`, in the ways of `manner`, and notes the Range header of each request."""
-
-    def __init__(self, content, manner):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.manner, self.asked = content, manner, []
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        asked, content = self.headers["Range"], self.server.content
-        self.server.asked.append(asked)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        manner = self.server.manner
-        if manner == "refuses" or (manner == "has less" and asked):
-            self.send_error(404 if manner == "refuses" else 416)
-            return
-        partial = asked and manner != "ignores ranges"
-        if manner == "other offset" and partial:
-            start //= 2
-        self.send_response(206 if partial else 200)
-        if partial:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        body = content[start if partial else 0 :]
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if manner == "hangs up" else body)
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from graphcnn import batches, recipes
 from graphcnn.errors import InputError
 from graphcnn.graph import build_inference, build_training, count_parameters, l2_penalty
-from graphcnn.nets import NETS
+from graphcnn.nets import ARCHITECTURES, NETS
 from graphcnn.recipes import Recipe
 from graphcnn.tf1 import session, tf, tf1
 from graphcnn.training import _step as training_step
@@ -54,6 +54,26 @@ PARAMETERS = {  # trainable scalars at 10 classes, worked out by hand from the l
     + (9 * 384 * 384 + 384)
     + 384 * 10,
 }
+PUBLISHED = {  # all scalars at 1,000 classes, as Keras lists them, moving moments included; PyTorch's without these
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "inception_v3": 23_851_784,
+    "inception_resnet_v2": 55_873_736,
+    "resnet50": 25_636_712,
+    "resnet50_v2": 25_613_800,
+    "resnet152_v2": 60_380_648,
+    "xception": 22_910_480,
+    "densenet201": 20_242_984,
+    "mobilenet": 4_253_864,
+    "mobilenet_v2": 3_538_984,
+    "efficientnet_b0": 5_330_571 - 7,  # of its Normalization layer
+}
+PUBLISHED_TRAINABLE = {
+    "alexnet": 61_100_840,
+    "googlenet": 13_004_888,  # with its auxiliary classifiers
+    "resnext50_32x4d": 25_028_904,
+    "efficientnet_lite0": 4_652_008,
+}
 TINY = Recipe(
     net="vgg_tiny",
     image_size=16,
@@ -94,15 +114,27 @@ def tiny():
         yield both
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_parameter_counts(name):
     side = 300 if name.startswith("photos") else 32
     graph = build_inference(Recipe(net=name, image_size=side), (side, side), 10)
     assert count_parameters(graph) == PARAMETERS[name]
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_parameter_counts_are_the_published_ones(name):
+    side = ARCHITECTURES[name].side
+    graph = build_inference(Recipe(net=name, image_size=side), (side, side), 1000)
+    if name in PUBLISHED_TRAINABLE:
+        assert count_parameters(graph) == PUBLISHED_TRAINABLE[name]
+    else:
+        own = [v for v in graph.variables if not v.op.name.startswith("normalisation/")]
+        assert sum(int(np.prod(v.shape)) for v in own) == PUBLISHED[name]
+
+
 def test_every_net_has_its_count_here():
-    assert set(PARAMETERS) == set(NETS)
+    assert set(PARAMETERS) | set(PUBLISHED) | set(PUBLISHED_TRAINABLE) == set(NETS)
+    assert set(PUBLISHED) | set(PUBLISHED_TRAINABLE) == set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("training", [True, False])

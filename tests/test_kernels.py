@@ -157,6 +157,65 @@ def test_chosen_convolution_and_gradients(side, channels, units, forms, dtype, t
         assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride"),
+    [(8, 3, 1), (8, 5, 1), (7, 3, 2), (8, 3, 2), (9, 5, 2), (8, 5, 2), (9, 3, 3), (6, 2, 1)],
+)
+def test_depthwise_convolution_and_gradients(side, kernel, stride, padding):
+    """Against TensorFlow's own."""
+    x, w, _ = arrays((3, side, side, 5, 1, (kernel, kernel)))
+
+    def build(convolve):
+        def tensors(x, w):
+            y = convolve(x, w, strides=[1, stride, stride, 1], padding=padding)
+            dy = tf.cos(tf.reshape(tf.range(tf.size(y), dtype=tf.float32), tf.shape(y)))
+            return [y, *tf1.gradients(y, [x, w], dy)]
+
+        return tensors
+
+    own = evaluate(build(tf.nn.depthwise_conv2d), x, w)
+    for expected, found in zip(own, evaluate(build(kernels.depthwise_conv2d), x, w), strict=True):
+        assert found.shape == expected.shape
+        assert found == pytest.approx(expected, abs=2e-6 * float(np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["tensorflow's", "slice by slice"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.03)])
+@pytest.mark.parametrize(("stride", "padding"), [(1, "SAME"), (2, "SAME"), (2, "VALID")])
+def test_grouped_convolution_and_gradients(stride, padding, dtype, tolerance, own, monkeypatch):
+    """Against an ungrouped convolution whose other weights are zeros."""
+    groups, each, units, side = 3, 4, 6, 7
+    if own and not kernels.has_grouped_gradients(tf.as_dtype(dtype)):
+        pytest.skip(f"this TensorFlow has no gradients of grouped convolutions in {dtype}")
+    monkeypatch.setattr(kernels, "has_grouped_gradients", lambda dtype: own)
+    windows = -(-side // stride) if padding == "SAME" else (side - 3) // stride + 1
+    generator = np.random.default_rng(0)
+    x, w, dy = (
+        generator.normal(size=size).astype(np.float32)
+        for size in ((5, side, side, groups * each), (3, 3, each, units), (5, windows, windows, units))
+    )
+    group = np.arange(units) // (units // groups)
+    inside = np.arange(groups * each)[:, None] // each == group  # [C, K]
+
+    def ungrouped(x, w, dy):
+        whole = tf.tile(w, [1, 1, groups, 1]) * inside.astype(np.float32)
+        y = tf.nn.conv2d(x, whole, strides=stride, padding=padding)
+        return [y, *tf1.gradients(y, [x, w], dy)]
+
+    def grouped(x, w, dy):
+        y = kernels.grouped_conv2d(x, w, groups, stride, padding)
+        assert sum(op.type == "Conv2D" for op in y.graph.get_operations()) == (1 if own else groups)
+        return [y, *tf1.gradients(y, [x, w], dy)]
+
+    ours = evaluate(grouped, x, w, dy, dtype=tf.as_dtype(dtype))
+    again = evaluate(grouped, x, w, dy, dtype=tf.as_dtype(dtype))
+    assert [a.tobytes() for a in ours] == [a.tobytes() for a in again]
+    for expected, found in zip(evaluate(ungrouped, x, w, dy), ours, strict=True):
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 0.02)])
 def test_silu_and_its_gradient(dtype, tolerance):
     x, dy = np.random.default_rng(0).normal(size=(2, 500)).astype(np.float32) * 4

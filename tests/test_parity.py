@@ -4,6 +4,7 @@ A peer runs in a process of its own, with random weights in a file; here the fil
 updates and the moving batch-norm moments are compared. The variance that moves is of n - 1 here and in both peers.
 """
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import keras_peer
 import numpy as np
 import pytest
+import torch_peer
 
 from graphcnn import weights
 from graphcnn.graph import build_training, count_parameters
@@ -18,7 +20,12 @@ from graphcnn.recipes import PREPROCESSING, Recipe
 from graphcnn.tf1 import session, tf1
 
 HERE = Path(__file__).parent
-SIDES = {"inception_v3": (80, 107), "inception_resnet_v2": (80, 107), "xception": (75, 96)}  # others: (64, 80)
+SIDES = {  # others: (64, 80)
+    "alexnet": (96, 127),
+    "inception_v3": (80, 107),
+    "inception_resnet_v2": (80, 107),
+    "xception": (75, 96),
+}
 LOGITS, UPDATES = 1e-4, 1e-3  # the logits' largest difference in their scale, an update's in its norm
 
 
@@ -26,17 +33,59 @@ LOGITS, UPDATES = 1e-4, 1e-3  # the logits' largest difference in their scale, a
 @pytest.mark.parametrize("name", keras_peer.MODELS)
 def test_parity_with_keras(name, tmp_path):
     pytest.importorskip("tf_keras", reason="tf_keras, the peer, is not installed")
+    parity("keras_peer.py", name, tmp_path, from_keras)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", torch_peer.MODELS)
+def test_parity_with_pytorch(name, tmp_path):
+    if missing := without_torch():
+        pytest.skip(f"torch and torchvision, the peer, cannot be imported: {missing}")
+    parity("torch_peer.py", name, tmp_path, from_torch)
+
+
+@functools.cache
+def without_torch():
+    """Return what the peer's interpreter says against importing its nets; nothing where it can."""
+    asked = [sys.executable, "-c", "import torch_peer; torch_peer.models()"]
+    done = subprocess.run(asked, cwd=HERE, capture_output=True, text=True)
+    return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
+
+
+def from_keras(folder, when, shapes):
+    return weights.read_keras(folder / f"{when}.h5", shapes)
+
+
+FLATTENED = {"classifier.1": (256, 6, 6), "aux1.fc1": (128, 4, 4), "aux2.fc1": (128, 4, 4)}  # C, H, W before it
+NORM_LEAVES = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
+
+
+def from_torch(folder, when, shapes):
+    """Return PyTorch's state by our names: its own, with / for the dots and other leaves."""
+    with np.load(folder / f"{when}.npz", allow_pickle=False) as file:
+        state = {key: array for key, array in file.items() if not key.endswith(".num_batches_tracked")}
+    found = {}
+    for key, array in state.items():
+        module, _, leaf = key.rpartition(".")
+        leaf = NORM_LEAVES[leaf] if f"{module}.running_mean" in state else leaf[0]
+        if module in FLATTENED and array.ndim == 2:
+            array = array.reshape(-1, *FLATTENED[module]).transpose(0, 2, 3, 1).reshape(array.shape)
+        found[f"{module.replace('.', '/')}/{leaf}"] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+    assert {name: array.shape for name, array in found.items()} == shapes
+    return found
+
+
+def parity(script, name, folder, read):
+    """Have the peer's script write its files at each size and compare; read(folder, when, shapes) -> {name: array}."""
     for side in SIDES.get(name, (64, 80)):
-        folder = tmp_path / str(side)
-        folder.mkdir()
-        done = subprocess.run(
-            [sys.executable, HERE / "keras_peer.py", name, str(side), folder], capture_output=True, text=True
-        )
+        at_side = folder / str(side)
+        at_side.mkdir()
+        done = subprocess.run([sys.executable, HERE / script, name, str(side), at_side], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        compare(name, side, folder)
+        compare(name, side, at_side, read)
 
 
-def compare(name, side, folder):
+def compare(name, side, folder, read):
     """Assert that our net does with the file's weights what the peer did; print the differences."""
     images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
     kind = "torch" if name.startswith("efficientnet") else "none"
@@ -49,7 +98,7 @@ def compare(name, side, folder):
     assert count_parameters(graph) == int((folder / "parameters.txt").read_text())
     variables = {v.op.name: v for v in graph.variables if not v.op.name.startswith("normalisation/")}
     shapes = {name: tuple(v.shape) for name, v in variables.items()}
-    before, after = (weights.read_keras(folder / f"{when}.h5", shapes) for when in ("before", "after"))
+    before, after = (read(folder, when, shapes) for when in ("before", "after"))
     assert set(before) == set(after) == set(variables)
     with graph.graph.as_default(), session(graph.graph) as running:
         running.run(tf1.global_variables_initializer())

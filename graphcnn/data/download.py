@@ -1,4 +1,4 @@
-"""One known file from the network: downloaded once, resumed where it stopped, checked by its sha256."""
+"""One known file from the network: downloaded once, resumed where it stopped, checked by a checksum."""
 
 import hashlib
 import http.client
@@ -13,65 +13,94 @@ from graphcnn.progress import bar, say
 
 TIMEOUT = 30  # seconds without an answer or a byte
 BLOCK = 1 << 16  # bytes read at once
+LARGEST = 4 << 30  # bytes of a file whose size only the server knows
 
 
-def fetch(url, path, size, sha256):
+def fetch(url, path, size=None, sha256=None, md5=None):
     """Make sure that `path` holds the known file; download it where there is none.
 
-    What has come so far is `<path>.part`; the next call goes on from there.
+    What has come so far is `<path>.part`; the next call goes on from there, unless no checksum could tell that the
+    parts belong together.
 
     Args:
         url: where the file comes from.
         path: where it is kept.
-        size: its bytes; no more are read.
-        sha256: of its bytes, as hex.
+        size: its bytes; no more are read. None: what the server says.
+        sha256, md5: of its bytes, as hex; None: not known.
 
     Errors: InputError without network, or for a file of other bytes.
     """
+    known = {"size": size, "sha256": sha256, "md5": md5}
     if not path.exists():
         with cache.locked(path):
             if not path.exists():  # nor made by the process that held the lock
                 part = path.with_name(f"{path.name}.part")
-                _download(url, path, part, size)
-                if not _is(part, size, sha256):
+                _download(url, path, part, size, resume=bool(sha256 or md5))
+                wrong = _difference(part, known)
+                if wrong:
                     part.unlink()
                     raise InputError(
-                        f"{url}: what was downloaded is not the known file (its sha256 differs) and was deleted; "
+                        f"{url}: what was downloaded is not the known file (its {wrong} differs) and was deleted; "
                         f"call again, or put the right file at {path}"
                     )
                 part.replace(path)
-    if not _is(path, size, sha256):
-        raise InputError(f"{path}: is not the file of {url} (its sha256 differs); delete it to have it downloaded anew")
+    wrong = _difference(path, known)
+    if wrong:
+        raise InputError(
+            f"{path}: is not the file of {url} (its {wrong} differs); delete it to have it downloaded anew"
+        )
 
 
-def _is(path, size, sha256):
-    """Whether a file has that size and checksum."""
-    return path.stat().st_size == size and cache.absorb(hashlib.sha256(), path).hexdigest() == sha256
+def _difference(path, known):
+    """Return which of the size and checksums that are known a file has not, or None."""
+    for name, value in known.items():
+        if value is None:
+            continue
+        if name == "size":
+            found = path.stat().st_size
+        else:
+            found = cache.absorb(hashlib.new(name, usedforsecurity=False), path).hexdigest()
+        if found != value:
+            return name
+    return None
 
 
-def _download(url, path, part, size):
-    """Bring `part` to `size` bytes, going on from those it has where the server can."""
-    have = part.stat().st_size if part.exists() else 0
-    if have == size:
+def _download(url, path, part, size, resume):
+    """Bring `part` to `size` bytes, going on from those it has where that is wanted and the server can."""
+    have = part.stat().st_size if resume and part.exists() else 0
+    if have and have == size:
         return
-    say(f"downloading {url} ({size / 1e6:.0f} MB) to {path}")
+    say(f"downloading {url}{'' if size is None else f' ({size / 1e6:.0f} MB)'} to {path}")
     with _network(url, path):
-        response = _open(url, have if have < size else 0)
-    with response, part.open("ab") as file, bar("downloading, MB", size / 1e6) as advance:
-        if response.status != 206:  # the whole file, from its start
-            have = 0
-        file.truncate(have)
-        advance(have / 1e6)
-        while have < size:
-            with _network(url, path):
-                block = response.read(min(BLOCK, size - have))
-            if not block:
-                raise InputError(f"{url}: ended after {have} of {size} bytes; call again to go on from there")
-            file.write(block)
-            have += len(block)
-            advance(len(block) / 1e6)
-        file.flush()
-        os.fsync(file.fileno())
+        response = _open(url, have if size is None or have < size else 0)
+    with response:
+        size = size or _size(url, response)
+        with part.open("ab") as file, bar("downloading, MB", size / 1e6) as advance:
+            if response.status != 206:  # the whole file, from its start
+                have = 0
+            file.truncate(have)
+            advance(have / 1e6)
+            while have < size:
+                with _network(url, path):
+                    block = response.read(min(BLOCK, size - have))
+                if not block:
+                    raise InputError(f"{url}: ended after {have} of {size} bytes; call again to go on from there")
+                file.write(block)
+                have += len(block)
+                advance(len(block) / 1e6)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _size(url, response):
+    """Return how many bytes the server says that the whole file has."""
+    if response.status == 206:
+        said = response.headers.get("Content-Range", "").rpartition("/")[2]
+    else:
+        said = response.headers.get("Content-Length", "")
+    if not said.isdecimal() or not 0 < int(said) <= LARGEST:
+        raise InputError(f"{url}: the server says {said or 'no'} bytes, expected from 1 to {LARGEST}")
+    return int(said)
 
 
 def _open(url, start):

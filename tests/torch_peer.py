@@ -1,0 +1,95 @@
+"""torchvision's own net with random weights, as files of numbers; run in a process of its own, by test_parity.py.
+
+torch_peer.py NAME SIDE FOLDER writes into the folder: before.npz with the state by PyTorch's names, images.npy
+[N, SIDE, SIDE, 3], labels.npy [N], logits.npy [N, 10] for before.npz, after.npz with the state after one SGD step of
+rate 0.1 on these images (dropout at 0, auxiliary classifiers' losses at 0.3), parameters.txt (trainable ones).
+
+Where rounding makes another pixel of a pool's window the largest, or a unit positive, a slope jumps. In float32 that
+happens in one net or the other, so this one computes in float64, on few images and with most units well above 0.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+MODELS = {  # ours, which torchvision names alike: its options
+    "alexnet": {},
+    "googlenet": {"aux_logits": True, "transform_input": False, "init_weights": False},
+    "resnext50_32x4d": {},
+}
+CLASSES, IMAGES, RATE, AUXILIARY = 10, 4, 0.1, 0.3
+
+
+def main(name, side, folder):
+    """Write the files."""
+    import torch
+
+    side, folder = int(side), Path(folder)
+    generator = np.random.default_rng(side)
+    model = getattr(models(), name)(weights=None, num_classes=CLASSES, **MODELS[name])
+    for module in model.modules():
+        randomise(module, generator)
+    model.double()
+    images = generator.normal(size=(IMAGES, side, side, 3)).astype(np.float32)
+    labels = generator.integers(0, CLASSES, IMAGES)
+    np.save(folder / "images.npy", images)
+    np.save(folder / "labels.npy", labels)
+    (folder / "parameters.txt").write_text(str(sum(p.numel() for p in model.parameters() if p.requires_grad)))
+    save(model, folder / "before.npz")
+    x, y = torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float64)), torch.from_numpy(labels)
+    with torch.no_grad():
+        np.save(folder / "logits.npy", model.eval()(x).numpy())
+    logits = model.train()(x)
+    main_logits, *auxiliary = logits if isinstance(logits, tuple) else (logits,)
+    entropy = torch.nn.functional.cross_entropy
+    loss = entropy(main_logits, y) + sum(AUXILIARY * entropy(each, y) for each in auxiliary)
+    loss.backward()
+    torch.optim.SGD(model.parameters(), RATE).step()
+    save(model, folder / "after.npz")
+
+
+def models():
+    """Return torchvision.models.
+
+    torchvision's compiled operators do not load beside a PyTorch for other devices. Its nets do not need them, but
+    the import needs two of their names.
+    """
+    import torch
+
+    try:
+        import torchvision
+    except RuntimeError:
+        for missing in ("nms", "qnms"):
+            torch.library.define(f"torchvision::{missing}", "(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+        import torchvision
+    return torchvision.models
+
+
+def save(model, path):
+    """Write the state as float32 arrays by name."""
+    np.savez(path, **{key: value.numpy().astype(np.float32) for key, value in model.state_dict().items()})
+
+
+def randomise(module, generator):
+    """Give a module's own tensors values that trained ones could have; no unit is dropped."""
+    import torch
+
+    if isinstance(module, torch.nn.Dropout):
+        module.p = 0.0
+    normed = isinstance(module, torch.nn.BatchNorm2d)
+    for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+        shape = tuple(tensor.shape)
+        if not tensor.is_floating_point():
+            continue
+        if normed:
+            limits = {"bias": (1, 2), "running_mean": (-0.2, 0.2)}.get(name, (0.8, 1.2))
+            values = generator.uniform(*limits, shape)
+        else:
+            values = generator.normal(0, (2 / np.prod(shape[1:])) ** 0.5 if len(shape) > 1 else 0.1, shape)
+        with torch.no_grad():
+            tensor.copy_(torch.from_numpy(values))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
