@@ -1,4 +1,5 @@
 import importlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +8,36 @@ from graphcnn import cli
 
 TINY = ["--net=vgg_tiny", "--image_size=16", "--batch_size=16", "--warmup_steps=5", "--epochs=2"]
 FAST = ["--recipe=fast", "--image_size=18", "--early_size=16", "--batch_size=16", "--lookahead=2", "--epochs=2"]
+
+
+ZOO = pytest.StashKey()  # {(architecture, peer): {side: {"here", "there", "logits", "step"}}}
+ZOO_HEAD = """# The zoo beside its peers
+
+Each architecture with random weights, 10 classes and a batch of 8 random images, float32, here and in the library that
+its weights are from. Parameters: trainable ones. Logits: the largest difference, in the largest logit, at inference.
+Step: after one step of SGD, the largest difference of a weight's or moving moment's update, in that update's norm.
+Written by `./run.sh test -m slow -k parity --zoo=docs/zoo.md`.
+
+| architecture | peer | parameters here | there | side | logits | step | side | logits | step |
+|---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--zoo", metavar="FILE", help="write the parity tests' table to this .md")
+
+
+def pytest_sessionfinish(session):
+    rows = session.config.stash.get(ZOO, {})
+    if not (session.config.option.zoo and rows):
+        return
+    lines = []
+    for (name, peer), sides in sorted(rows.items()):
+        first = next(iter(sides.values()))
+        cells = [name, peer, f"{first['here']:,}", f"{first['there']:,}"]
+        cells += [cell for side, row in sides.items() for cell in (side, f"{row['logits']:.1e}", f"{row['step']:.1e}")]
+        lines.append(f"| {' | '.join(map(str, cells))} |\n")
+    Path(session.config.option.zoo).write_text(ZOO_HEAD + "".join(lines))
 
 
 def pytest_collection_modifyitems(config, items):

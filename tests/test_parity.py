@@ -13,6 +13,7 @@ import keras_peer
 import numpy as np
 import pytest
 import torch_peer
+from conftest import ZOO
 
 from graphcnn import weights
 from graphcnn.graph import build_training, count_parameters
@@ -26,22 +27,31 @@ SIDES = {  # others: (64, 80)
     "inception_resnet_v2": (80, 107),
     "xception": (75, 96),
 }
+CI = ("mobilenet", "mobilenet_v2", "resnet50_v2", "xception")
 LOGITS, UPDATES = 1e-4, 1e-3  # the logits' largest difference in their scale, an update's in its norm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", keras_peer.MODELS)
-def test_parity_with_keras(name, tmp_path):
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.ci) if name in CI else name for name in keras_peer.MODELS]
+)
+def test_parity_with_keras(name, tmp_path, zoo):
     pytest.importorskip("tf_keras", reason="tf_keras, the peer, is not installed")
-    parity("keras_peer.py", name, tmp_path, from_keras)
+    zoo[name, "Keras"] = parity("keras_peer.py", name, tmp_path, from_keras)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", torch_peer.MODELS)
-def test_parity_with_pytorch(name, tmp_path):
+def test_parity_with_pytorch(name, tmp_path, zoo):
     if missing := without_torch():
         pytest.skip(f"torch and torchvision, the peer, cannot be imported: {missing}")
-    parity("torch_peer.py", name, tmp_path, from_torch)
+    zoo[name, "PyTorch"] = parity("torch_peer.py", name, tmp_path, from_torch)
+
+
+@pytest.fixture
+def zoo(request):
+    """What --zoo writes: {(architecture, peer): {side: row}}."""
+    return request.config.stash.setdefault(ZOO, {})
 
 
 @functools.cache
@@ -76,17 +86,22 @@ def from_torch(folder, when, shapes):
 
 
 def parity(script, name, folder, read):
-    """Have the peer's script write its files at each size and compare; read(folder, when, shapes) -> {name: array}."""
+    """Have the peer's script write its files at each size and compare; read(folder, when, shapes) -> {name: array}.
+
+    Returns: {side: compare's row}.
+    """
+    rows = {}
     for side in SIDES.get(name, (64, 80)):
         at_side = folder / str(side)
         at_side.mkdir()
         done = subprocess.run([sys.executable, HERE / script, name, str(side), at_side], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        compare(name, side, at_side, read)
+        rows[side] = compare(name, side, at_side, read)
+    return rows
 
 
 def compare(name, side, folder, read):
-    """Assert that our net does with the file's weights what the peer did; print the differences."""
+    """Assert that our net does with the file's weights what the peer did; return and print the differences."""
     images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
     kind = "torch" if name.startswith("efficientnet") else "none"
     recipe = Recipe(
@@ -95,7 +110,8 @@ def compare(name, side, folder, read):
     )  # fmt: skip
     statistics = PREPROCESSING.get(kind, (np.zeros(3), np.ones(3)))
     graph = build_training(recipe, (side, side), keras_peer.CLASSES, statistics, 1)
-    assert count_parameters(graph) == int((folder / "parameters.txt").read_text())
+    here, there = count_parameters(graph), int((folder / "parameters.txt").read_text())
+    assert here == there
     variables = {v.op.name: v for v in graph.variables if not v.op.name.startswith("normalisation/")}
     shapes = {name: tuple(v.shape) for name, v in variables.items()}
     before, after = (read(folder, when, shapes) for when in ("before", "after"))
@@ -123,3 +139,4 @@ def compare(name, side, folder, read):
     print(f"{name} {side}: logits {apart:.1e}, step {off[worst]:.1e} ({worst})")
     assert apart <= LOGITS
     assert off[worst] <= UPDATES, sorted(off.items(), key=lambda item: -item[1])[:8]
+    return {"here": here, "there": there, "logits": apart, "step": off[worst]}

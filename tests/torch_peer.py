@@ -18,7 +18,7 @@ MODELS = {  # ours, which torchvision names alike: its options
     "googlenet": {"aux_logits": True, "transform_input": False, "init_weights": False},
     "resnext50_32x4d": {},
 }
-CLASSES, IMAGES, RATE, AUXILIARY = 10, 4, 0.1, 0.3
+CLASSES, IMAGES, RATE, AUXILIARY = 10, 4, 10.0, 0.3
 
 
 def main(name, side, folder):

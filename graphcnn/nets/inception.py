@@ -5,6 +5,7 @@ in the order of the rows. Sizes in the margin are for 299x299.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 from graphcnn import layers
@@ -15,7 +16,7 @@ NORM = layers.Norm(epsilon=1e-3, share=0.01, scale=False)
 
 
 class Conv(NamedTuple):
-    """A convolution without bias, batch norm and ReLU. kernel: its side, or (height, width)."""
+    """A convolution without a bias, then batch norm and ReLU. kernel: its side, or (height, width)."""
 
     filters: int
     kernel: int | tuple
@@ -27,7 +28,7 @@ class Conv(NamedTuple):
 class Pool(NamedTuple):
     """The means or maxima of 3x3 windows, padding left out of the means."""
 
-    pool: object  # layers.average_pool or layers.max_pool
+    pool: Callable  # layers.average_pool or layers.max_pool
     stride: int
     padding: str
 

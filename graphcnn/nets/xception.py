@@ -32,14 +32,15 @@ def build(x, classes, mode):
 def _block(x, number, widths, mode):
     """Add ReLUs and separable convolutions, pooled where the block halves the map, to x or to its projection."""
     shortcut = x
+    if number in PROJECTIONS:
+        projection = PROJECTIONS[number]
+        shortcut = conv(shortcut, f"conv2d_{projection}", widths[-1], 1, mode, stride=2, bias=False)
+        shortcut = norm(shortcut, f"batch_normalization_{projection}", NORM, mode)
     for place, filters in enumerate(widths, start=1):
         scope = f"block{number}_sepconv{place}"
         x = x if (number, place) == (2, 1) else _relu(x, scope, mode)  # what block 1 gives has been through it
         x = _separable(x, scope, filters, mode)
     if number in PROJECTIONS:
-        projection = PROJECTIONS[number]
-        shortcut = conv(shortcut, f"conv2d_{projection}", widths[-1], 1, mode, stride=2, bias=False)
-        shortcut = norm(shortcut, f"batch_normalization_{projection}", NORM, mode)
         x = layers.max_pool(x, f"block{number}_pool", 3, stride=2)
     return shortcut + x
 
