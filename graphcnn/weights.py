@@ -45,6 +45,7 @@ AUTOMATIC = re.compile(  # names that Keras gives by itself, 1.x's last
     r"(conv2d|batch_normalization|separable_conv2d|depthwise_conv2d|dense)(?:_(\d{1,9}))?"
     r"|(?:convolution2d|batchnormalization|separableconvolution2d)_(\d{1,9})"
 )
+BEFORE = re.compile(r"(?:mobl|bn)\d+_conv_(\d+)_(bn_)?(expand|depthwise|project)")  # in MobileNetV2's published file
 ENDINGS = (".h5", ".hdf5")
 OWN = "normalisation/"  # of the variables that are statistics of a run's data
 LARGEST = 4 << 30  # bytes of a file
@@ -238,7 +239,7 @@ def keras(path, shapes):
 
 
 def canonical(names):
-    """Return the layers' names with those that Keras numbered by itself numbered from 1, in their order."""
+    """Return the layers' names of today; those that Keras numbered by itself are numbered from 1, in their order."""
     automatic = {}
     for name in names:
         match = AUTOMATIC.fullmatch(name)
@@ -249,7 +250,17 @@ def canonical(names):
         for kind, found in automatic.items()
         for place, (_, name) in enumerate(sorted(found), start=1)
     }
-    return [renamed.get(name, name) for name in names]
+    return [renamed.get(name) or _of_today(name) for name in names]
+
+
+def _of_today(name):
+    """Return a layer's name as Keras's own nets have it now."""
+    match = BEFORE.fullmatch(name)
+    if not match:
+        return {"Logits": "predictions"}.get(name, name)
+    number, norm, part = match.groups()
+    block = f"block_{number}" if int(number) else "expanded_conv"
+    return f"{block}_{part}{'_BN' if norm else ''}"
 
 
 def _places(theirs, ours):

@@ -743,3 +743,13 @@ def test_the_real_package_fills_efficientnet_lite0():
             variable.load(beginning[variable.op.name], running)
         found = running.run(net.hypothesis, {net.x: photos}).argmax(axis=1)
     assert found.tolist() == [698, 985]  # palace, daisy
+
+
+def test_names_of_the_published_mobilenet_v2_are_the_nets():
+    graph = build_inference(Recipe(net="mobilenet_v2", image_size=32), (32, 32), 10)
+    ours = {weights._split(v.op.name)[0] for v in graph.variables} - {"normalisation"}
+    old = ["Conv1", "bn_Conv1", "Conv_1", "Conv_1_bn", "Logits"]
+    for block in range(17):
+        for part in ("expand", "depthwise", "project")[block == 0 :]:
+            old += [f"mobl{block}_conv_{block}_{part}", f"bn{block}_conv_{block}_bn_{part}"]
+    assert set(weights.canonical(old)) == ours
