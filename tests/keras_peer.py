@@ -26,6 +26,7 @@ MODELS = {  # ours: theirs
     "mobilenet_v2": "MobileNetV2",
     "efficientnet_b0": "EfficientNetB0",
 }
+RANGES = {"beta": (1.0, 2.0), "moving_mean": (-0.2, 0.2)}  # of batch norms; few units near 0, where slopes jump
 CLASSES, IMAGES, RATE = 10, 8, 0.1
 
 
@@ -61,7 +62,7 @@ def randomise(layer, generator):
         layer.rate = 0.0
     if isinstance(layer, tf_keras.layers.BatchNormalization):
         for weight in layer.weights:
-            low, high = (-0.2, 0.2) if weight.name.split("/")[-1].startswith(("beta", "moving_mean")) else (0.8, 1.2)
+            low, high = RANGES.get(weight.name.split("/")[-1].split(":")[0], (0.8, 1.2))
             weight.assign(generator.uniform(low, high, weight.shape))
     elif isinstance(layer, tf_keras.layers.Normalization):
         layer.adapt_mean.assign([0.485, 0.456, 0.406])

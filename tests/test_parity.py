@@ -27,7 +27,7 @@ SIDES = {  # others: (64, 80)
     "inception_resnet_v2": (80, 107),
     "xception": (75, 96),
 }
-CI = ("mobilenet", "mobilenet_v2", "resnet50_v2", "xception")
+CI = ("efficientnet_b0", "mobilenet", "mobilenet_v2", "xception")
 LOGITS, UPDATES = 1e-4, 1e-3  # the logits' largest difference in their scale, an update's in its norm
 
 
@@ -37,7 +37,7 @@ LOGITS, UPDATES = 1e-4, 1e-3  # the logits' largest difference in their scale, a
 )
 def test_parity_with_keras(name, tmp_path, zoo):
     pytest.importorskip("tf_keras", reason="tf_keras, the peer, is not installed")
-    zoo[name, "Keras"] = parity("keras_peer.py", name, tmp_path, from_keras)
+    zoo[name, "Keras"] = parity(keras_peer, name, tmp_path, from_keras)
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_parity_with_keras(name, tmp_path, zoo):
 def test_parity_with_pytorch(name, tmp_path, zoo):
     if missing := without_torch():
         pytest.skip(f"torch and torchvision, the peer, cannot be imported: {missing}")
-    zoo[name, "PyTorch"] = parity("torch_peer.py", name, tmp_path, from_torch)
+    zoo[name, "PyTorch"] = parity(torch_peer, name, tmp_path, from_torch)
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def from_torch(folder, when, shapes):
     return found
 
 
-def parity(script, name, folder, read):
-    """Have the peer's script write its files at each size and compare; read(folder, when, shapes) -> {name: array}.
+def parity(peer, name, folder, read):
+    """Have the peer write its files at each size and compare; read(folder, when, shapes) -> {name of ours: array}.
 
     Returns: {side: compare's row}.
     """
@@ -94,22 +94,23 @@ def parity(script, name, folder, read):
     for side in SIDES.get(name, (64, 80)):
         at_side = folder / str(side)
         at_side.mkdir()
-        done = subprocess.run([sys.executable, HERE / script, name, str(side), at_side], capture_output=True, text=True)
+        asked = [sys.executable, peer.__file__, name, str(side), at_side]
+        done = subprocess.run(asked, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        rows[side] = compare(name, side, at_side, read)
+        rows[side] = compare(peer, name, side, at_side, read)
     return rows
 
 
-def compare(name, side, folder, read):
+def compare(peer, name, side, folder, read):
     """Assert that our net does with the file's weights what the peer did; return and print the differences."""
     images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
     kind = "torch" if name.startswith("efficientnet") else "none"
     recipe = Recipe(
-        net=name, image_size=side, normalisation=kind, optimizer="sgd", learning_rate=keras_peer.RATE, warmup_steps=0,
+        net=name, image_size=side, normalisation=kind, optimizer="sgd", learning_rate=peer.RATE, warmup_steps=0,
         batch_size=len(labels), l2=0.0, keep_prob=1.0, precision="float32",
     )  # fmt: skip
     statistics = PREPROCESSING.get(kind, (np.zeros(3), np.ones(3)))
-    graph = build_training(recipe, (side, side), keras_peer.CLASSES, statistics, 1)
+    graph = build_training(recipe, (side, side), peer.CLASSES, statistics, 1)
     here, there = count_parameters(graph), int((folder / "parameters.txt").read_text())
     assert here == there
     variables = {v.op.name: v for v in graph.variables if not v.op.name.startswith("normalisation/")}

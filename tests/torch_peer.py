@@ -2,10 +2,11 @@
 
 torch_peer.py NAME SIDE FOLDER writes into the folder: before.npz with the state by PyTorch's names, images.npy
 [N, SIDE, SIDE, 3], labels.npy [N], logits.npy [N, 10] for before.npz, after.npz with the state after one SGD step of
-rate 0.1 on these images (dropout at 0, auxiliary classifiers' losses at 0.3), parameters.txt (trainable ones).
+rate 10 on these images (dropout at 0, auxiliary classifiers' losses at 0.3), parameters.txt (trainable ones).
 
 Where rounding makes another pixel of a pool's window the largest, or a unit positive, a slope jumps. In float32 that
-happens in one net or the other, so this one computes in float64, on few images and with most units well above 0.
+happens in one net or the other, so this one computes in float64, on few images and with most units well above 0. At a
+low rate the updates would be lost in the weights' own rounding.
 """
 
 import sys
