@@ -27,7 +27,7 @@ SIDES = {  # others: (64, 80)
     "inception_resnet_v2": (80, 107),
     "xception": (75, 96),
 }
-CI = ("efficientnet_b0", "mobilenet", "mobilenet_v2", "xception")
+CI = ("efficientnet_b0", "mobilenet", "mobilenet_v2", "vgg16")
 LOGITS, UPDATES = 1e-4, 1e-3  # the logits' largest difference in their scale, an update's in its norm
 
 
