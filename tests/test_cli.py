@@ -52,6 +52,18 @@ BAD = {  # name: (arguments of train, words of the message)
         ["--recipe=restaurant/model_3_1", "--image_size=32"],
         "--image_size: found 32, too",
     ),
+    "a zoo net on small images": (
+        ["--recipe=zoo", "--net=xception", "--image_size=70"],
+        "wants at least 71; enlarge it",
+    ),
+    "another activation for a zoo net": (
+        ["--recipe=zoo", "--activation=silu"],
+        "--activation: --net=resnet50_v2 has its",
+    ),
+    "micro-batches for a zoo net with batch norm": (
+        ["--recipe=zoo", "--micro_batch=8"],
+        "--micro_batch=8: --net=resnet",
+    ),
     "micro-batches with batch norm": (["--batch_norm", "--micro_batch=8"], "needs the moments of the whole batch"),
     "misspelt split": (["--dev_split=fist"], "did you mean 'first'"),
     "dev fraction of one": (["--dev_fraction=1"], "from 0 to below 1"),

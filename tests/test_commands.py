@@ -1,18 +1,24 @@
 """eval, predict and submit on a tiny trained run, as a user calls them."""
 
+import functools
 import json
 import shutil
 import subprocess
 import sys
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 from conftest import TINY, one_line, tiny_arrays, write_folder
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
-from graphcnn import runs, tf1
+from graphcnn import inference, runs, sequential, tf1
+from graphcnn.blocks import Architecture
+from graphcnn.graph import build_inference
+from graphcnn.nets import ARCHITECTURES, SEQUENTIAL
+from graphcnn.recipes import Recipe
 
 
 @pytest.fixture
@@ -343,3 +349,61 @@ class TestTestTimeAugmentation:
         outcome = command("eval", "--tta", "--predictions=p.npy", "--labels=y.npy")
         assert outcome.status == 2
         assert "--tta: nothing is computed with --predictions" in outcome.err
+
+
+def save_for_keras(path, values):
+    """Write {variable: array} of a net without batch norm in Keras's legacy layout."""
+    with h5py.File(path, "w") as file:
+        for name, array in values.items():
+            layer, _, leaf = name.rpartition("/")
+            group = file.require_group(layer)
+            group.attrs["weight_names"] = np.array([b"kernel:0", b"bias:0"])
+            group.create_dataset({"w": "kernel:0", "b": "bias:0"}[leaf], data=array)
+
+
+@pytest.mark.parametrize("lacks", [None, "output/b"])
+def test_predict_with_published_weights(lacks, command, tmp_path, monkeypatch):
+    """A tiny net in an ImageNet net's place; the numbers against a graph that is fed by hand."""
+    tiny = Architecture(functools.partial(sequential.build, SEQUENTIAL["vgg_tiny"]), 16, 16, "caffe", False, None)
+    monkeypatch.setitem(ARCHITECTURES, "vgg_tiny", tiny)
+    generator = np.random.default_rng(0)
+    plain = Recipe(net="vgg_tiny", image_size=16, normalisation="none", keep_prob=1.0)
+    built = build_inference(plain, (16, 16), 1000)
+    weights = {v.op.name: v for v in built.variables if "normalisation" not in v.op.name}
+    values = {name: generator.normal(0, 0.1, v.shape).astype(np.float32) for name, v in weights.items()}
+    save_for_keras(tmp_path / "w.h5", {name: array for name, array in values.items() if name != lacks})
+    pixels = generator.integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    flags = ["--net=vgg_tiny", f"--weights={tmp_path / 'w.h5'}", f"--out={tmp_path / 'p.npy'}"]
+    outcome = command("predict", *flags, tmp_path / "photo.png")
+    if lacks:
+        assert outcome.status == 2
+        assert "lacks 1 of the net's variables, such as output/b" in outcome.err
+        return
+    assert outcome.status == 0
+    with built.graph.as_default(), tf1.session(built.graph) as running:
+        running.run(tf1.tf1.global_variables_initializer())
+        for name, variable in weights.items():
+            variable.load(values[name], running)
+        seen = pixels[..., ::-1] - np.array([103.939, 116.779, 123.68])
+        expected = running.run(built.hypothesis, {built.x: seen[None]})
+    found = np.load(tmp_path / "p.npy")
+    assert found == pytest.approx(expected, abs=1e-6)
+    names = inference.CLASS_NAMES.read_text().splitlines()
+    assert len(names) == 1000
+    assert f"photo.png: {names[expected.argmax()]} {expected.max():.4f}, " in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--net=resnet5"], "did you mean 'resnet50'"),
+        (["--net=alexnet"], "there are none"),
+        (["--net=vgg16", "--run=a"], "--run: is a run's"),
+    ],
+)
+def test_predict_refuses_what_it_has_no_weights_for(flags, words, command, tmp_path):
+    outcome = command("predict", *flags, tmp_path / "photo.png")
+    assert outcome.status == 2
+    assert words in outcome.err
+    assert one_line(outcome.err)

@@ -1,7 +1,9 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from graphcnn import batches, layers
+from graphcnn import batches, blocks, layers
 from graphcnn.sequential import NORMS
 from graphcnn.tf1 import session, tf, tf1
 
@@ -220,3 +222,24 @@ def test_a_wrong_rank_names_tensor_scope_and_both_ranks(layer, rank):
         pytest.raises(ValueError, match=rf"layer 'net/here': tensor 'net/wrong:0' has rank 3, expected {rank}"),
     ):
         layer(tf1.placeholder(tf.float32, [None, 4, 3], name="wrong"))
+
+
+@pytest.mark.parametrize(
+    ("side", "windows"), [(4, [(0, 2), (1, 3), (2, 4)]), (3, [(0, 1), (1, 2), (2, 3)]), (2, [(0, 1), (0, 2), (1, 2)])]
+)
+def test_adaptive_average_pool(side, windows):
+    """Three windows an axis, by PyTorch's documented rule."""
+    x = np.random.default_rng(0).normal(size=(2, side, side, 3)).astype(np.float32)
+    y = evaluate(lambda: layers.adaptive_average_pool(tf.constant(x), "pool", 3))
+    expected = [[x[:, a:b, c:d].mean(axis=(1, 2)) for c, d in windows] for a, b in windows]
+    assert y == pytest.approx(np.transpose(expected, (2, 0, 1, 3)), abs=1e-6)
+
+
+def test_drop_connect_leaves_out_whole_images():
+    mode = SimpleNamespace(training=True, seed=1, step=3)
+    y = evaluate(lambda: blocks.drop_connect(tf.ones([200, 2, 2, 3]), "branch", 0.4, mode)).reshape(200, -1)
+    assert (y == y[:, :1]).all()
+    assert np.unique(y).tolist() == pytest.approx([0, 1 / 0.6])
+    assert 0.25 < (y[:, 0] == 0).mean() < 0.55
+    mode.training = False
+    assert (evaluate(lambda: blocks.drop_connect(tf.ones([9, 1, 1, 1]), "branch", 0.4, mode)) == 1).all()
