@@ -15,6 +15,7 @@ class Mode(NamedTuple):
     drop_connect: float, the share of images that the last residual branch leaves out while training.
     whitening, init, bias_init, activation: as in recipes.Recipe. batch_norm: none, or its batch_norm_at.
     training: whether batch norm takes the batch's moments, and appends them to `moments`; see layers.batch_norm.
+    frozen: the names of variables that training leaves alone; a batch norm with such moments is as for inference.
     auxiliary: list that a net with auxiliary classifiers appends (weight in the loss, logits [N, K]) to while training.
     portable: whether to use tf.nn's convolutions alone, as a graph for other programs should.
     """
@@ -30,6 +31,7 @@ class Mode(NamedTuple):
     activation: str
     batch_norm: str
     training: bool
+    frozen: frozenset
     moments: list
     auxiliary: list
     portable: bool
@@ -86,7 +88,8 @@ def depthwise(x, scope, kernel, mode, **options):
 
 def norm(x, scope, how, mode):
     """Normalise by the batch's moments while training, else by the moving ones; how: layers.Norm. [N(, H, W), C]."""
-    return layers.batch_norm(x, scope, how, training=mode.training, moments=mode.moments)
+    training = mode.training and f"{scope}/mean" not in mode.frozen
+    return layers.batch_norm(x, scope, how, training=training, moments=mode.moments)
 
 
 def dense(x, scope, units, mode, *, bias=True):

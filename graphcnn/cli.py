@@ -13,6 +13,7 @@ from graphcnn import recipes
 from graphcnn.errors import InputError
 
 DEFAULT_ROOT = Path(__file__).resolve().parents[1] / "checkpoints"
+SPLITS = ("dev", "train", "test")
 FOLDERS = ("data_cache", "cache_dir")
 DEFINE = {
     int: flags.DEFINE_integer,
@@ -39,6 +40,24 @@ def define_run(values, default="the newest"):
     """Add --run and --checkpoints; `default` says in the help which run is meant without --run."""
     define(values, str, "run", None, f"the run's name (default: {default})")
     define(values, str, "checkpoints", None, "folder of the runs (default: checkpoints/ beside the package)")
+
+
+def define_ensemble(values):
+    """Add --run for several runs, --checkpoints and --ensemble."""
+    define_run(values, "the newest; a,b,c: several as one")
+    text = "of several runs: mean of their softmax outputs, or fitted (weighted, by the likelihood of the dev labels)"
+    define(values, str, "ensemble", "mean", text)
+
+
+def ensemble(values):
+    """Return whether --run names several runs; --ensemble is checked."""
+    kinds = ("mean", "fitted")
+    if values.ensemble not in kinds:
+        raise InputError(f"--ensemble: {recipes.unknown(values.ensemble, kinds)}")
+    several = values.run is not None and "," in values.run
+    if values["ensemble"].present and not several:
+        raise InputError(f"--ensemble={values.ensemble}: is for several runs; name them as --run=a,b,c, or drop it")
+    return several
 
 
 def define_data(values, help="where the data lies now (default: where the run recorded it)"):

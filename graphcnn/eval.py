@@ -2,6 +2,7 @@
 
 ./run.sh eval --split=dev                              the newest run's dev macro F1, report and pictures
 ./run.sh eval --run=NAME --split=train,test            another run on its training rows and on the labelled test split
+./run.sh eval --run=a,b,c --ensemble=fitted            several runs as one, and each of them
 ./run.sh eval --predictions=result.npy --labels=y_test.npy    as a grader would, without a run
 """
 
@@ -11,13 +12,11 @@ import sys
 from graphcnn import cli, metrics, recipes
 from graphcnn.errors import InputError
 
-SPLITS = ("dev", "train", "test")
-
 
 def define_flags():
     """Return this command's flags."""
     values = cli.new_flags()
-    cli.define_run(values)
+    cli.define_ensemble(values)
     cli.define_data(values)
     cli.define_precision(values, None, " (default: training's, where the CPU is faster with it)")
     cli.define_tta(values)
@@ -31,6 +30,7 @@ def main(values, positional):
     """Print the scores; for a run, write them with pictures into its report/ too."""
     cli.no_positional(positional)
     asked = cli.precision(values)
+    several = cli.ensemble(values)
     if values.predictions or values.labels:
         if asked:
             raise InputError("--precision: nothing is computed with --predictions; drop one of them")
@@ -38,10 +38,12 @@ def main(values, positional):
             raise InputError("--tta: nothing is computed with --predictions; drop one of them")
         return _score_file(values)
     splits = values.split.split(",")
-    if not set(splits) <= set(SPLITS):
-        raise InputError(f"--split: found {values.split!r}, expected {', '.join(SPLITS)}")
+    if not set(splits) <= set(cli.SPLITS):
+        raise InputError(f"--split: found {values.split!r}, expected {', '.join(cli.SPLITS)}")
+    if several:
+        return _score_ensemble(values, splits, asked)
     from graphcnn import inference, runs
-    from graphcnn.progress import say
+    from graphcnn.progress import bar, say
 
     run = runs.chosen(cli.checkpoints_root(values), values.run)
     config = run.config()
@@ -54,11 +56,7 @@ def main(values, positional):
     dataset, train_rows, dev_rows = runs.recorded_data(
         run, config, values.data, "test" in splits, cli.given_options(values)
     )
-    rows = {"train": train_rows, "dev": dev_rows}
-    parts = {name: (dataset.x_train, dataset.y_train, rows[name]) for name in splits if name != "test"}
-    parts |= {"test": _test_split(dataset)} if "test" in splits else {}
-    if "dev" in splits and not len(dev_rows):
-        raise InputError("--split=dev: the run was trained without a dev split; use --split=train or --split=test")
+    wanted = runs.parts(splits, dataset, train_rows, dev_rows)
 
     restored = inference.restore(run, precision, tta=values.tta)
     from graphcnn.graph import count_parameters
@@ -67,45 +65,103 @@ def main(values, positional):
     settings["parameters"] = count_parameters(restored.graph)
     with restored.session:
         for name in splits:
-            _score_split(run, config, restored, name, *parts[name], dataset.pixel_max, settings)
+            images, _, rows = wanted[name]
+            with bar(name, len(rows)) as advance:
+                probabilities = inference.probabilities(
+                    restored.session, restored.graph, images, rows, advance, values.tta
+                )
+            _report(run.name, run.path / "report", dataset, name, wanted[name], probabilities, settings)
     return 0
 
 
-def _score_split(run, config, restored, split, images, labels, rows, pixel_max, settings):
-    """Print a split's scores and write them into the run's report/, with `settings` and two pictures."""
-    from graphcnn import inference, plots, runs
-    from graphcnn.progress import bar, say
+def _score_ensemble(values, splits, asked):
+    """Print and write the scores of several runs as one, those of each of them and how often they agree."""
+    import numpy as np
 
-    with bar(split, len(rows)) as advance:
-        session, graph = restored.session, restored.graph
-        probabilities = inference.probabilities(session, graph, images, rows, advance, settings["tta"])
-    scores, names = metrics.summary(labels[rows], probabilities), config["class_names"]
+    from graphcnn import ensemble, runs
+    from graphcnn.progress import say
+
+    root = cli.checkpoints_root(values)
+    members = ensemble.chosen(root, values.run)
+    members = ensemble.loaded(members, values.data, "test" in splits, cli.given_options(values))
+    wanted = [runs.parts(splits, member.dataset, member.train_rows, member.dev_rows) for member in members]
+    order = sorted(splits, key=lambda split: split != "dev")  # its outputs serve for fitting too
+    shares, name = None, " + ".join(member.run.name for member in members)
+    for split in order:
+        _, labels, rows = wanted[0][split]
+        labels = labels[rows]
+        outputs = np.stack(
+            [
+                ensemble.probabilities(member, *(part[split][place] for place in (0, 2)), asked, tta=values.tta)
+                for member, part in zip(members, wanted, strict=True)
+            ]
+        )
+        if values.ensemble == "mean":
+            shares = ensemble.shares("mean", None, outputs)
+        elif split == "dev":
+            shares = ensemble.shares("fitted", labels, outputs)
+        elif shares is None:
+            shares = ensemble.fitted_shares(members, values.tta)
+        each = [metrics.summary(labels, output) for output in outputs]
+        settings = {
+            "ensemble": values.ensemble,
+            "tta": values.tta,
+            "members": [
+                {"run": member.run.name, "share": float(share)}
+                | {key: scores[key] for key in ("macro_f1", "accuracy", "top2_accuracy", "cross_entropy")}
+                for member, share, scores in zip(members, shares, each, strict=True)
+            ],
+            "agreement": ensemble.agreement(outputs).tolist(),
+        }
+        _print_members(split, settings)
+        if values.ensemble == "fitted" and split == "dev":
+            say("the shares were fitted on this split, so its score of the ensemble is a little high")
+        folder = runs.ensemble_folder(root, [member.run.name for member in members])
+        folder.mkdir(parents=True, exist_ok=True)
+        combined = ensemble.combined(outputs, shares)
+        _report(name, folder, members[0].dataset, split, wanted[0][split], combined, settings)
+    return 0
+
+
+def _print_members(split, settings):
+    """Print each member's share and scores and how often it gives the same class as the others."""
+    from rich.table import Table
+
+    from graphcnn.progress import show
+
+    members = settings["members"]
+    table = Table("run", title=f"{split}: the members", title_justify="left")
+    titles = ["share", "macro F1", "accuracy", "cross-entropy", *(f"agrees with {n + 1}" for n in range(len(members)))]
+    for title in titles:
+        table.add_column(title, justify="right")
+    for n, (member, row) in enumerate(zip(members, settings["agreement"], strict=True), start=1):
+        scores = [f"{member[key]:.6f}" for key in ("macro_f1", "accuracy", "cross_entropy")]
+        cells = [f"{share:.4f}" for share in row]
+        table.add_row(f"{n}: {member['run']}", f"{member['share']:.4f}", *scores, *cells)
+    show(table)
+
+
+def _report(name, report, dataset, split, part, probabilities, settings):
+    """Print a split's scores and write them into the folder `report`, with `settings` and two pictures.
+
+    name: what was scored. part: (images, labels, rows). probabilities: of the rows.
+    """
+    from graphcnn import plots, runs
+    from graphcnn.progress import say
+
+    images, labels, rows = part
+    scores, names = metrics.summary(labels[rows], probabilities), dataset.class_names
     per_class = _print_scores(f"{split} ", labels[rows], probabilities, scores, names)
-    report = run.path / "report"
     report.mkdir(exist_ok=True)
     stem = f"{report}/{split}"
     numbers = {**scores, **settings, "per_class": per_class, "confusion": scores["confusion"].tolist()}
     with runs.replacing(f"{stem}.json") as file:
         file.write((json.dumps(numbers, indent=2) + "\n").encode())
-    title = f"{run.name}, {split}: macro F1 {scores['macro_f1']:.4f}"
+    title = f"{name}, {split}: macro F1 {scores['macro_f1']:.4f}"
     plots.confusion(scores["confusion"], names, title, f"{stem}_confusion.png")
-    title = f"{run.name}, {split}: the most confident mistakes"
-    plots.mistakes(images, rows, labels[rows], probabilities, names, pixel_max, title, f"{stem}_mistakes.png")
+    title = f"{name}, {split}: the most confident mistakes"
+    plots.mistakes(images, rows, labels[rows], probabilities, names, dataset.pixel_max, title, f"{stem}_mistakes.png")
     say(f"\nwritten: {stem}.json, {split}_confusion.png, {split}_mistakes.png")
-
-
-def _test_split(dataset):
-    """Return (images, labels, rows) of the labelled test split, or say what is missing."""
-    if dataset.x_test is None:
-        raise InputError(f"--split=test: no {dataset.file('x_test')}; add it beside the training images")
-    if dataset.y_test is None:
-        raise InputError(
-            f"--split=test: no {dataset.file('y_test')}, so the test images have no labels to score against; "
-            "./run.sh submit predicts them"
-        )
-    import numpy as np
-
-    return dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test))
 
 
 def _score_file(values):

@@ -70,7 +70,7 @@ class Job:
     def look(self):
         """Take epoch, score and seconds from the run's history.csv."""
         rows = self.run.progress()
-        scores = [row["dev_macro_f1"] for row in rows[: self.recipe.epochs] if row["dev_macro_f1"] is not None]
+        scores = [row["dev_macro_f1"] for row in rows[: self.recipe.all_epochs()] if row["dev_macro_f1"] is not None]
         self.epoch, self.score = len(rows), max(scores, default=None)
         self.seconds = sum(row["seconds"] for row in rows)
 
@@ -89,6 +89,7 @@ def main(values, positional):
     name, suite = _suite(values) if values.sweep is None else _sweep(values)
     only = _only(values, suite)
     recipe_of = {row: _recipe(values, suite, row) for row in suite.experiments}
+    recipe_of = _with_weights(recipe_of, only, values.data_cache)
     from graphcnn import runs
 
     work = Work(values, name, suite, sorted({recipe.image_size for recipe in recipe_of.values()}))
@@ -181,11 +182,35 @@ def _recipe(values, suite, name):
         recipe = suites.recipe(suite, name)
         if "epochs" in given:
             share = given.pop("epochs") / max(suites.recipe(suite, row).epochs for row in suite.experiments)
-            fields = ["epochs"] + ["patience"] * (recipe.stop_on != "nothing" and recipe.patience > 0)
+            fields = ["epochs"] + ["finetune_epochs"] * (recipe.finetune_epochs > 0)
+            fields += ["patience"] * (recipe.stop_on != "nothing" and recipe.patience > 0)
             given = {field: max(1, round(share * getattr(recipe, field))) for field in fields} | given
         return dataclasses.replace(recipe, **given)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
+
+
+def _with_weights(recipe_of, only, folder):
+    """Return {experiment: Recipe}, with random weights, as a line says, where published ones cannot be had."""
+    wanted = {recipe_of[row].net for row in only if recipe_of[row].weights == "imagenet"}
+    if not wanted:
+        return recipe_of
+    from graphcnn import weights
+    from graphcnn.progress import say
+
+    random = set()
+    for net in sorted(wanted):
+        try:
+            weights.imagenet_file(net, folder)
+        except InputError as error:
+            random.add(net)
+            say(f"{net}: no published weights ({error}); it begins at random, as the report will say")
+    return {row: _random(recipe) if recipe.net in random else recipe for row, recipe in recipe_of.items()}
+
+
+def _random(recipe):
+    """Return the Recipe with random weights in published ones' place."""
+    return dataclasses.replace(recipe, weights="none") if recipe.weights == "imagenet" else recipe
 
 
 def _command(values, places=False):
@@ -316,7 +341,7 @@ class Work:
         if changed and not (lengths and not wanted.planned()):
             return "anew", "; ".join(changed)
         epoch, stopped = run.reached()
-        if epoch >= wanted.epochs or stopped:
+        if epoch >= wanted.all_epochs() or stopped:
             return "done", f"has {epoch} epochs, is kept" if changed else ""
         return "resume", changed[0] if changed else f"continues after epoch {epoch}" if epoch else ""
 
@@ -489,6 +514,35 @@ class Work:
         with replacing(self.folder / ".halving.json") as file:
             file.write(json.dumps({"of": key, "first_epochs": first}).encode())
 
+    def _ensembles(self, results):
+        """Return a row for the report for each of the suite's ensembles whose members are finished, scored by eval."""
+        from graphcnn import runs
+        from graphcnn.progress import say
+
+        rows = []
+        for ensemble in self.suite.ensembles:
+            if not set(ensemble.members) <= set(results):
+                continue
+            seeds = [results[member][0]["config"]["recipe"]["seed"] for member in ensemble.members]
+            names = [f"{self.name}/{member}-seed{seed}" for member, seed in zip(ensemble.members, seeds, strict=True)]
+            splits, folder = ["dev"] + ["test"] * self.tested, runs.ensemble_folder(self.root, names)
+            files = [folder / f"{split}.json" for split in splits]
+            newest = max((self.root / name / "report" / "dev.json").stat().st_mtime_ns for name in names)
+            if not all(file.exists() and file.stat().st_mtime_ns > newest for file in files):
+                say(f"ensemble: {ensemble.said}")
+                words = [f"--run={','.join(names)}", f"--checkpoints={self.root}", f"--split={','.join(splits)}"]
+                words = [sys.executable, "-m", "graphcnn.eval", *words, *self.place]
+                done = subprocess.run(words, env=_environment(), capture_output=True, text=True, check=False)
+                if done.returncode:
+                    say(f"ensemble: {ensemble.said}: failed: {done.stderr.strip()}")
+                    continue
+            scores = {split: json.loads(file.read_text()) for split, file in zip(splits, files, strict=True)}
+            row = {"ensemble": ensemble.said, "members": list(ensemble.members), "published": ensemble.published}
+            row |= {f"{split}_{key}": scores[split][key] for split in splits for key in ("accuracy", "macro_f1")}
+            best = max(scores["dev"]["members"], key=lambda member: member["macro_f1"])
+            rows.append({**row, "best_member": best["run"], "best_member_dev_macro_f1": best["macro_f1"]})
+        return rows
+
     def _predictions(self, run):
         """Return what `predict` prints for some photos of the test split, two a class at most."""
         words = [sys.executable, "-m", "graphcnn.predict", f"--run={run.name}", f"--checkpoints={self.root}"]
@@ -511,12 +565,14 @@ class Work:
             for path in self.folder.glob(f"{row}-seed*"):
                 match = pattern.fullmatch(path.name)
                 if match and int(match[1]) >= recipe.seed:
-                    job = self.job(row, recipe, int(match[1]) - recipe.seed)
-                    if job.run.path == path and self.standing(job)[0] == "done":
-                        found.append((int(match[1]), self.scored(job.run)))
+                    for kind in dict.fromkeys((recipe, _random(recipe))):  # the call that trained it may have had none
+                        job = self.job(row, kind, int(match[1]) - recipe.seed)
+                        if job.run.path == path and self.standing(job)[0] == "done":
+                            found.append((int(match[1]), self.scored(job.run)))
+                            break
             found = [result for _, result in sorted(found, key=lambda each: each[0]) if result]
             results |= {row: found} if found else {}
-            longer += [row] * any(result["epochs"] > recipe.epochs for result in found)
+            longer += [row] * any(result["epochs"] > recipe.all_epochs() for result in found)
         if not results:
             for name in ("report.md", "report.json", "report.png"):
                 (self.folder / name).unlink(missing_ok=True)
@@ -526,7 +582,8 @@ class Work:
         best = report.best_of(summary)
         seed = results[best][0]["seed"] - recipe_of[best].seed
         predictions = self.photos and self._predictions(self.job(best, recipe_of[best], seed).run)
-        report.write(self.folder, {**summary, "longer": longer, "predictions": predictions}, results)
+        summary |= {"longer": longer, "predictions": predictions, "ensembles": self._ensembles(results)}
+        report.write(self.folder, summary, results)
         say((self.folder / "report.md").read_text(encoding="utf-8"))
         say(f"written: {self.folder}/report.md, report.json, report.png")
 
@@ -570,7 +627,7 @@ def _left(jobs, at_once):
     for job in jobs:
         if job.state not in ("done", "failed"):
             known = paces.get(job.experiment)
-            missing += max(0, job.recipe.epochs - job.epoch) * (sum(known) / len(known) if known else overall)
+            missing += max(0, job.recipe.all_epochs() - job.epoch) * (sum(known) / len(known) if known else overall)
     return f"left {clock(missing / at_once)}"
 
 
@@ -592,7 +649,7 @@ def _board(jobs, at_once):
         waiting = [job for job in jobs if job.state == "waiting"]
         for job in [*started, *waiting][max(0, len(started) - room) :][:room]:
             score = "" if job.score is None else f"{job.score:.4f}"
-            epoch = f"{job.epoch}/{job.recipe.epochs}" if job.epoch else ""
+            epoch = f"{job.epoch}/{job.recipe.all_epochs()}" if job.epoch else ""
             seed, seconds = str(job.recipe.seed), f"{job.seconds:.0f}" if job.seconds else ""
             drawn.add_row(job.experiment, seed, job.state, epoch, score, seconds)
         return drawn

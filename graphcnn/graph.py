@@ -8,21 +8,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphcnn.blocks import Mode
+from graphcnn import blocks, layers, recipes
 from graphcnn.errors import InputError
 from graphcnn.nets import ANY_SIZE, ARCHITECTURES, NETS, SEQUENTIAL
 from graphcnn.optimizers import lookahead, train_op
-from graphcnn.recipes import unknown
 from graphcnn.sequential import fits
 from graphcnn.tf1 import choose_precision, tf, tf1
+
+HEAD = "predictions"  # scope of a pooled head's dense layer
 
 
 class Graph(NamedTuple):
     """The tensors of a built graph; those from `loss` on are None in an inference graph.
 
     x: float32 [N, H, W, 3], raw units. y: int32 [N]. keep_prob: float32, 1.0 unless fed. training, tta: bool, False.
-    images: float32 [N, S, S, 3], what the net sees of x. logits, hypothesis (softmax): float32 [N, K], of the moving
-    batch norm; with tta fed True the mean logits over the recipe's views.
+    images: float32 [N, S, S, 3], what the net sees of x. features: float32 [N, C], what a pooled head sees of the maps;
+    fed in x's place, they spare the net below it; None with another head.
+    logits, hypothesis (softmax): float32 [N, K], of the moving batch norm; with tta fed True the mean logits over the
+    recipe's views.
     first, whole: int32 []; fed where x is a micro-batch: the row of the step's batch that x starts with, and that
     batch's number of rows. None in a recipe without micro-batches.
     variables: what a prediction depends on, as a list: weights, moving moments, normalisation.
@@ -41,6 +44,7 @@ class Graph(NamedTuple):
     training: Any
     tta: Any
     images: Any
+    features: Any
     logits: Any
     hypothesis: Any
     variables: list
@@ -70,7 +74,39 @@ def build_inference(recipe, image_shape, classes, precision="float32", portable=
     """
     with tf1.Graph().as_default() as graph:
         unset = (np.zeros(3), np.ones(3))
-        return _forward(graph, recipe, image_shape, classes, _dtype(precision), unset, tf.constant(0), portable)[0]
+        inputs = _inputs(image_shape, recipe.micro_batch)
+        how = (classes, _dtype(precision), unset, tf.constant(0), portable)
+        return _forward(graph, inputs, recipe, *how)[0]
+
+
+def build_ensemble(recipes_of, image_shape, classes, shares):
+    """Return an inference Graph, portable and in float32, of several nets and the weighted mean of their outputs.
+
+    The variables of the n-th one, from 1, are in member_<n>/; logits are the mean's logarithm.
+
+    Args:
+        recipes_of: the members' Recipes. shares: of each in the mean, adding up to 1.
+        image_shape, classes: see build_inference.
+    """
+    with tf1.Graph().as_default() as graph:
+        inputs, unset, members = _inputs(image_shape), (np.zeros(3), np.ones(3)), []
+        for n, recipe in enumerate(recipes_of, start=1):
+            with tf1.variable_scope(member_scope(n)):
+                members.append(_forward(graph, inputs, recipe, classes, tf.float32, unset, tf.constant(0), True)[0])
+        mean = tf.add_n([share * member.hypothesis for share, member in zip(shares, members, strict=True)])
+        return members[0]._replace(
+            images=None,
+            features=None,
+            logits=tf.math.log(tf.maximum(mean, np.finfo(np.float32).tiny), name="logits"),
+            hypothesis=tf.identity(mean, name="hypothesis"),
+            variables=tf1.global_variables(),
+            whitening=None,
+        )
+
+
+def member_scope(n):
+    """Return the scope of an ensemble's n-th member's variables, counted from 1."""
+    return f"member_{n}"
 
 
 def build_training(recipe, image_shape, classes, statistics, total_steps):
@@ -85,8 +121,10 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
     """
     with tf1.Graph().as_default() as graph:
         step, dtype = tf1.train.create_global_step(), _dtype(recipe.precision)
-        forward, logits_at = _forward(graph, recipe, image_shape, classes, dtype, statistics, step)
-        weights = tf1.trainable_variables()
+        inputs = _inputs(image_shape, recipe.micro_batch)
+        forward, logits_at = _forward(graph, inputs, recipe, classes, dtype, statistics, step)
+        fixed = frozen(recipe.freeze, forward.variables)
+        weights = [weight for weight in tf1.trainable_variables() if weight.op.name not in fixed]
         moving = []  # batch norm's variables, in the order of the moments that `slopes` returns
 
         def slopes(size):
@@ -96,7 +134,7 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
             moving[:] = [(variable, share) for variable, _, share in moments]
             each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=forward.y, logits=logits)  # [N]
             cross_entropy = tf.reduce_mean(each)
-            loss = smoothed(cross_entropy, logits, recipe.label_smoothing) + l2_penalty(recipe.l2)
+            loss = smoothed(cross_entropy, logits, recipe.label_smoothing) + l2_penalty(recipe.l2, weights)
             for weight, side in auxiliary:
                 entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=forward.y, logits=side)
                 loss += weight * smoothed(tf.reduce_mean(entropies), side, recipe.label_smoothing)
@@ -144,11 +182,11 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
 def check_net(recipe):
     """Refuse a net that is not in NETS, with the nearest match, and image sizes that it has no room or weights for."""
     if recipe.net not in NETS:
-        raise InputError(f"--net: {unknown(recipe.net, list(NETS))}")
+        raise InputError(f"--net: {recipes.unknown(recipe.net, list(NETS))}")
     if recipe.net in ARCHITECTURES and recipe.net not in SEQUENTIAL:
         _check_architecture(recipe, ARCHITECTURES[recipe.net])
         return
-    if recipe.early_size and recipe.net not in ANY_SIZE:
+    if recipe.early_size and recipe.net not in ANY_SIZE and recipe.head == "own":
         raise InputError(
             f"--early_size={recipe.early_size}: the dense layers of --net={recipe.net} fit one size only; use "
             f"--early_size=0, or --net={' or '.join(sorted(ANY_SIZE))}"
@@ -184,12 +222,38 @@ def smoothed(cross_entropy, logits, share):
     return (1 - share) * cross_entropy + share * even
 
 
-def l2_penalty(weight):
-    """Return weight * sum of ||w||^2 / 2 over the trainable variables of rank > 1, a float32 scalar."""
+def l2_penalty(weight, variables):
+    """Return weight * sum of ||w||^2 / 2 over the variables of rank > 1, a float32 scalar."""
     if not weight:
         return tf.constant(0.0)
     with tf.name_scope("l2"):
-        return weight * tf.add_n([tf.nn.l2_loss(w) for w in tf1.trainable_variables() if w.shape.rank > 1])
+        return weight * tf.add_n([tf.nn.l2_loss(w) for w in variables if w.shape.rank > 1])
+
+
+def frozen(freeze, variables):
+    """Return the names of those of the graph's variables that Recipe.freeze leaves as they are, a frozenset.
+
+    variables: in the order in which the net makes them.
+    """
+    names = [variable.op.name for variable in variables]
+    if freeze == "none":
+        return frozenset()
+    if freeze == "backbone":
+        return frozenset(name for name in names if not name.startswith(f"{HEAD}/"))
+    scope = freeze.removeprefix("until:")
+    within = [place for place, name in enumerate(names) if name.startswith(f"{scope}/")]
+    trained = [v for v in variables[within[-1] + 1 :] if v.trainable] if within else []
+    if not trained:
+        scopes = list(dict.fromkeys(name.rpartition("/")[0] for name in names))
+        said = "leaves nothing to train; name an earlier one" if within else recipes.unknown(scope, scopes)
+        raise InputError(f"--freeze={freeze}: {said}")
+    return frozenset(names[: within[-1] + 1])
+
+
+def check_frozen(recipe, image_shape, classes):
+    """Refuse a recipe that freezes up to a scope that the net does not have."""
+    if recipe.freeze.startswith("until:"):
+        frozen(recipe.freeze, build_inference(recipe, image_shape, classes).variables)
 
 
 def count_parameters(graph):
@@ -207,22 +271,31 @@ def _dtype(precision):
     return tf.as_dtype(choose_precision(precision)[0])
 
 
-def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, portable=False):
+def _inputs(image_shape, micro_batch=0):
+    """Return {field of Graph: placeholder}, in the current tf.Graph; first and whole with micro-batches alone."""
+    x = tf1.placeholder(tf.float32, [None, *image_shape, 3], name="x")
+    y = tf1.placeholder(tf.int32, [None], name="y")
+    found = {
+        "x": x,
+        "y": y,
+        "keep_prob": tf1.placeholder_with_default(1.0, [], name="keep_prob"),
+        "training": tf1.placeholder_with_default(False, [], name="training"),
+        "tta": tf1.placeholder_with_default(False, [], name="tta"),
+    }
+    if micro_batch:
+        found["first"] = tf1.placeholder_with_default(0, [], name="first")
+        found["whole"] = tf1.placeholder_with_default(tf.size(y), [], name="whole")
+    return found
+
+
+def _forward(graph, inputs, recipe, classes, dtype, statistics, step, portable=False):
     """Return (the Graph up to `hypothesis`, a function that builds the net anew for training), in the current tf.Graph.
 
     The function takes x, the side S to train at and empty lists for batch norm's moments and for auxiliary logits, and
     returns float32 logits [N, K] from the same variables.
     """
     check_net(recipe)
-    x = tf1.placeholder(tf.float32, [None, *image_shape, 3], name="x")
-    y = tf1.placeholder(tf.int32, [None], name="y")
-    keep_prob = tf1.placeholder_with_default(1.0, [], name="keep_prob")
-    training = tf1.placeholder_with_default(False, [], name="training")
-    tta = tf1.placeholder_with_default(False, [], name="tta")
-    first = whole = None
-    if recipe.micro_batch:
-        first = tf1.placeholder_with_default(0, [], name="first")
-        whole = tf1.placeholder_with_default(tf.size(y), [], name="whole")
+    x, tta, keep_prob = (inputs[name] for name in ("x", "tta", "keep_prob"))
     with tf1.variable_scope("normalisation"):
         mean, scale = (
             tf1.get_variable(name, initializer=np.asarray(value, np.float32), trainable=False)
@@ -237,20 +310,30 @@ def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, porta
         x = x[..., ::-1] if recipe.normalisation == "caffe" else x  # blue, green, red
         return (x - mean) / scale
 
-    def net(images, moments=None, auxiliary=None):
+    def mode(moments=None, auxiliary=None, fixed=frozenset()):
         training = moments is not None
-        mode = Mode(
+        return blocks.Mode(
             seed=recipe.seed, step=step, keep_prob=keep_prob if recipe.keep_prob < 1 else None,
-            part=(first, whole) if training and recipe.micro_batch else None, drop_connect=recipe.drop_connect,
-            whitening=recipe.whitening, init=recipe.init, bias_init=recipe.bias_init, activation=recipe.activation,
-            batch_norm=recipe.batch_norm_at if recipe.batch_norm else "none", training=training, moments=moments,
-            auxiliary=auxiliary, portable=portable,
+            part=(inputs["first"], inputs["whole"]) if training and recipe.micro_batch else None,
+            drop_connect=recipe.drop_connect, whitening=recipe.whitening, init=recipe.init, bias_init=recipe.bias_init,
+            activation=recipe.activation, batch_norm=recipe.batch_norm_at if recipe.batch_norm else "none",
+            training=training, frozen=fixed, moments=moments, auxiliary=auxiliary, portable=portable,
         )  # fmt: skip
-        return tf.cast(NETS[recipe.net](tf.cast(images, dtype), classes, mode), tf.float32)  # [N, K]
+
+    def net(images, mode):
+        """Return (logits [N, K], the features [N, C] under a pooled head or None), float32."""
+        found = NETS[recipe.net](tf.cast(images, dtype), classes if recipe.head == "own" else None, mode)
+        if recipe.head == "own":
+            return tf.cast(found, tf.float32), None
+        features = tf.cast(layers.global_average_pool(found, "features"), tf.float32)
+        return head(features, mode), features
+
+    def head(features, mode):
+        return blocks.dense(blocks.dropout(features, f"{HEAD}/dropout", mode), HEAD, classes, mode)
 
     shown, shares = _views(x, tta, recipe)
     images = seen(shown, recipe.image_size)
-    logits = net(images)
+    logits, features = net(images, mode())
     if shares is not None:  # [V * N, K] -> [N, K]
         logits = tf.reduce_sum(tf.reshape(logits, [tf.size(shares), -1, classes]) * shares[:, None, None], axis=0)
     logits = tf.identity(logits, name="logits")
@@ -258,23 +341,19 @@ def _forward(graph, recipe, image_shape, classes, dtype, statistics, step, porta
     variables = [v for v in tf1.global_variables() if v is not tf1.train.get_global_step()]
     forward = Graph(
         graph=graph,
-        x=x,
-        y=y,
-        keep_prob=keep_prob,
-        training=training,
-        tta=tta,
+        **inputs,
         images=images,
+        features=features,
         logits=logits,
         hypothesis=tf.nn.softmax(logits, name="hypothesis"),
         variables=variables,
         whitening=next((v for v in variables if v.op.name == "whitening/w"), None),
-        first=first,
-        whole=whole,
     )
 
     def logits_at(x, size, moments, auxiliary):
         with tf1.variable_scope(tf1.get_variable_scope(), reuse=True), tf.name_scope("training_pass"):
-            return net(seen(x, size), moments, auxiliary)
+            how = mode(moments, auxiliary, frozen(recipe.freeze, variables))
+            return head(features, how) if recipe.freeze == "backbone" else net(seen(x, size), how)[0]
 
     return forward, logits_at
 

@@ -9,7 +9,7 @@ import numpy as np
 from graphcnn import checkpoint, recipes, weights
 from graphcnn.batches import ahead, as_rgb, in_order, rows_at_once
 from graphcnn.errors import InputError
-from graphcnn.graph import Graph, build_inference
+from graphcnn.graph import Graph, build_ensemble, build_inference, member_scope
 from graphcnn.nets import ARCHITECTURES
 from graphcnn.tf1 import session as new_session
 
@@ -17,31 +17,69 @@ CLASS_NAMES = Path(__file__).parent / "data" / "imagenet_classes.txt"  # of Imag
 
 
 class Restored(NamedTuple):
-    """A trained run, ready to predict: its Graph, open session, a Saver of the graph's variables, and its state."""
+    """A trained run, ready to predict: its Graph, open session, a Saver of the graph's variables, and its state.
+
+    more: what `restore` was asked to add to the graph.
+    """
 
     graph: Graph
     session: Any
     saver: Any
     state: dict
+    more: Any = None
 
 
-def restore(run, precision="float32", portable=False, tta=False):
+def restore(run, precision="float32", portable=False, tta=False, extend=None):
     """Return the run's best network as a Restored: rebuilt by this package's code, its variables loaded.
 
     precision: of convolutions and matmuls: auto, float32 or bfloat16. portable: see graph.build_inference.
     tta: whether test-time augmentation is wanted; refused for a recipe that has no views.
+    extend: extend(graph) adds to the Graph before it is finalised; what it returns becomes Restored.more.
     """
     config = run.config()
     recipe = recipes.from_dict(config["recipe"], run.config_path)
-    if tta and recipe.flip == "none" and not recipe.translate:
-        raise InputError(f"--tta: run {run.name} was trained without --flip and --translate: there is no other view")
+    if tta:
+        check_views(run, config)
     graph = build_inference(recipe, config["data"]["image_shape"], len(config["class_names"]), precision, portable)
+    with graph.graph.as_default():
+        saver = checkpoint.saver(graph.variables)
+    more = extend(graph) if extend else None
+    graph.graph.finalize()
+    session = new_session(graph.graph)
+    state = checkpoint.load(run, "best", session, saver, graph.variables)
+    return Restored(graph, session, saver, state, more)
+
+
+def check_views(run, config):
+    """Refuse test-time augmentation of a run that was trained without other views of its images."""
+    recipe = recipes.from_dict(config["recipe"], run.config_path)
+    if recipe.flip == "none" and not recipe.translate:
+        raise InputError(f"--tta: run {run.name} was trained without --flip and --translate: there is no other view")
+
+
+def restore_ensemble(members, shares):
+    """Return several runs as one Restored, in float32 and with tf.nn's operations; its state is the first one's.
+
+    Args:
+        members: [(Run, its config)], all of the same data. shares: of each in the mean.
+    """
+    found = [recipes.from_dict(config["recipe"], run.config_path) for run, config in members]
+    config = members[0][1]
+    graph = build_ensemble(found, config["data"]["image_shape"], len(config["class_names"]), shares)
     with graph.graph.as_default():
         saver = checkpoint.saver(graph.variables)
     graph.graph.finalize()
     session = new_session(graph.graph)
-    state = checkpoint.load(run, "best", session, saver, graph.variables)
-    return Restored(graph, session, saver, state)
+    shapes = {variable.op.name: tuple(variable.shape) for variable in graph.variables}
+    for n, (run, _) in enumerate(members, start=1):
+        scope = f"{member_scope(n)}/"
+        wanted = {name.removeprefix(scope): shape for name, shape in shapes.items() if name.startswith(scope)}
+        _, values, _ = checkpoint.read(run, "best", lambda name, shape, wanted=wanted: wanted.get(name) == shape)
+        missing = sorted(set(wanted) - set(values))
+        if missing:
+            raise InputError(f"{run.path / 'best'}: lacks {missing[0]}, another network's checkpoint")
+        checkpoint.assign(session, graph.variables, {scope + name: value for name, value in values.items()})
+    return Restored(graph, session, saver, checkpoint.read_state(members[0][0].path / "best"))
 
 
 def pretrained(net, source, root, folder):
@@ -76,7 +114,7 @@ def pretrained(net, source, root, folder):
     return Restored(graph, session, saver, {}), shape, names
 
 
-def probabilities(session, graph, images, rows=None, advance=None, tta=False):
+def probabilities(session, graph, images, rows=None, advance=None, tta=False, features=False):
     """Return softmax outputs, float32 [N, K], of images in raw units, in order.
 
     Args:
@@ -84,12 +122,25 @@ def probabilities(session, graph, images, rows=None, advance=None, tta=False):
         rows: int array [N] of the rows wanted (default: all).
         advance: called with the number of images after each batch, for a progress bar.
         tta: what to feed tta:0.
+        features: whether the images are given as what a pooled head sees of them, float32 [M, C].
     """
     rows = np.arange(len(images)) if rows is None else rows
-    slices = in_order(rows, rows_at_once(images.shape[1:3]))  # a fixed size: another one may round differently
+    size = (1, 1) if features else images.shape[1:3]
+    slices = in_order(rows, rows_at_once(size))  # a fixed size: another one may round differently
     parts = []
-    for batch in ahead(as_rgb(images[each]) for each in slices):
-        parts.append(session.run(graph.hypothesis, {graph.x: batch, graph.tta: tta}))
+    for batch in ahead(images[each] if features else as_rgb(images[each]) for each in slices):
+        fed = {graph.features: batch} if features else {graph.x: batch, graph.tta: tta}
+        parts.append(session.run(graph.hypothesis, fed))
         if advance:
             advance(len(batch))
     return np.concatenate(parts)
+
+
+def maps(restored, images, target):
+    """Return the maps that speak for the classes target [N] in images [N, H, W, 3] in raw units, float32 [N, h, w].
+
+    restored: extended by attention.attention.
+    """
+    slices = in_order(np.arange(len(images)), rows_at_once(images.shape[1:3], most=32))
+    fed = ({restored.graph.x: images[each], restored.more.target: target[each]} for each in slices)
+    return np.concatenate([restored.session.run(restored.more.maps, each) for each in fed])

@@ -22,7 +22,7 @@ def course(recipe, step, total_steps):
 def train_op(recipe, weights, gradients, step, total_steps, dtype):
     """Return the op that applies one update and adds 1 to `step`.
 
-    adam, sgd, nesterov: TensorFlow's. muon: orthogonalised momentum for filters, nesterov for all else.
+    adam, sgd, nesterov, rmsprop: TensorFlow's. muon: orthogonalised momentum for filters, nesterov for all else.
 
     Args:
         weights, gradients: lists of variables and of their float32 gradients.
@@ -49,6 +49,8 @@ def _rule(recipe, rate):
         return tf1.train.AdamOptimizer(rate)
     if recipe.optimizer == "sgd":
         return tf1.train.GradientDescentOptimizer(rate)
+    if recipe.optimizer == "rmsprop":
+        return tf1.train.RMSPropOptimizer(rate, decay=0.9, epsilon=1e-7)  # Keras's numbers in TensorFlow's rule
     return tf1.train.MomentumOptimizer(rate, recipe.momentum, use_nesterov=True)
 
 

@@ -1,6 +1,7 @@
 """Name the classes of pictures with a trained run: the three most probable ones for each.
 
 ./run.sh predict photo.png scan.jpg
+./run.sh predict --run=a,b,c photo.png                   several runs as one
 ./run.sh predict --net=efficientnet_lite0 photo.jpg      ImageNet's classes, by published weights, without a run
 ./run.sh predict --array=x.npy --out=p.npy     images as in training; p.npy becomes softmax rows [N, K]
 """
@@ -16,7 +17,7 @@ TOP = 3
 def define_flags():
     """Return this command's flags."""
     values = cli.new_flags()
-    cli.define_run(values)
+    cli.define_ensemble(values)
     cli.define_tta(values)
     cli.define(values, str, "net", None, "an ImageNet net with published weights, in a run's place")
     cli.define(
@@ -32,29 +33,28 @@ def main(values, positional):
     """Print a line an image; with --out, save the probabilities too."""
     if bool(values.array) == bool(positional):
         raise InputError("expected image files, or --array=x.npy, and not both")
+    several = cli.ensemble(values)
     import numpy as np
 
-    from graphcnn import runs
-    from graphcnn.data import images, npy
-    from graphcnn.data.dataset import check_images
+    from graphcnn import ensemble, runs
 
-    restored, shape, pixel_max, class_names = _pretrained(values) if values.net else _trained(values)
-    if values.array:
-        pixels = npy.read_array(values.array)
-        npy.check_like(pixels, check_images(pixels, values.array), values.array, shape, pixel_max)
-        names = [f"{values.array}[{row}]" for row in range(len(pixels))]
+    if values.net:
+        restored, shape, class_names = _pretrained(values)
+        names, probabilities = _probabilities(values, positional, restored, shape, 255)
     else:
-        with images.quiet():
-            pixels = np.stack([images.read_image(path, shape) for path in positional]) * np.float32(pixel_max / 255)
-        names = positional
-
-    from graphcnn import inference
-    from graphcnn.progress import bar
-
-    with restored.session, bar("predict", len(pixels)) as advance:
-        probabilities = inference.probabilities(
-            restored.session, restored.graph, pixels, advance=advance, tta=values.tta
-        )
+        root = cli.checkpoints_root(values)
+        members = ensemble.chosen(root, values.run) if several else [runs.chosen(root, values.run)]
+        members = members if several else [ensemble.Member(members[0], members[0].config())]
+        shares = [1 / len(members)] * len(members)
+        if values.ensemble == "fitted":
+            shares = ensemble.fitted_shares(ensemble.loaded(members), values.tta)
+        outputs = []
+        for member in members:
+            data, restored = member.config["data"], ensemble.restored(member, "float32", True, values.tta)
+            names, found = _probabilities(values, positional, restored, data["image_shape"], data["pixel_max"])
+            outputs.append(found)
+        probabilities = ensemble.combined(np.stack(outputs), shares) if several else outputs[0]
+        class_names = members[0].config["class_names"]
     if values.out:
         with runs.replacing(values.out) as file:
             np.save(file, probabilities)
@@ -64,27 +64,36 @@ def main(values, positional):
     return 0
 
 
-def _trained(values):
-    """Return (Restored, shape and largest value of its images, class names) of the run that the flags name."""
-    from graphcnn import inference, runs
+def _probabilities(values, paths, restored, shape, pixel_max):
+    """Return (names, softmax outputs [N, K]) of the images that the flags name; shape, pixel_max: of the net's."""
+    import numpy as np
 
-    run = runs.chosen(cli.checkpoints_root(values), values.run)
-    config = run.config()
-    data = config["data"]
-    restored = inference.restore(run, portable=True, tta=values.tta)
-    return restored, data["image_shape"], data["pixel_max"], config["class_names"]
+    from graphcnn import inference
+    from graphcnn.data import images, npy
+    from graphcnn.data.dataset import check_images
+    from graphcnn.progress import bar
+
+    if values.array:
+        pixels = npy.read_array(values.array)
+        npy.check_like(pixels, check_images(pixels, values.array), values.array, shape, pixel_max)
+        paths = [f"{values.array}[{row}]" for row in range(len(pixels))]
+    else:
+        with images.quiet():
+            pixels = np.stack([images.read_image(path, shape) for path in paths]) * np.float32(pixel_max / 255)
+    with restored.session, bar("predict", len(pixels)) as advance:
+        found = inference.probabilities(restored.session, restored.graph, pixels, advance=advance, tta=values.tta)
+    return paths, found
 
 
 def _pretrained(values):
-    """Return the same of --net with published weights."""
+    """Return (Restored, shape of its images, class names) of --net with published weights."""
     for flag in ("run", "tta"):
         if values[flag].value:
             raise InputError(f"--{flag}: is a run's, and --net stands in a run's place; drop one of them")
     from graphcnn import inference
 
     root = cli.checkpoints_root(values)
-    restored, shape, class_names = inference.pretrained(values.net, values.weights, root, values.data_cache)
-    return restored, shape, 255, class_names
+    return inference.pretrained(values.net, values.weights, root, values.data_cache)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import difflib
 import functools
 import math
 import operator
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ BIAS_INITS = ("xavier", "zeros")
 NORM_PLACES = ("before", "after")
 ACTIVATIONS = ("relu", "silu")
 FLIPS = ("none", "random", "alternating")
+HEADS = ("own", "pooled")
 PREPROCESSING = {  # of published ImageNet weights: (mean, scale) of pixels of 0..255; caffe's channels are B, G, R
     "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
     "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
@@ -47,6 +49,22 @@ class Recipe:
     weights: str = _later(
         "none",
         "to begin with: none, imagenet (those published for the net), FILE.h5 (as Keras saves them) or a run's name",
+    )
+    head: str = _later(
+        "own",
+        "what stands on the net's last maps: its own layers, or pooled (their means, dropout, a dense layer)",
+        choices=HEADS,
+    )
+    freeze: str = _later(
+        "none",
+        "what stays as it began, until finetune_epochs: none, backbone (all but a pooled head, which then trains on "
+        "features computed once), or until:<scope> (that layer and all before it)",
+    )
+    views: int = _later(
+        1,
+        "of each training image that a frozen backbone's features are computed of, epochs taking turns: the image as "
+        "it is, then augmented ones",
+        low=1,
     )
     image_size: int = _field(32, "side in pixels that the graph resizes images to", low=16, high=1024)
     normalisation: str = _field(
@@ -80,7 +98,7 @@ class Recipe:
     blur: float = _later(0.0, "pixels, at most, of the Gaussian's sigma that training images are blurred by", low=0)
     early_size: int = _later(0, "side in pixels of the images in the first steps; 0: as image_size", low=0)
     early_share: float = _later(0.0, "share of the steps that early_size lasts", low=0, high=1)
-    optimizer: str = _field("adam", "update rule", choices=("adam", "sgd", "nesterov", "muon"))
+    optimizer: str = _field("adam", "update rule", choices=("adam", "sgd", "nesterov", "rmsprop", "muon"))
     learning_rate: float = _field(1e-3, "step size after the warm-up", above=0)
     bias_rate: float = _later(1.0, "step size of biases and offsets, times learning_rate", above=0)
     momentum: float = _later(0.9, "of nesterov, and of muon's weights that are no filters", low=0, below=1)
@@ -99,6 +117,8 @@ class Recipe:
         0, "images at once, a step's gradients being summed over them, where memory is short; 0: the whole batch", low=0
     )
     epochs: int = _field(50, "passes over the training rows, at most", low=1)
+    finetune_epochs: int = _later(0, "passes after these, in which nothing is frozen", low=0)
+    finetune_rate: float = _later(1e-4, "learning_rate in these", above=0)
     l2: float = _field(0.01, "weight of the sum of ||w||^2 / 2 over weights of rank > 1", low=0)
     keep_prob: float = _field(0.6, "probability of keeping a unit in dropout while training", above=0, high=1)
     drop_connect: float = _later(
@@ -133,14 +153,39 @@ class Recipe:
                 f"--micro_batch={self.micro_batch}: batch norm needs the moments of the whole batch; lower "
                 f"--batch_size (now {self.batch_size}) instead, or use --nobatch_norm"
             )
+        if not re.fullmatch(r"none|backbone|until:\S+", self.freeze):
+            raise InputError(f"--freeze: found {self.freeze!r}, expected none, backbone or until:<scope>")
+        if self.freeze == "backbone" and self.head != "pooled":
+            raise InputError("--freeze=backbone: the head that is trained must be pooled; add --head=pooled")
+        if self.views > 1 and not (self.freeze == "backbone" and self.augmentation()):
+            raise InputError(
+                f"--views={self.views}: expected 1, or --freeze=backbone and some of "
+                f"{', '.join(f'--{name}' for name in AUGMENTATIONS)}"
+            )
 
     def augmentation(self):
         """Return {field: value} of what is done to training images."""
         return {name: getattr(self, name) for name in AUGMENTATIONS if getattr(self, name) not in ("none", 0)}
 
+    def all_epochs(self):
+        """Return how many passes there are at most, those of fine-tuning included."""
+        return self.epochs + self.finetune_epochs
+
+    def finetuning(self):
+        """Return the Recipe of the passes in which nothing is frozen."""
+        return dataclasses.replace(
+            self,
+            freeze="none",
+            views=1,
+            learning_rate=self.finetune_rate,
+            epochs=self.finetune_epochs,
+            finetune_epochs=0,
+        )
+
     def planned(self):
         """Whether a step depends on how many there are to be, so that the run cannot be made longer."""
-        return self.schedule != "constant" or bool(self.lookahead or (self.early_size and self.early_share))
+        courses = (self.schedule != "constant", self.lookahead, self.early_size and self.early_share)
+        return bool(self.finetune_epochs or any(courses))
 
 
 def _check(field, value):
@@ -216,6 +261,31 @@ RECIPES = {
             stop_on="nothing",
         ),
         "ours: for the ImageNet nets, at a size that two cores can afford",
+        None,
+    ),
+    "transfer": NamedRecipe(
+        Recipe(
+            net="efficientnet_lite0",
+            weights="imagenet",
+            head="pooled",
+            freeze="backbone",
+            image_size=224,
+            init="he",
+            bias_init="zeros",
+            normalisation="lite",
+            optimizer="adam",
+            learning_rate=1e-3,
+            finetune_rate=1e-4,
+            warmup_steps=50,
+            schedule="linear",
+            label_smoothing=0.1,
+            batch_size=32,
+            epochs=20,
+            l2=0.0,
+            keep_prob=0.8,
+            stop_on="nothing",
+        ),
+        "ours: a new head on published ImageNet weights, and with --finetune_epochs the whole net after it",
         None,
     ),
     # On the JPEG copy of CIFAR-10, two cores of an AMD EPYC with AVX512-BF16 (no AMX), TensorFlow 2.21.0, Python 3.11:

@@ -7,10 +7,11 @@ import json
 import statistics
 from pathlib import Path
 
-from graphcnn import plots
+from graphcnn import plots, suites
 from graphcnn.runs import replacing
 
 LARGE = ("config", "per_class", "history")  # of what `finished` returns: not for the JSON
+TEXTS = ("seed", "weights")  # no means over seeds
 SIGNS = {">": lambda a, b: a > b, "<": lambda a, b: a < b}
 
 
@@ -47,6 +48,10 @@ def finished(run):
         "gap": train["accuracy"] - dev["accuracy"],
         "test_accuracy": test and test["accuracy"],
         "test_macro_f1": test and test["macro_f1"],
+        "test_loss": test and test["cross_entropy"],
+        "test_top2_accuracy": test and test["top2_accuracy"],
+        "dev_top2_accuracy": dev["top2_accuracy"],
+        "weights": config["recipe"]["weights"],
         "per_class": (test or dev)["per_class"],
         "history": history,
     }
@@ -62,8 +67,10 @@ def summary(suite, results):
     rows = []
     for name, runs in results.items():
         row, published = suite.experiments[name], suite.experiments[name].published
-        numbers = {key: _mean(runs, key) for key in runs[0] if key not in ("seed", *LARGE)}
-        numbers |= {"parameters": runs[0]["parameters"], "seeds": [run["seed"] for run in runs]}
+        numbers = {key: _mean(runs, key) for key in runs[0] if key not in (*TEXTS, *LARGE)}
+        wanted = suites.recipe(suite, name).weights
+        numbers |= {"parameters": runs[0]["parameters"], "weights": runs[0]["weights"], "weights_wanted": wanted}
+        numbers |= {"also": row.also, "seeds": [run["seed"] for run in runs]}
         numbers |= {key: _deviation(runs, key) for key in ("dev_macro_f1_deviation", "dev_accuracy_deviation")}
         middle = statistics.mean(published) if isinstance(published, tuple) else published
         about = {"experiment": name, "change": row.said, "parent": row.parent, "published": middle}
@@ -85,6 +92,7 @@ def summary(suite, results):
         "precision": config["recipe"]["precision"],
         "experiments": rows,
         "spearman": _spearman(rows),
+        "columns": suite.columns,
         "claims": [_checked(claim, {row["experiment"]: row for row in rows}) for claim in suite.claims],
     }
 
@@ -128,7 +136,7 @@ def write(folder, report, results):
     """Write report.json, report.md and report.png into the folder.
 
     report: what `summary` returned, and "suite" (its name), "command" and "data" (in words); maybe "longer" (names of
-    experiments with more epochs than asked for) and "predictions" (lines).
+    experiments with more epochs than asked for), "predictions" (lines) and "ensembles" (rows).
     """
     folder = Path(folder)
     with replacing(folder / "report.json") as file:
@@ -168,6 +176,8 @@ def markdown(report, results):
         columns["test macro F1"] = lambda row: _number(row["test_macro_f1"])
     if known:
         columns[f"published ({unit})"] = _published
+    if any(row["weights_wanted"] != "none" for row in rows):
+        columns["weights"] = lambda row: "random" if row["weights"] == "none" else row["weights"]
     columns["rank here"] = lambda row: row["rank"] or ""
     if known:
         columns["rank there"] = lambda row: row["published_rank"] or ""
@@ -188,6 +198,7 @@ def markdown(report, results):
         for claim in report["claims"]:
             holds = {True: "yes", False: "no", None: "not compared"}[claim["holds"]]
             lines.append(_line([claim["claim"], _compared(claim), holds]))
+    lines += _beside(rows, report["columns"]) + _ensembles(report.get("ensembles") or [], unit)
     best = best_of(report)
     split = "test" if tested else "dev"
     lines += ["", f"The best by dev, {best}, on the {split} split, seed {results[best][0]['seed']}:", ""]
@@ -201,6 +212,35 @@ def markdown(report, results):
     if report.get("predictions"):
         lines += ["", f"What {best} makes of some photos of the test split:", "", "```", *report["predictions"], "```"]
     return "\n".join([*lines, "", "![curves of each experiment](report.png)", ""])
+
+
+def _beside(rows, columns):
+    """Return lines of a table of the scores that the report gives for its experiments, ours before its."""
+    if not columns:
+        return []
+
+    def cell(row, key):
+        there = row["also"].get(key)
+        return f"{_number(row[key]) or '–'} / {'–' if there is None else f'{there:g}'}"
+
+    lines = ["", "Each score here / there:", "", _line(["experiment", *columns.values()])]
+    lines.append(_line(["---"] + ["--:"] * len(columns)))
+    return lines + [_line([row["experiment"], *(cell(row, key) for key in columns)]) for row in rows]
+
+
+def _ensembles(rows, unit):
+    """Return lines of a table of the ensembles' scores."""
+    if not rows:
+        return []
+    columns = {"dev_accuracy": "dev accuracy", "dev_macro_f1": "dev macro F1"}
+    if "test_accuracy" in rows[0]:
+        columns |= {"test_accuracy": "test accuracy", "test_macro_f1": "test macro F1"}
+    titles = ["ensemble", *columns.values(), "best member's dev macro F1", f"published ({unit})"]
+    lines = ["", "Means of softmax outputs:", "", _line(titles), _line(["---"] + ["--:"] * (len(titles) - 1))]
+    for row in rows:
+        scores = [_number(row[key]) for key in (*columns, "best_member_dev_macro_f1")]
+        lines.append(_line([row["ensemble"], *scores, "" if row["published"] is None else f"{row['published']:g}"]))
+    return lines
 
 
 def _compared(claim):

@@ -225,6 +225,29 @@ def recorded_data(run, config, source=None, test=False, options=None):
     return dataset, np.setdiff1d(rows, dev_rows), dev_rows
 
 
+def parts(splits, dataset, train_rows, dev_rows):
+    """Return {split: (images, labels, rows)} of the splits (train, dev, test) wanted, or say what is missing."""
+    if "dev" in splits and not len(dev_rows):
+        raise InputError("--split=dev: the run was trained without a dev split; use --split=train or --split=test")
+    rows = {"train": train_rows, "dev": dev_rows}
+    found = {name: (dataset.x_train, dataset.y_train, rows[name]) for name in splits if name != "test"}
+    if "test" not in splits:
+        return found
+    if dataset.x_test is None:
+        raise InputError(f"--split=test: no {dataset.file('x_test')}; add it beside the training images")
+    if dataset.y_test is None:
+        raise InputError(
+            f"--split=test: no {dataset.file('y_test')}, so the test images have no labels to score against; "
+            "./run.sh submit predicts them"
+        )
+    return {**found, "test": (dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test)))}
+
+
+def ensemble_folder(root, names):
+    """Return the folder of the report on several runs as one."""
+    return Path(root) / "ensembles" / "+".join(name.replace("/", "-") for name in names)
+
+
 def all_runs(root):
     """Return the started runs under `root`, <run> and <suite>/<run>, newest first (by their config.json's time)."""
     found = [*Path(root).glob("*/config.json"), *Path(root).glob("*/*/config.json")]

@@ -2,10 +2,12 @@
 
   ./run.sh submit                         the newest run, into submission/
   ./run.sh submit --run=NAME --out=DIR    another run, another folder
+  ./run.sh submit --run=a,b,c             the mean of several runs' softmax outputs, in one graph
 
 Before it says "ready", a fresh process with TensorFlow alone restores the graph and must reproduce result.npy.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +25,7 @@ FILES = {
     "config.json",
     "grader.py",
     "history.csv",
+    *(f"history_{n}.csv" for n in range(1, 100)),  # of an ensemble's members
     "model.ckpt.data-00000-of-00001",
     "model.ckpt.index",
     "model.ckpt.meta",
@@ -37,7 +40,7 @@ SIGNATURE = {"grader.py", "model.ckpt.meta", "result.npy"}  # what every hand-in
 def define_flags():
     """Return this command's flags."""
     values = cli.new_flags()
-    cli.define_run(values)
+    cli.define_ensemble(values)
     cli.define_data(values)
     cli.define_tta(values)
     cli.define(values, str, "out", None, "folder to write, its zip goes beside it (default: submission/)")
@@ -49,13 +52,27 @@ def main(values, positional):
     cli.no_positional(positional)
     out = Path(values.out).resolve() if values.out else DEFAULT_OUT
     _check_replaceable(out)
-    from graphcnn import runs
+    several = cli.ensemble(values)
+    from graphcnn import ensemble, runs
     from graphcnn.progress import say
 
-    run = runs.chosen(cli.checkpoints_root(values), values.run)
-    config = run.config()
-    say(f"run: {run.name} ({run.path / 'best'})")
-    dataset, _, _ = runs.recorded_data(run, config, values.data, True, cli.given_options(values))
+    root, options = cli.checkpoints_root(values), cli.given_options(values)
+    if several:
+        members = ensemble.chosen(root, values.run)
+        for member in members:
+            if member.config["data"]["image_shape"] != members[0].config["data"]["image_shape"]:
+                raise InputError(
+                    f"--run: {member.run.name} has images of another size than {members[0].run.name}, and one graph "
+                    "takes one size; eval and predict take such runs together"
+                )
+        members = ensemble.loaded(members, values.data, True, options)
+    else:
+        run = runs.chosen(root, values.run)
+        config = run.config()
+        members = [ensemble.Member(run, config, *runs.recorded_data(run, config, values.data, True, options))]
+    for member in members:
+        say(f"run: {member.run.name} ({member.run.path / 'best'})")
+    dataset = members[0].dataset
     if dataset.x_test is None:
         raise InputError(f"no {dataset.file('x_test')}: there is nothing to predict; add it beside the training images")
 
@@ -63,7 +80,7 @@ def main(values, positional):
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
-        _write(new, run, config, dataset, values.tta)
+        _write(new, members, values.ensemble, values.tta)
         say("verifying with TensorFlow alone, in a fresh process")
         say(_verify(new, dataset, values.tta))
         with runs.replacing(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
@@ -102,24 +119,42 @@ def _check_replaceable(out):
             raise InputError(f"--out={out}: {path} holds {foreign[0]} and is not an older hand-in; name another folder")
 
 
-def _write(folder, run, config, dataset, tta):
-    """Write the FILES of the hand-in into an empty folder."""
+def _write(folder, members, kind, tta):
+    """Write the FILES of the hand-in into an empty folder; kind: how several members are combined."""
     import numpy as np
 
-    from graphcnn import checkpoint, inference
+    from graphcnn import checkpoint, ensemble, inference
     from graphcnn.progress import bar, say
 
-    restored = inference.restore(run, portable=True, tta=tta)
+    dataset, first = members[0].dataset, members[0]
+    shares = ensemble.shares("mean", None, members) if kind == "mean" else ensemble.fitted_shares(members, tta)
+    if len(members) > 1:
+        if tta:
+            for member in members:
+                inference.check_views(member.run, member.config)
+        restored = inference.restore_ensemble([(member.run, member.config) for member in members], shares)
+    else:
+        restored = inference.restore(first.run, portable=True, tta=tta)
     with restored.session as session:
         say(f"predicting {len(dataset.x_test):,} test images")
         with bar("test", len(dataset.x_test)) as advance:
             probabilities = inference.probabilities(session, restored.graph, dataset.x_test, advance=advance, tta=tta)
         np.save(folder / "result.npy", probabilities)
         checkpoint.export(session, restored.saver, folder)
-    for name in ("config.json", "history.csv"):
-        shutil.copyfile(run.path / name, folder / name)
+    if len(members) > 1:
+        each = [
+            {"run": member.run.name, "share": float(share), **member.config}
+            for member, share in zip(members, shares, strict=True)
+        ]
+        text = json.dumps({"ensemble": kind, "members": each}, indent=2) + "\n"
+        (folder / "config.json").write_text(text, encoding="utf-8")
+        for n, member in enumerate(members, start=1):
+            shutil.copyfile(member.run.path / "history.csv", folder / f"history_{n}.csv")
+    else:
+        for name in ("config.json", "history.csv"):
+            shutil.copyfile(first.run.path / name, folder / name)
     shutil.copyfile(Path(__file__).with_name("grader.py"), folder / "grader.py")
-    text = _readme(run, config, restored.state, dataset, probabilities.shape, tta)
+    text = _readme(members, shares, dataset, probabilities.shape, tta)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -144,11 +179,24 @@ def _verify(folder, dataset, tta):
     return said
 
 
-def _readme(run, config, state, dataset, shape, tta):
+def _readme(members, shares, dataset, shape, tta):
     """Return the text for the grader."""
+    from graphcnn import checkpoint
     from graphcnn.tf1 import tf
 
-    score = "trained without a dev split" if state["best_score"] is None else f"dev macro F1 {state['best_score']:.6f}"
+    about = []
+    for n, (member, share) in enumerate(zip(members, shares, strict=True), start=1):
+        config, state = member.config, checkpoint.read_state(member.run.path / "best")
+        best = state["best_score"]
+        score = "trained without a dev split" if best is None else f"dev macro F1 {best:.6f}"
+        about.append(
+            f"{f'- member_{n}, share {share:.4f}: run {member.run.name}, r' * (len(members) > 1) or 'R'}ecipe "
+            f"`{config['recipe_name']}`, net `{config['recipe']['net']}`, epoch {state['epoch']}, {score} (as "
+            f"measured while training, in {config['recipe']['precision']})."
+        )
+    title, config, histories = f"run {members[0].run.name}", members[0].config, "`history.csv`"
+    if len(members) > 1:
+        title, histories = f"{len(members)} runs, by the mean of their softmax outputs", "`history_<n>.csv`"
     height, width = dataset.image_shape
     how = "the plain forward pass: x:0 alone is fed"
     if tta:
@@ -156,16 +204,16 @@ def _readme(run, config, state, dataset, shape, tta):
             "test-time augmentation: tta:0 is fed True too; x:0 alone gives the plain forward pass, with other numbers"
         )
     classes = "\n".join(f"- {k}: {name}" for k, name in enumerate(dataset.class_names))
-    return f"""# Hand-in of run {run.name}
+    about = "\n".join(about)
+    return f"""# Hand-in of {title}
 
-Recipe `{config["recipe_name"]}`, net `{config["recipe"]["net"]}`, epoch {state["epoch"]}, {score} (as measured while
-training, in {config["recipe"]["precision"]}).
+{about}
 
 - `result.npy`: softmax of x_test.npy, float32 {shape}, rows in order, a column a class, by
   {how}.
 - `model.ckpt.*`: the inference graph (float32, no optimizer) and its weights, written by TensorFlow
   {tf.__version__}.
-- `config.json`: every setting, the data's fingerprint, the versions. `history.csv`: a row an epoch.
+- `config.json`: every setting, the data's fingerprint, the versions. {histories}: a row an epoch.
 - `grader.py`: restores the graph with TensorFlow and NumPy alone and compares with result.npy:
   `python grader.py {"--tta " * tta}x_test.npy`
 

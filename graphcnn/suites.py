@@ -1,4 +1,4 @@
-"""Suites of experiments: the ladders of reports A, B and C as rows, and any named recipe by its name.
+"""Suites of experiments: the five reports' experiments as rows, and any named recipe by its name.
 
 An experiment is what changes against its parent. It is a named recipe too: `train --recipe=ladder/complex_2`.
 """
@@ -16,12 +16,22 @@ class Experiment(NamedTuple):
 
     said: what changes, in words. parent: the name of another row, or None for the suite's base. change: {Recipe field:
     value} against the parent. published: the report's score in the suite's unit, a (low, high) range, or None.
+    also: {what report.finished returns: the report's number} of other scores.
     """
 
     said: str
     parent: str | None
     change: dict
     published: float | tuple | None = None
+    also: dict = {}  # noqa: RUF012 (never changed)
+
+
+class Ensemble(NamedTuple):
+    """Several of a suite's experiments as one, the mean of their softmax outputs; published as an Experiment's."""
+
+    said: str
+    members: tuple
+    published: float | None = None
 
 
 class Claim(NamedTuple):
@@ -39,7 +49,10 @@ class Claim(NamedTuple):
 
 
 class Suite(NamedTuple):
-    """A report's ladder: where it is from, what its scores are, the base recipe, dev share, rows and conclusions."""
+    """A report's ladder: where it is from, what its scores are, the base recipe, dev share, rows and conclusions.
+
+    columns: of the scores in the experiments' `also`, {what report.finished returns: the column's title}.
+    """
 
     source: str
     unit: str
@@ -47,6 +60,8 @@ class Suite(NamedTuple):
     dev_fraction: float
     experiments: dict
     claims: tuple
+    ensembles: tuple = ()
+    columns: dict = {}  # noqa: RUF012 (never changed)
 
 
 def _rows(*rows):
@@ -168,7 +183,148 @@ RESTAURANT = Suite(
     ),
 )  # fmt: skip
 
-SUITES = {"assignment": ASSIGNMENT, "ladder": LADDER, "restaurant": RESTAURANT}
+CAFFE, TF, TORCH = ({"normalisation": kind} for kind in ("caffe", "tf", "torch"))  # as published weights expect it
+ADAM, RMSPROP = {"optimizer": "adam"}, {"optimizer": "rmsprop"}
+FACES = Recipe(
+    net="resnet50_v2", weights="imagenet", head="pooled", freeze="backbone", image_size=150, init="he",
+    bias_init="zeros", normalisation="tf", learning_rate=1e-4, warmup_steps=0, batch_size=32, epochs=30, l2=0.0,
+    keep_prob=0.6, stop_on="nothing",
+)  # fmt: skip
+
+TRANSFER = Suite(
+    "report D: cartoon faces, features of ImageNet backbones and one dense layer on their means; what the head is, the "
+    "dev share and the simple CNN are ours",
+    "validation accuracy",
+    FACES,
+    0.2,
+    _rows(
+        ("densenet201", "DenseNet201", None, {"net": "densenet201", "keep_prob": 0.8, **TORCH, **RMSPROP}, 0.9884,
+         {"dev_loss": 0.0684}),
+        ("xception", "Xception", None, {"net": "xception", **TF}, 0.9822, {"dev_loss": 0.1217}),
+        ("resnet152_v2", "ResNet152V2", None, {"net": "resnet152_v2", "keep_prob": 0.5, **TF}, 0.9791,
+         {"dev_loss": 0.0971}),
+        ("resnet50_v2", "ResNet50V2, 50 epochs", None, {"net": "resnet50_v2", "epochs": 50, **TF}, 0.9778,
+         {"dev_loss": 0.1146}),
+        ("inception_resnet_v2", "InceptionResNetV2", None, {"net": "inception_resnet_v2", **TF}, 0.9738,
+         {"dev_loss": 0.5949}),
+        ("vgg19", "VGG19", None, {"net": "vgg19", "keep_prob": 0.8, **CAFFE, **RMSPROP}, 0.9738, {"dev_loss": 0.1456}),
+        ("vgg16", "VGG16", None, {"net": "vgg16", "keep_prob": 0.8, **CAFFE, **RMSPROP}, 0.9693, {"dev_loss": 0.1315}),
+        ("inception_v3", "InceptionV3, 10 epochs", None, {"net": "inception_v3", "epochs": 10, **TF}, 0.9582,
+         {"dev_loss": 0.1715}),
+        ("mobilenet_v2", "MobileNetV2, 10 epochs", None, {"net": "mobilenet_v2", "epochs": 10, **TF}, 0.6533,
+         {"dev_loss": 1.0634}),
+        ("simple_cnn", "four convolutions of 16 to 128 filters, from scratch", None,
+         {"net": "photos_strided", "weights": "none", "head": "own", "freeze": "none", "normalisation": "unit",
+          "learning_rate": 1e-3, "keep_prob": 1.0}, 0.8449, {"dev_loss": 0.6466}),
+        *((f"resnet_{side}_{epochs}", f"{side} px, {epochs} epochs, dropout {1 - keep:.1g}", "resnet50_v2",
+           {"image_size": side, "epochs": epochs, "keep_prob": keep}, published)
+          for epochs, keep, published in ((20, 0.5, 0.976), (30, 0.6, 0.960), (50, 0.6, 0.9778))
+          for side in (150, 180)),
+        *((f"xception_{side}_{dropout}", f"{side} px, dropout 0.{dropout}", "xception",
+           {"image_size": side, "keep_prob": 1 - dropout / 10}, published)
+          for side, dropout, published in ((150, 4, 0.9582), (150, 5, 0.9316), (180, 4, 0.9773), (180, 5, 0.9218))),
+        *((f"vgg_{name}_{dropout}", f"10 epochs, {name}, dropout 0.{dropout}", "vgg16",
+           {"epochs": 10, "optimizer": name, "keep_prob": 1 - dropout / 10}, published)
+          for name, dropout, published in (
+              ("adam", 2, 0.9538), ("adam", 3, 0.96), ("adam", 4, 0.9542),
+              ("rmsprop", 2, 0.9613), ("rmsprop", 3, 0.9516), ("rmsprop", 4, 0.9596))),
+    ),
+    (
+        Claim("DenseNet201 is best", "score", "densenet201", ">", (
+            "xception", "resnet152_v2", "resnet50_v2", "inception_resnet_v2", "vgg19", "vgg16", "inception_v3",
+            "mobilenet_v2", "simple_cnn")),
+        Claim("each borrowed backbone but MobileNetV2 beats the simple CNN", "score", "simple_cnn", "<", (
+            "densenet201", "xception", "resnet152_v2", "resnet50_v2", "inception_resnet_v2", "vgg19", "vgg16",
+            "inception_v3")),
+        Claim("MobileNetV2 is worst", "score", "mobilenet_v2", "<", ("simple_cnn",)),
+        Claim("larger images help Xception", "score", "xception_180_4", ">", ("xception_150_4",)),
+        Claim("less dropout helps Xception", "score", "xception_180_4", ">", ("xception_180_5",)),
+    ),
+    columns={"dev_loss": "validation loss"},
+)  # fmt: skip
+
+FIVE = {  # name: what changes against the base
+    "resnet152_v2": {"net": "resnet152_v2", **TF},
+    "xception": {"net": "xception", **TF},
+    "inception_v3": {"net": "inception_v3", **TF},
+    "densenet201": {"net": "densenet201", "keep_prob": 0.8, **TORCH, **RMSPROP},
+    "vgg16": {"net": "vgg16", "epochs": 50, **CAFFE, **RMSPROP},
+}
+FIVE_SCORES = dict(zip(FIVE, (0.9738, 0.9818, 0.976, 0.9849, 0.9387), strict=True))
+FIVE_TOGETHER = {150: 0.985267, 180: 0.989871, 200: 0.991712}
+
+ENSEMBLE = Suite(
+    "report D: cartoon faces, five backbones as one, at three sizes; scored there on the test split",
+    "accuracy",
+    FACES,
+    0.2,
+    _rows(
+        *((f"{name}_{side}", f"{name}, {side} px", None, {**change, "image_size": side},
+           FIVE_SCORES[name] if side == 150 else None)
+          for side in FIVE_TOGETHER for name, change in FIVE.items()),
+    ),
+    (),
+    tuple(
+        Ensemble(f"all five at {side} px", tuple(f"{name}_{side}" for name in FIVE), published)
+        for side, published in FIVE_TOGETHER.items()
+    ),
+)  # fmt: skip
+
+IMAGENET10 = Suite(
+    "report E: ten classes of ImageNet; its ResNet began pretrained; batches and rates it does not give, and how much "
+    "augmentation, are ours",
+    "top-1 %",
+    Recipe(
+        net="vgg16", image_size=224, init="he", bias_init="zeros", warmup_steps=50, batch_size=32, epochs=25, l2=0.0,
+        learning_rate=1e-4, keep_prob=0.5, rotate=15, zoom=0.1, shear=5, stop_on="nothing",
+    ),
+    0.2,
+    _rows(
+        ("alexnet", "AlexNet, SGD with decay 0.0005", None,
+         {"net": "alexnet", "image_size": 227, "batch_size": 128, "epochs": 90, "optimizer": "sgd",
+          "learning_rate": 0.01, "l2": 0.0005}, 44.4,
+         {"train_accuracy": 0.713, "train_loss": 0.886, "dev_accuracy": 0.684, "dev_loss": 98.5, "test_loss": 3.974,
+          "test_accuracy": 0.444, "test_top2_accuracy": 0.604, "test_macro_f1": 0.457}),
+        ("alexnet_adam", "Adam at 0.001", "alexnet", {"optimizer": "adam", "learning_rate": 1e-3, "l2": 0.0}),
+        ("vgg", "VGG16", None, {}, 69.6,
+         {"train_accuracy": 0.863, "train_loss": 0.536, "dev_accuracy": 0.678, "dev_loss": 0.97, "test_loss": 0.961,
+          "test_accuracy": 0.696, "test_top2_accuracy": 0.852, "test_macro_f1": 0.7}),
+        ("googlenet", "GoogLeNet with its auxiliary classifiers", None,
+         {"net": "googlenet", "learning_rate": 1e-5, "batch_size": 16, "keep_prob": 0.6}, 36.0,
+         {"train_loss": 2.59, "dev_accuracy": 0.38, "dev_loss": 1.627, "test_loss": 1.44, "test_accuracy": 0.36,
+          "test_top2_accuracy": 0.6, "test_macro_f1": 0.287}),
+        ("resnet", "ResNet50, pretrained", None,
+         {"net": "resnet50", "weights": "imagenet", "head": "pooled", **CAFFE}, None,
+         {"train_accuracy": 0.83, "train_loss": 0.534, "dev_accuracy": 0.69, "dev_loss": 0.917, "test_loss": 0.895,
+          "test_macro_f1": 0.7}),
+        ("resnext", "ResNeXt50 32x4d: its bottleneck", None, {"net": "resnext50_32x4d"}),
+        ("mobilenet", "MobileNet", None, {"net": "mobilenet", "keep_prob": 0.8}, None,
+         {"train_accuracy": 0.98, "train_loss": 0.115, "dev_accuracy": 0.755, "dev_loss": 0.894}),
+        ("efficientnet", "EfficientNet-B0", None, {"net": "efficientnet_b0", "keep_prob": 0.8}, 71.2,
+         {"train_accuracy": 0.78, "train_loss": 0.81, "dev_accuracy": 0.67, "dev_loss": 0.923, "test_loss": 0.936,
+          "test_accuracy": 0.712, "test_top2_accuracy": 0.856, "test_macro_f1": 0.707}),
+    ),
+    (
+        Claim("EfficientNet beats AlexNet and GoogLeNet", "score", "efficientnet", ">", ("alexnet", "googlenet")),
+        Claim("VGG beats AlexNet", "score", "vgg", ">", ("alexnet",)),
+        Claim("GoogLeNet is worst", "score", "googlenet", "<",
+              ("alexnet", "vgg", "resnet", "mobilenet", "efficientnet")),
+    ),
+    columns={
+        "train_accuracy": "train accuracy", "train_loss": "train loss", "dev_accuracy": "valid accuracy",
+        "dev_loss": "valid loss", "dev_top2_accuracy": "valid top-2", "test_loss": "test loss",
+        "test_accuracy": "top-1", "test_top2_accuracy": "top-2", "test_macro_f1": "macro F1",
+    },
+)  # fmt: skip
+
+SUITES = {
+    "assignment": ASSIGNMENT,
+    "ladder": LADDER,
+    "restaurant": RESTAURANT,
+    "transfer": TRANSFER,
+    "ensemble": ENSEMBLE,
+    "imagenet10": IMAGENET10,
+}
 
 
 def recipe(suite, name):

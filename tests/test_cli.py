@@ -10,7 +10,7 @@ import pytest
 from conftest import TINY, one_line, write_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("train", "eval", "predict", "submit", "experiments", "bench")
+COMMANDS = ("train", "eval", "predict", "submit", "explain", "experiments", "bench")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -164,8 +164,8 @@ RANKS = {  # a module imports only lower ranks; grader.py stands alone and is co
     "errors": 0, "pickles": 1, "stopping": 1, "metrics": 1, "batches": 1, "recipes": 1, "progress": 1, "suites": 2,
     "data": 2, "runs": 3, "plots": 3, "report": 4, "tf1": 4, "augment": 5, "kernels": 5, "optimizers": 5, "layers": 6,
     "blocks": 7, "sequential": 8, "nets": 9, "graph": 10, "checkpoint": 11, "measure": 11, "weights": 12,
-    "inference": 13, "cli": 13, "peers": 14, "training": 14, "train": 15, "eval": 15, "predict": 15, "submit": 15,
-    "experiments": 15, "grader": 15, "bench": 15,
+    "attention": 11, "features": 11, "inference": 13, "cli": 13, "peers": 14, "training": 14, "ensemble": 14,
+    "train": 15, "eval": 15, "predict": 15, "submit": 15, "explain": 15, "experiments": 15, "grader": 15, "bench": 15,
 }  # fmt: skip
 FILES = sorted((ROOT / "graphcnn").rglob("*.py"))
 

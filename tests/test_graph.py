@@ -308,7 +308,7 @@ def test_l2_closed_form():
         tf1.get_variable("w", initializer=np.full((2, 3), 2.0, np.float32))
         tf1.get_variable("b", initializer=np.full(5, 9.0, np.float32))  # rank 1: not counted
         tf1.get_variable("fixed", initializer=np.full((2, 3), 7.0, np.float32), trainable=False)
-        penalty = l2_penalty(0.5)
+        penalty = l2_penalty(0.5, tf1.trainable_variables())
         with session(graph) as running:
             running.run(tf1.variables_initializer(tf1.global_variables()))
             assert running.run(penalty) == pytest.approx(0.5 * 6 * 4 / 2)

@@ -12,12 +12,12 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 64_000_000  # refuse larger ones before decoding: 192 MB as RGB
 
 
-def read_image(path, shape, formats=FORMATS):
+def read_image(path, shape=None, formats=FORMATS):
     """Return the picture as uint8 RGB [H, W, 3], turned upright by its EXIF tag and resized bilinearly.
 
     Args:
         path: an image file; only its first frame is read. Transparency is dropped.
-        shape: (H, W) wanted.
+        shape: (H, W) wanted, None for its own.
         formats: Pillow's names of the formats allowed.
     """
     from PIL import Image, UnidentifiedImageError
@@ -32,7 +32,7 @@ def read_image(path, shape, formats=FORMATS):
             if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip it at 255 instead of scaling it
                 image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
             image = image.convert("RGB")
-            return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+            return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BILINEAR) if shape else image)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:

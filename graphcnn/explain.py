@@ -1,0 +1,99 @@
+"""Show which parts of images speak for a class: a sheet of class activation maps, blue to red over each image.
+
+./run.sh explain photo.jpg scan.png              the newest run: for the two most probable classes of each
+./run.sh explain --split=dev --worst=16          for the rows it is most wrong about: the predicted and the true class
+"""
+
+import sys
+from pathlib import Path
+
+from graphcnn import cli
+from graphcnn.errors import InputError
+
+
+def define_flags():
+    """Return this command's flags."""
+    values = cli.new_flags()
+    cli.define_run(values)
+    cli.define_data(values)
+    cli.define(values, str, "split", None, f"{' | '.join(cli.SPLITS)}: rows of it in the place of image files")
+    cli.define(values, int, "worst", 16, "how many rows of the split, those whose label is least probable")
+    cli.define(values, str, "out", None, "the PNG to write (default: report/explain.png in the run's folder)")
+    return values
+
+
+def main(values, positional):
+    """Write the sheet and print a line an image."""
+    if bool(values.split) == bool(positional):
+        raise InputError("expected image files, or --split=dev, and not both")
+    if values.split not in (None, *cli.SPLITS):
+        raise InputError(f"--split: found {values.split!r}, expected {', '.join(cli.SPLITS)}")
+    if values.worst < 1:
+        raise InputError(f"--worst: found {values.worst}, expected a whole number at least 1")
+    if values["worst"].present and not values.split:
+        raise InputError("--worst: is for --split; drop it, or drop the image files")
+    import numpy as np
+
+    from graphcnn import attention, inference, plots, runs
+    from graphcnn.data import images
+    from graphcnn.progress import say
+
+    run = runs.chosen(cli.checkpoints_root(values), values.run)
+    config = run.config()
+    names, data = config["class_names"], config["data"]
+    split = _split(values, run, config) if values.split else None
+    restored = inference.restore(run, portable=True, extend=attention.attention)
+    say(f"run: {run.name} ({run.path / 'best'}), {restored.more.method}")
+    with restored.session:
+        if split:
+            pixels, titles, probabilities, labels = _worst(restored, *split, values.worst)
+            shown = [image / data["pixel_max"] for image in pixels]
+            chosen = np.stack([probabilities.argmax(axis=1), labels], axis=1)
+        else:
+            with images.quiet():
+                shown = [images.read_image(path) / 255 for path in positional]
+                pixels = np.stack([images.read_image(path, data["image_shape"]) for path in positional])
+            pixels, titles = pixels * np.float32(data["pixel_max"] / 255), [Path(path).name for path in positional]
+            probabilities = inference.probabilities(restored.session, restored.graph, pixels)
+            chosen = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+        maps = np.stack([inference.maps(restored, pixels, column) for column in chosen.T], axis=1)  # [N, 2, H, W]
+    entries = []
+    for n, (title, image, row) in enumerate(zip(titles, shown, probabilities, strict=True)):
+        what = ("predicted", "true" if split else "second")
+        said = [f"{label}: {names[k]} {row[k]:.2f}" for label, k in zip(what, chosen[n], strict=True)]
+        entries.append((title, image, list(zip(said, maps[n], strict=True))))
+        say(f"{title}: {', '.join(said)}")
+    out = Path(values.out) if values.out else run.path / "report" / "explain.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    plots.explanation(entries, f"{run.name}: {restored.more.method}, each map from its lowest (blue) to highest", out)
+    say(f"written: {out}")
+    return 0
+
+
+def _split(values, run, config):
+    """Return (images, labels, rows) of the split's data."""
+    from graphcnn import runs
+
+    options = cli.given_options(values)
+    found = runs.recorded_data(run, config, values.data, values.split == "test", options)
+    return runs.parts([values.split], *found)[values.split]
+
+
+def _worst(restored, images, labels, rows, most):
+    """Return (images float32 [M, H, W, 3], titles, softmax outputs [M, K], labels [M]), least probable labels first."""
+    import numpy as np
+
+    from graphcnn import inference
+    from graphcnn.batches import as_rgb
+    from graphcnn.progress import bar
+
+    with bar("predict", len(rows)) as advance:
+        outputs = inference.probabilities(restored.session, restored.graph, images, rows, advance)
+    right = outputs[np.arange(len(rows)), labels[rows]]
+    worst = np.argsort(right, kind="stable")[:most]
+    titles = [f"row {row}" for row in rows[worst]]
+    return as_rgb(images[rows[worst]]), titles, outputs[worst], labels[rows[worst]]
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_command("explain", __doc__, define_flags(), main))

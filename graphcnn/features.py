@@ -1,0 +1,95 @@
+"""What a frozen backbone makes of each image, computed once and kept on disk, memory-mapped.
+
+A file `<cache_dir>/features-<key>.npy` holds float32 [M, C], a row for each training image; the key is a sha256 of the
+backbone's weights, the data, the size, the precision and what was done to the images. It may be deleted at any time.
+"""
+
+import hashlib
+import json
+import time
+
+import numpy as np
+
+from graphcnn import __version__, augment, batches
+from graphcnn.data import cache
+from graphcnn.errors import InputError
+from graphcnn.graph import frozen
+from graphcnn.progress import bar, clock, say
+from graphcnn.tf1 import tf
+
+TIMED = 2  # batches; the first one sets the session up, the second one tells how long all will take
+
+
+def cached(session, graph, recipe, dataset, rows, folder):
+    """Return the features of the recipe's views of the images, a list of float32 [M, C]; the first has all rows.
+
+    Args:
+        session, graph: of a training Graph with a pooled head, whose variables have their values.
+        recipe: Recipe.
+        dataset: Dataset, of M images.
+        rows: int array of the training rows; the augmented views have these alone, other rows being 0.
+        folder: of the cache, None for the default.
+    """
+    backbone, fixed = hashlib.sha256(), frozen("backbone", graph.variables)
+    values = {variable.op.name: variable for variable in graph.variables if variable.op.name in fixed}
+    for name, value in session.run(values).items():
+        backbone.update(f"{name} {value.shape}".encode() + value.tobytes())
+    form = [__version__, tf.__version__, recipe.net, recipe.image_size, recipe.normalisation, recipe.precision]
+    views = []
+    for view in range(recipe.views):
+        key = [*form, dataset.fingerprint, backbone.hexdigest()]
+        if view:
+            key += [recipe.seed, view, recipe.augmentation(), hashlib.sha256(rows.tobytes()).hexdigest()]
+        key = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+        path = cache.folder(folder) / f"features-{key}.npy"
+        wanted = rows if view else np.arange(len(dataset.y_train))
+        with cache.locked(path):
+            shape = (len(dataset.y_train), int(graph.features.shape[1]))
+            found = _read(path, shape)
+            if found is None:
+                drawn = augment.draws(recipe, shape[0], view) if view else None
+                _compute(session, graph, recipe, dataset, wanted, drawn, path, shape, view)
+                found = _read(path, shape)
+            else:
+                say(f"features of view {view + 1}/{recipe.views}: {path}")
+        views.append(found)
+    return views
+
+
+def _read(path, shape):
+    """Return a file of features, memory-mapped, or None where there is none of that shape."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == shape and found.dtype == np.float32 else None
+
+
+def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
+    """Write the features of the rows into a new file, which appears whole or not at all."""
+    new = path.with_name(f".{path.name}.new")
+    slices = list(batches.in_order(rows, batches.rows_at_once((recipe.image_size,) * 2)))
+
+    def images(part):
+        if drawn is None:
+            return batches.as_rgb(dataset.x_train[part])
+        return augment.augmented(dataset.x_train[part], recipe, drawn[part], dataset.pixel_max)
+
+    try:
+        file = np.lib.format.open_memmap(new, "w+", np.float32, shape)
+        with bar("features", len(rows)) as advance:
+            for n, (part, batch) in enumerate(batches.ahead((part, images(part)) for part in slices)):
+                began = time.monotonic()
+                file[part] = session.run(graph.features, {graph.x: batch})
+                advance(len(part))
+                if n + 1 == TIMED:
+                    left = (time.monotonic() - began) * (len(slices) - TIMED)
+                    said = f"features of view {view + 1}/{recipe.views}: {len(rows):,} images"
+                    say(f"{said}, about {clock(left)}; kept in {path}")
+        if not all(np.isfinite(file[part]).all() for part in slices):
+            raise InputError(f"--net={recipe.net}: its features are not finite; the weights are damaged or unfit")
+        file.flush()
+        del file
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
