@@ -14,11 +14,12 @@ LINEAR = {  # what may stand between maps and logits besides a mean, for CAM; th
     "MatMul", "BiasAdd", "Identity", "Cast", "Reshape", "Squeeze", "StridedSlice", "Merge", "Switch", "If",
     "StatelessIf",
 }  # fmt: skip
+SOURCES = {"CAM": "arXiv 1512.04150, equation 2", "Grad-CAM": "arXiv 1610.02391, equations 1 and 2"}
 POOLS = ("MaxPool", "AvgPool")  # in front of flattened maps: those before it are finer
 
 
 class Attention(NamedTuple):
-    """Tensors: target, int32 [N], the classes asked about; maps, float32 [N, H, W]. method: CAM or Grad-CAM."""
+    """Tensors: target, int32 [N], the classes asked about; maps, float32 [N, H, W]. method: a key of SOURCES."""
 
     target: Any
     maps: Any
@@ -54,9 +55,10 @@ def _last_maps(logits):
             if tensor.shape.rank == 4 and tensor.shape[1] and tensor.shape[1] * tensor.shape[2] > 1:
                 if tensor.shape[0] is not None:  # a filter bank
                     continue
+                if "Mean" in between:
+                    return tensor, "CAM" if between <= LINEAR | {"Mean"} else "Grad-CAM"
                 while tensor.op.type in POOLS:
                     tensor = tensor.op.inputs[0]
-                linear = between <= LINEAR | {"Mean"} and "Mean" in between
-                return tensor, "CAM" if linear else "Grad-CAM"
+                return tensor, "Grad-CAM"
             waiting.append((tensor.op, between))
     raise ValueError("the net has no maps")

@@ -29,9 +29,17 @@ REQUIREMENTS = ROOT / "requirements-peers.txt"
 PEERS = {"keras": "keras", "pytorch": "torch"}  # name: the module whose presence tells
 PEERS_HAVE = {  # of a recipe's settings that a step depends on
     "optimizer": ("adam", "sgd"), "bias_rate": (1,), "whitening": (0,), "label_smoothing": (0,), "lookahead": (0,),
+    "head": ("own",),
 }  # fmt: skip
 CLASSES = 10
 WARM_UP = 3  # training steps
+WHOLE = {
+    "early_size": 0,
+    "micro_batch": 0,
+    "freeze": "none",
+    "views": 1,
+    "finetune_epochs": 0,
+}  # what is timed: all of it
 
 
 def define_flags():
@@ -74,7 +82,7 @@ def main(values, positional):
     if values.profile and values.forms:
         raise InputError("--profile and --forms exclude each other; drop one of them")
     given = {name: values[name].value for name in ("net", "image_size", "batch_size") if values[name].present}
-    recipe = dataclasses.replace(suites.named(values.recipe).recipe, early_size=0, micro_batch=0, **given)
+    recipe = dataclasses.replace(suites.named(values.recipe).recipe, **WHOLE, **given)
     from graphcnn import graph
     from graphcnn.progress import say
     from graphcnn.tf1 import choose_precision

@@ -3,11 +3,12 @@
 M members, N rows, K classes.
 """
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphcnn import inference, recipes, runs
+from graphcnn import data, inference, recipes, runs
 from graphcnn.errors import InputError
 from graphcnn.progress import bar, say
 from graphcnn.tf1 import choose_precision
@@ -43,9 +44,9 @@ def chosen(root, names):
 
 
 def loaded(members, source=None, test=False, options=None):
-    """Return the Members with their data; refuse those that do not have the same labels and dev rows.
+    """Return the Members with their data; refuse those that do not have the same images, labels and dev rows.
 
-    Sizes may differ. source, test, options: see runs.recorded_data.
+    Folders of images may be decoded at several sizes. source, test, options: see runs.recorded_data.
     """
     members = [
         Member(member.run, member.config, *runs.recorded_data(member.run, member.config, source, test, options))
@@ -54,8 +55,9 @@ def loaded(members, source=None, test=False, options=None):
     first = members[0]
     for member in members:
         for what, same in {
-            "training labels": np.array_equal(member.dataset.y_train, first.dataset.y_train),
+            "training images": _fingerprint_at(member, first.dataset) == first.dataset.fingerprint,
             "dev rows": np.array_equal(member.dev_rows, first.dev_rows),
+            "test labels": np.array_equal(member.dataset.y_test, first.dataset.y_test),
         }.items():
             if not same:
                 raise InputError(
@@ -63,6 +65,15 @@ def loaded(members, source=None, test=False, options=None):
                     "learned from would score the other; train them on the same data and split"
                 )
     return members
+
+
+def _fingerprint_at(member, dataset):
+    """Return the fingerprint of the member's images; of a folder of images when decoded at the dataset's size."""
+    own = member.dataset
+    if own.image_shape == dataset.image_shape or not Path(own.file("x_train")).is_dir():
+        return own.fingerprint
+    options = {**member.config["data"].get("options", {}), "image_size": dataset.image_shape[0]}
+    return data.load(own.source, options=data.Options(**options)).fingerprint
 
 
 def restored(member, precision=None, portable=False, tta=False):

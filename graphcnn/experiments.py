@@ -7,6 +7,7 @@
 """
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -89,10 +90,10 @@ def main(values, positional):
     name, suite = _suite(values) if values.sweep is None else _sweep(values)
     only = _only(values, suite)
     recipe_of = {row: _recipe(values, suite, row) for row in suite.experiments}
-    recipe_of = _with_weights(recipe_of, only, values.data_cache)
+    random = _without_weights({recipe_of[row].net for row in only if recipe_of[row].weights == "imagenet"}, values)
     from graphcnn import runs
 
-    work = Work(values, name, suite, sorted({recipe.image_size for recipe in recipe_of.values()}))
+    work = Work(values, name, suite, sorted({recipe.image_size for recipe in recipe_of.values()}), random)
     try:
         with runs.lock(work.folder, f"--suite={name}"), _interruptible():
             if values.budget is None:
@@ -101,7 +102,7 @@ def main(values, positional):
                 chosen = {row: recipe_of[row] for row in only}
                 failed = _halve(work, chosen, 60 * values.budget, values.seeds)
                 recipe_of |= chosen
-            work.report(recipe_of, _command(values))
+            failed += work.report(recipe_of, _command(values))
     except KeyboardInterrupt:
         from graphcnn.progress import say
 
@@ -190,22 +191,21 @@ def _recipe(values, suite, name):
         raise InputError(f"{name}: {error}") from None
 
 
-def _with_weights(recipe_of, only, folder):
-    """Return {experiment: Recipe}, with random weights, as a line says, where published ones cannot be had."""
-    wanted = {recipe_of[row].net for row in only if recipe_of[row].weights == "imagenet"}
-    if not wanted:
-        return recipe_of
+def _without_weights(nets, values):
+    """Return those of the nets whose published weights cannot be had, and say why."""
+    if not nets:
+        return set()
     from graphcnn import weights
     from graphcnn.progress import say
 
     random = set()
-    for net in sorted(wanted):
+    for net in sorted(nets):
         try:
-            weights.imagenet_file(net, folder)
+            weights.imagenet_file(net, values.data_cache)
         except InputError as error:
             random.add(net)
-            say(f"{net}: no published weights ({error}); it begins at random, as the report will say")
-    return {row: _random(recipe) if recipe.net in random else recipe for row, recipe in recipe_of.items()}
+            say(f"{net}: no published weights ({error}); runs not begun yet begin at random, as the report will say")
+    return random
 
 
 def _random(recipe):
@@ -255,7 +255,9 @@ def _halve(work, recipe_of, budget, seeds):
             return list(recipe_of)
         done = [0] * len(spans) if probe.recipe.planned() else [0, *spans]
         epochs = seeds * sum(count * (span - old) for count, span, old in zip(counts, spans, done, strict=False))
-        first = max(1, min(full // spans[-1], int(budget * probe.epoch / (probe.seconds * epochs))))
+        tuned = seeds * sum(counts) * probe.recipe.finetune_epochs
+        affordable = budget * probe.epoch / probe.seconds - tuned
+        first = max(1, min(full // spans[-1], int(affordable / epochs)))
         work.remember(key, first)
     rows, failed = list(recipe_of), []
     for n, count in enumerate(counts):
@@ -275,11 +277,12 @@ def _halve(work, recipe_of, budget, seeds):
 class Work:
     """A suite's folder, the data its experiments share, and the processes that train and score them."""
 
-    def __init__(self, values, name, suite, sides):
+    def __init__(self, values, name, suite, sides, random=frozenset()):
         from graphcnn import data
         from graphcnn.data.dataset import split_dev
         from graphcnn.progress import say
 
+        self.random = random  # nets without published weights
         self.name, self.suite, self.root = name, suite, cli.checkpoints_root(values)
         self.folder = self.root / name
         if (self.folder / "config.json").exists():
@@ -397,6 +400,10 @@ class Work:
         from graphcnn.progress import say
 
         standing, why = self.standing(job)
+        begun = standing == "resume" and (job.run.path / "last").exists()  # needs the published file no more
+        if standing != "done" and not begun and job.recipe.net in self.random:
+            job.recipe = _random(job.recipe)
+            standing, why = self.standing(job)
         error = self._finish(job, standing, why, show)
         if error and standing != "anew" and _spoilt(job.run, error):
             error = self._finish(job, "anew", error, show)
@@ -514,8 +521,11 @@ class Work:
         with replacing(self.folder / ".halving.json") as file:
             file.write(json.dumps({"of": key, "first_epochs": first}).encode())
 
-    def _ensembles(self, results):
-        """Return a row for the report for each of the suite's ensembles whose members are finished, scored by eval."""
+    def _ensembles(self, results, failed):
+        """Return a row for the report for each of the suite's ensembles whose members are finished, scored by eval.
+
+        Those that eval could not score go to the list `failed`.
+        """
         from graphcnn import runs
         from graphcnn.progress import say
 
@@ -523,18 +533,18 @@ class Work:
         for ensemble in self.suite.ensembles:
             if not set(ensemble.members) <= set(results):
                 continue
-            seeds = [results[member][0]["config"]["recipe"]["seed"] for member in ensemble.members]
-            names = [f"{self.name}/{member}-seed{seed}" for member, seed in zip(ensemble.members, seeds, strict=True)]
+            names = [results[member][0]["run"] for member in ensemble.members]
             splits, folder = ["dev"] + ["test"] * self.tested, runs.ensemble_folder(self.root, names)
             files = [folder / f"{split}.json" for split in splits]
             newest = max((self.root / name / "report" / "dev.json").stat().st_mtime_ns for name in names)
-            if not all(file.exists() and file.stat().st_mtime_ns > newest for file in files):
+            if not all(map(functools.partial(_scores_means, newest), files)):
                 say(f"ensemble: {ensemble.said}")
                 words = [f"--run={','.join(names)}", f"--checkpoints={self.root}", f"--split={','.join(splits)}"]
                 words = [sys.executable, "-m", "graphcnn.eval", *words, *self.place]
                 done = subprocess.run(words, env=_environment(), capture_output=True, text=True, check=False)
                 if done.returncode:
                     say(f"ensemble: {ensemble.said}: failed: {done.stderr.strip()}")
+                    failed.append(ensemble.said)
                     continue
             scores = {split: json.loads(file.read_text()) for split, file in zip(splits, files, strict=True)}
             row = {"ensemble": ensemble.said, "members": list(ensemble.members), "published": ensemble.published}
@@ -555,7 +565,10 @@ class Work:
         return subprocess.run([*words, *files[:SHOWN]], **where).stdout.splitlines()
 
     def report(self, recipe_of, command):
-        """Write the report of all finished runs of these recipes, whatever their seed, and print it."""
+        """Write the report of all finished runs of these recipes, whatever their seed, and print it.
+
+        Returns: the names of ensembles that could not be scored.
+        """
         from graphcnn import report
         from graphcnn.progress import say
 
@@ -573,19 +586,30 @@ class Work:
             found = [result for _, result in sorted(found, key=lambda each: each[0]) if result]
             results |= {row: found} if found else {}
             longer += [row] * any(result["epochs"] > recipe.all_epochs() for result in found)
+        failed = []
         if not results:
             for name in ("report.md", "report.json", "report.png"):
                 (self.folder / name).unlink(missing_ok=True)
             say("no experiment is finished; no report")
-            return
+            return failed
         summary = {"suite": self.name, "command": command, "data": self.rows, **report.summary(self.suite, results)}
         best = report.best_of(summary)
         seed = results[best][0]["seed"] - recipe_of[best].seed
         predictions = self.photos and self._predictions(self.job(best, recipe_of[best], seed).run)
-        summary |= {"longer": longer, "predictions": predictions, "ensembles": self._ensembles(results)}
+        summary |= {"longer": longer, "predictions": predictions, "ensembles": self._ensembles(results, failed)}
         report.write(self.folder, summary, results)
         say((self.folder / "report.md").read_text(encoding="utf-8"))
         say(f"written: {self.folder}/report.md, report.json, report.png")
+        return failed
+
+
+def _scores_means(newest, file):
+    """Whether a file that eval wrote is of plain means of outputs, and younger than that time in nanoseconds."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return file.stat().st_mtime_ns > newest and found["ensemble"] == "mean" and not found["tta"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _spoilt(run, error):

@@ -10,6 +10,8 @@ from pathlib import Path
 from graphcnn import cli
 from graphcnn.errors import InputError
 
+LONGEST = 1024  # pixels of a photo's side on the sheet
+
 
 def define_flags():
     """Return this command's flags."""
@@ -47,11 +49,11 @@ def main(values, positional):
     with restored.session:
         if split:
             pixels, titles, probabilities, labels = _worst(restored, *split, values.worst)
-            shown = [image / data["pixel_max"] for image in pixels]
+            shown = (pixels * (255 / data["pixel_max"])).round().astype(np.uint8)
             chosen = np.stack([probabilities.argmax(axis=1), labels], axis=1)
         else:
             with images.quiet():
-                shown = [images.read_image(path) / 255 for path in positional]
+                shown = [_shrunk(images.read_image(path)) for path in positional]
                 pixels = np.stack([images.read_image(path, data["image_shape"]) for path in positional])
             pixels, titles = pixels * np.float32(data["pixel_max"] / 255), [Path(path).name for path in positional]
             probabilities = inference.probabilities(restored.session, restored.graph, pixels)
@@ -65,9 +67,22 @@ def main(values, positional):
         say(f"{title}: {', '.join(said)}")
     out = Path(values.out) if values.out else run.path / "report" / "explain.png"
     out.parent.mkdir(parents=True, exist_ok=True)
-    plots.explanation(entries, f"{run.name}: {restored.more.method}, each map from its lowest (blue) to highest", out)
+    how = f"{restored.more.method} ({attention.SOURCES[restored.more.method]})"
+    plots.explanation(entries, f"{run.name}: {how}, each map from its lowest (blue) to its highest (red)", out)
     say(f"written: {out}")
     return 0
+
+
+def _shrunk(image):
+    """Return a photo uint8 [H, W, 3], made smaller where a side is longer than LONGEST."""
+    import numpy as np
+    from PIL import Image
+
+    share = LONGEST / max(image.shape[:2])
+    if share >= 1:
+        return image
+    height, width = (max(1, round(side * share)) for side in image.shape[:2])
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _split(values, run, config):

@@ -1,22 +1,28 @@
 """What a frozen backbone makes of each image, computed once and kept on disk, memory-mapped.
 
 A file `<cache_dir>/features-<key>.npy` holds float32 [M, C], a row for each training image; the key is a sha256 of the
-backbone's weights, the data, the size, the precision and what was done to the images. It may be deleted at any time.
+backbone's weights, the data, the size, the precision, the number of cores and what was done to the images. It may be
+deleted at any time.
 """
 
 import hashlib
 import json
+import os
 import time
 
 import numpy as np
 
-from graphcnn import __version__, augment, batches
+from graphcnn import augment, batches
 from graphcnn.data import cache
 from graphcnn.errors import InputError
 from graphcnn.graph import frozen
 from graphcnn.progress import bar, clock, say
-from graphcnn.tf1 import tf
+from graphcnn.tf1 import cores, tf
 
+FORM = "graphcnn features, 1"  # to be changed when the same net becomes other numbers
+SHAPING = (  # fields of a Recipe that say what the net makes of an image, given its weights
+    "net", "image_size", "normalisation", "precision", "whitening", "activation", "batch_norm", "batch_norm_at",
+)  # fmt: skip
 TIMED = 2  # batches; the first one sets the session up, the second one tells how long all will take
 
 
@@ -34,7 +40,7 @@ def cached(session, graph, recipe, dataset, rows, folder):
     values = {variable.op.name: variable for variable in graph.variables if variable.op.name in fixed}
     for name, value in session.run(values).items():
         backbone.update(f"{name} {value.shape}".encode() + value.tobytes())
-    form = [__version__, tf.__version__, recipe.net, recipe.image_size, recipe.normalisation, recipe.precision]
+    form = [FORM, tf.__version__, cores(), *(getattr(recipe, field) for field in SHAPING)]
     views = []
     for view in range(recipe.views):
         key = [*form, dataset.fingerprint, backbone.hexdigest()]
@@ -68,7 +74,8 @@ def _read(path, shape):
 def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
     """Write the features of the rows into a new file, which appears whole or not at all."""
     new = path.with_name(f".{path.name}.new")
-    slices = list(batches.in_order(rows, batches.rows_at_once((recipe.image_size,) * 2)))
+    largest = max(dataset.image_shape, (recipe.image_size,) * 2)  # stored, or as the net sees it
+    slices = list(batches.in_order(rows, batches.rows_at_once(largest)))
 
     def images(part):
         if drawn is None:
@@ -76,7 +83,13 @@ def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
         return augment.augmented(dataset.x_train[part], recipe, drawn[part], dataset.pixel_max)
 
     try:
-        file = np.lib.format.open_memmap(new, "w+", np.float32, shape)
+        with new.open("wb") as header:
+            np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            if hasattr(os, "posix_fallocate"):  # writing into a mapped file without room would end the process
+                os.posix_fallocate(header.fileno(), header.tell(), 4 * shape[0] * shape[1])
+            else:
+                header.truncate(header.tell() + 4 * shape[0] * shape[1])
+        file = np.lib.format.open_memmap(new, "r+")
         with bar("features", len(rows)) as advance:
             for n, (part, batch) in enumerate(batches.ahead((part, images(part)) for part in slices)):
                 began = time.monotonic()

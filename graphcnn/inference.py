@@ -1,5 +1,6 @@
 """A graph's probabilities for many images, in batches; used by the dev pass and by every command."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -34,10 +35,13 @@ def restore(run, precision="float32", portable=False, tta=False, extend=None):
 
     precision: of convolutions and matmuls: auto, float32 or bfloat16. portable: see graph.build_inference.
     tta: whether test-time augmentation is wanted; refused for a recipe that has no views.
-    extend: extend(graph) adds to the Graph before it is finalised; what it returns becomes Restored.more.
+    extend: extend(graph) adds to the Graph, built without other views, before it is finalised; what it returns becomes
+        Restored.more.
     """
     config = run.config()
     recipe = recipes.from_dict(config["recipe"], run.config_path)
+    if extend:
+        recipe = dataclasses.replace(recipe, flip="none", translate=0, views=1)
     if tta:
         check_views(run, config)
     graph = build_inference(recipe, config["data"]["image_shape"], len(config["class_names"]), precision, portable)

@@ -7,7 +7,8 @@ again for each image, and zeros of the padding are multiplied like pixels. Its f
 forms do not multiply padding:
 
 - interleaved: 32 images side by side, pixel by pixel, are one map 32 times as wide on which the kernel has dilation 32;
-- filter gradient by taps: for each kernel position one matrix product of the pixels and gradients that meet there.
+- filter gradient by taps: for each kernel position one matrix product of the pixels and gradients that meet there; of a
+  1x1 kernel on maps of any size in float32.
 
 A kernel about as large as the map costs most of all: side^2 products for each of side^2 pixels. Its spectral form:
 
@@ -26,11 +27,12 @@ LARGEST_KERNEL = 3  # side; of the first two forms
 INTERLEAVE_UP_TO = 6  # side of the map
 INTERLEAVE_FROM = 1 << 16  # C * K: from where on the weights do not stay in a core's cache
 TOGETHER = 32  # images in an interleaved map
-TAPS_UP_TO = 8  # side of the map
+TAPS_UP_TO = 12  # side of the map
 SPECTRAL_FROM = 9  # side of the kernel
 SPECTRAL_UP_TO = 16  # side of the map
 SPECTRAL_CHANNELS = 64  # C and K, at least
 SAME = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+POINTWISE_UP_TO = {tf.bfloat16: 12, tf.float32: float("inf")}  # side of the map: taps of a 1x1 kernel
 CHANNELS_PER_SIDE = {tf.bfloat16: 16, tf.float32: 64}  # taps where C and K are at least so many times the map's side
 
 
@@ -149,9 +151,13 @@ def silu(x, name=None):
 def faster_forms(x, w):
     """Return (whether to interleave, whether to take filter gradients by taps), x [N, H, W, C], w [h, w, C, K]."""
     sides, kernel, channels = x.shape[1:3].as_list(), w.shape[:2].as_list(), w.shape[2:].as_list()
-    if None in sides or min(sides) < 2 or not all(side % 2 and 1 < side <= LARGEST_KERNEL for side in kernel):
+    if None in sides or min(sides) < 2 or not all(side % 2 and side <= LARGEST_KERNEL for side in kernel):
         return False, False
     side, needed = max(sides), CHANNELS_PER_SIDE.get(x.dtype.base_dtype, float("inf"))
+    if kernel == [1, 1]:
+        return False, side <= POINTWISE_UP_TO.get(x.dtype.base_dtype, 0)
+    if 1 in kernel:
+        return False, False
     interleave = side <= INTERLEAVE_UP_TO and channels[0] * channels[1] >= INTERLEAVE_FROM
     return interleave, side <= TAPS_UP_TO and min(channels) >= needed * side
 
@@ -212,6 +218,9 @@ def filter_gradient_by_taps(x, dy, kernel):
     """
     height, width, channels = (int(side) for side in x.shape[1:])
     units = int(dy.shape[3])
+    if [int(side) for side in kernel] == [1, 1]:
+        product = tf.matmul(tf.reshape(x, [-1, channels]), tf.reshape(dy, [-1, units]), transpose_a=True)
+        return product[None, None]
     x = tf.transpose(x, [1, 2, 0, 3])  # [H, W, N, C]
     dy = tf.transpose(dy, [1, 2, 0, 3])  # [H, W, N, K]
     kernel = [int(side) for side in kernel]

@@ -146,31 +146,39 @@ def augmentation(originals, epochs, title, path):
 def explanation(entries, title, path):
     """Draw a sheet into a PNG: each image, and beside it maps over it, from blue (lowest) to red (highest).
 
-    entries: [(title, image [H, W, 3] of 0..1, [(title, map [h, w]), …])]; maps are resized to the image's pixels.
-    """
-    from PIL import Image
+    A panel has about as many pixels as the widest image, at least 230.
 
+    entries: [(title, image uint8 [H, W, 3], [(title, map [h, w]), …])]; maps are resized to the image's pixels.
+    """
     panels = 1 + len(entries[0][2])
     abreast = 1 if len(entries) == 1 else 2  # entries in a line
     lines = -(-len(entries) // abreast)
-    tallest = min(2.0, max(image.shape[0] / image.shape[1] for _, image, _ in entries))
-    figure = _figure(2.1 * panels * abreast, (2.1 * tallest + 0.3) * lines + 0.4)
+    wide = max(230, *(image.shape[1] for _, image, _ in entries)) / DPI  # inches
+    tall = wide * min(2.0, max(image.shape[0] / image.shape[1] for _, image, _ in entries))
+    figure = _figure(wide * panels * abreast, (tall + 0.3) * lines + 0.4)
     figure.suptitle(_plain(title), fontsize=9)
     grid = figure.subplots(lines, panels * abreast, squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
     for n, (name, image, maps) in enumerate(entries):
-        row = grid[n // abreast, panels * (n % abreast) :]
-        row[0].imshow(image)
-        row[0].set_title(_plain(name if len(name) < 30 else f"…{name[-28:]}"), fontsize=8)
-        for axes, (said, values) in zip(row[1:], maps, strict=False):
-            values = np.asarray(values, np.float32)
-            values = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
-            wide = Image.fromarray(values).resize((image.shape[1], image.shape[0]), Image.Resampling.BILINEAR)
-            axes.imshow(image)
-            axes.imshow(np.asarray(wide), cmap="jet", alpha=0.45, vmin=0, vmax=1)
+        shown = [(name if len(name) < 30 else f"…{name[-28:]}", image)]
+        shown += [(said, overlaid(image, values)) for said, values in maps]
+        for axes, (said, picture) in zip(grid[n // abreast, panels * (n % abreast) :], shown, strict=False):
+            axes.imshow(picture)
             axes.set_title(_plain(said), fontsize=8)
     _save(figure, path)
+
+
+def overlaid(image, values):
+    """Return the image uint8 [H, W, 3] with a map [h, w] over it, from blue (its lowest value) to red (its highest)."""
+    from matplotlib import colormaps
+    from PIL import Image
+
+    values = np.asarray(values, np.float32)
+    values = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
+    wide = Image.fromarray(values).resize((image.shape[1], image.shape[0]), Image.Resampling.BILINEAR)
+    colours = colormaps["jet"](np.asarray(wide), bytes=True)[..., :3]
+    return (0.55 * image + 0.45 * colours).astype(np.uint8)
 
 
 def contest(results, path):

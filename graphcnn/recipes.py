@@ -157,6 +157,11 @@ class Recipe:
             raise InputError(f"--freeze: found {self.freeze!r}, expected none, backbone or until:<scope>")
         if self.freeze == "backbone" and self.head != "pooled":
             raise InputError("--freeze=backbone: the head that is trained must be pooled; add --head=pooled")
+        if self.finetune_epochs and self.optimizer == "muon":
+            raise InputError(
+                f"--finetune_epochs={self.finetune_epochs}: muon brings each filter bank to a norm of its own, so that "
+                "nothing of it is kept; use another --optimizer"
+            )
         if self.views > 1 and not (self.freeze == "backbone" and self.augmentation()):
             raise InputError(
                 f"--views={self.views}: expected 1, or --freeze=backbone and some of "

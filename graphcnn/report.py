@@ -10,7 +10,7 @@ from pathlib import Path
 from graphcnn import plots, suites
 from graphcnn.runs import replacing
 
-LARGE = ("config", "per_class", "history")  # of what `finished` returns: not for the JSON
+LARGE = ("config", "per_class", "history", "run")  # of what `finished` returns: not for the JSON
 TEXTS = ("seed", "weights")  # no means over seeds
 SIGNS = {">": lambda a, b: a > b, "<": lambda a, b: a < b}
 
@@ -51,7 +51,8 @@ def finished(run):
         "test_loss": test and test["cross_entropy"],
         "test_top2_accuracy": test and test["top2_accuracy"],
         "dev_top2_accuracy": dev["top2_accuracy"],
-        "weights": config["recipe"]["weights"],
+        "weights": config["recipe"].get("weights", "none"),  # the first versions' runs have none
+        "run": run.name,
         "per_class": (test or dev)["per_class"],
         "history": history,
     }

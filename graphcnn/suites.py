@@ -200,11 +200,12 @@ TRANSFER = Suite(
     _rows(
         ("densenet201", "DenseNet201", None, {"net": "densenet201", "keep_prob": 0.8, **TORCH, **RMSPROP}, 0.9884,
          {"dev_loss": 0.0684}),
-        ("xception", "Xception", None, {"net": "xception", **TF}, 0.9822, {"dev_loss": 0.1217}),
+        ("xception", "Xception; its sweep's 150 px and dropout 0.4 too", None, {"net": "xception", **TF},
+         (0.9809, 0.9822), {"dev_loss": 0.1217}),
         ("resnet152_v2", "ResNet152V2", None, {"net": "resnet152_v2", "keep_prob": 0.5, **TF}, 0.9791,
          {"dev_loss": 0.0971}),
-        ("resnet50_v2", "ResNet50V2, 50 epochs", None, {"net": "resnet50_v2", "epochs": 50, **TF}, 0.9778,
-         {"dev_loss": 0.1146}),
+        ("resnet50_v2", "ResNet50V2, 50 epochs; its sweep's 150 px and 50 epochs too", None,
+         {"net": "resnet50_v2", "epochs": 50, **TF}, 0.9778, {"dev_loss": 0.1146}),
         ("inception_resnet_v2", "InceptionResNetV2", None, {"net": "inception_resnet_v2", **TF}, 0.9738,
          {"dev_loss": 0.5949}),
         ("vgg19", "VGG19", None, {"net": "vgg19", "keep_prob": 0.8, **CAFFE, **RMSPROP}, 0.9738, {"dev_loss": 0.1456}),
@@ -215,14 +216,14 @@ TRANSFER = Suite(
          {"dev_loss": 1.0634}),
         ("simple_cnn", "four convolutions of 16 to 128 filters, from scratch", None,
          {"net": "photos_strided", "weights": "none", "head": "own", "freeze": "none", "normalisation": "unit",
-          "learning_rate": 1e-3, "keep_prob": 1.0}, 0.8449, {"dev_loss": 0.6466}),
+          "keep_prob": 1.0}, 0.8449, {"dev_loss": 0.6466}),
         *((f"resnet_{side}_{epochs}", f"{side} px, {epochs} epochs, dropout {1 - keep:.1g}", "resnet50_v2",
            {"image_size": side, "epochs": epochs, "keep_prob": keep}, published)
           for epochs, keep, published in ((20, 0.5, 0.976), (30, 0.6, 0.960), (50, 0.6, 0.9778))
-          for side in (150, 180)),
+          for side in (150, 180) if (side, epochs) != (150, 50)),
         *((f"xception_{side}_{dropout}", f"{side} px, dropout 0.{dropout}", "xception",
            {"image_size": side, "keep_prob": 1 - dropout / 10}, published)
-          for side, dropout, published in ((150, 4, 0.9582), (150, 5, 0.9316), (180, 4, 0.9773), (180, 5, 0.9218))),
+          for side, dropout, published in ((150, 5, 0.9462), (180, 4, 0.9787), (180, 5, 0.9524))),  # best epochs
         *((f"vgg_{name}_{dropout}", f"10 epochs, {name}, dropout 0.{dropout}", "vgg16",
            {"epochs": 10, "optimizer": name, "keep_prob": 1 - dropout / 10}, published)
           for name, dropout, published in (
@@ -237,7 +238,7 @@ TRANSFER = Suite(
             "densenet201", "xception", "resnet152_v2", "resnet50_v2", "inception_resnet_v2", "vgg19", "vgg16",
             "inception_v3")),
         Claim("MobileNetV2 is worst", "score", "mobilenet_v2", "<", ("simple_cnn",)),
-        Claim("larger images help Xception", "score", "xception_180_4", ">", ("xception_150_4",)),
+        Claim("larger images help Xception", "score", "xception_180_4", ">", ("xception",)),
         Claim("less dropout helps Xception", "score", "xception_180_4", ">", ("xception_180_5",)),
     ),
     columns={"dev_loss": "validation loss"},

@@ -58,7 +58,7 @@ def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None, cache_dir=No
         best = checkpoint.read(run, "best", lambda name, shape: True)[1]
         say(f"fine-tuning from epoch {state['best_epoch']}: nothing frozen, learning rate {recipe.finetune_rate:g}")
         state = _fit(run, recipe.finetuning(), dataset, *rows, best, state, cache_dir, recipe)
-    return state
+    return {**state, "training_seconds": run.history(state["epoch"])[-1]["training_seconds"] or 0.0}
 
 
 def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir, entire=None):
@@ -95,8 +95,9 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
         fresh = {"epoch": 0, "best_epoch": 0, "best_score": None, "stopped_early": False}
         state = {**(state or fresh), "stopping": stopping.state()}
         session.run(graph.init)
-        beginning = beginning or {}
-        checkpoint.assign(session, graph.variables, beginning)
+        own = {variable.op.name for variable in graph.variables}
+        beginning = {name: value for name, value in (beginning or {}).items() if name in own}
+        checkpoint.assign(session, variables, beginning)
         if "whitening/w" not in beginning:
             trained += _whiten(session, graph, recipe, dataset, train_rows)
     views = None
@@ -190,7 +191,8 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
 
             # A line for the user
             left = (until - epoch) * (time.monotonic() - started) / (epoch - first_epoch)
-            say(_epoch_line(until, row, is_best, left))
+            then = f", then {recipe.finetune_epochs} of the whole net" if recipe.finetune_epochs else ""
+            say(_epoch_line(until, row, is_best, left) + then)
             if epoch == 2 and row["step"] > recipe.warmup_steps:
                 _say_if_nothing_learned(recipe, dataset.y_train[train_rows], row)
             if time.monotonic() - drawn > REDRAW_SECONDS:
@@ -199,7 +201,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             check_interrupt()
             if state.get("frozen_epochs") == epoch:
                 break
-    return {**state, "training_seconds": trained}
+    return state
 
 
 def _step(session, graph, feed, first, whole):
@@ -303,7 +305,7 @@ def _event_writer(run, history):
     with errors_said():
         writer = tf1.summary.FileWriter(str(folder))
     if history:  # TensorBoard then drops what an interrupted training wrote beyond this epoch
-        writer.add_session_log(tf1.SessionLog(status=tf1.SessionLog.START), history[-1]["epoch"])
+        writer.add_session_log(tf1.SessionLog(status=tf1.SessionLog.START), history[-1]["epoch"] + 1)
     try:
         yield write
     finally:

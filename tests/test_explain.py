@@ -7,7 +7,7 @@ import pytest
 from conftest import TINY, one_line, write_folder
 from PIL import Image
 
-from graphcnn import attention, inference
+from graphcnn import attention, inference, plots
 from graphcnn.runs import Run
 from graphcnn.tf1 import session as new_session
 from graphcnn.tf1 import tf, tf1
@@ -69,6 +69,15 @@ def runs(tmp_path_factory):
     return root
 
 
+def test_a_map_is_red_where_it_is_highest_and_blue_where_it_is_lowest():
+    image = np.full((40, 80, 3), 128, np.uint8)
+    found = plots.overlaid(image, np.array([[0.0, 1.0], [0.0, 3.0]])).astype(int)
+    assert found.shape == (40, 80, 3)
+    red, _, blue = np.moveaxis(found, 2, 0)
+    assert red[-1, -1] > blue[-1, -1] + 40  # the lower right corner
+    assert blue[0, 0] > red[0, 0] + 40
+
+
 def test_the_mean_of_a_cam_and_the_bias_are_the_logit(runs):
     restored = inference.restore(Run(runs, "cam"), extend=attention.attention)
     images = np.load(runs / "data" / "x_test.npy")[:5].astype(np.float32)
@@ -88,7 +97,10 @@ def test_a_sheet_of_photos(run, method, runs, tmp_path, command):
     assert outcome.status == 0, outcome.err
     assert f"best), {method}" in outcome.out
     assert "wide.png: predicted: " in outcome.out
-    assert np.asarray(Image.open(out)).std() > 10
+    with Image.open(out) as sheet:
+        red, _, blue = np.moveaxis(np.asarray(sheet.convert("RGB")).astype(int), 2, 0)
+    assert (red > blue + 60).mean() > 0.01
+    assert (blue > red + 60).mean() > 0.01
 
 
 def test_a_sheet_of_the_worst_rows(runs, command):

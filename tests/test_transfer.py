@@ -274,7 +274,7 @@ def test_a_suite_without_published_weights_runs_on_random_ones_and_says_so(tmp_p
     report = json.loads((tmp_path / "small" / "report.json").read_text())
     assert [row["weights"] for row in report["experiments"]] == ["none", "none"]
     (row,) = report["ensembles"]
-    scores = json.loads((tmp_path / "ensembles" / "small-one-seed51+small-two-seed7" / "test.json").read_text())
+    scores = json.loads((tmp_path / "ensembles" / "small-one-seed51-epochs1+small-two-seed7-epochs1" / "test.json").read_text())
     assert row["test_macro_f1"] == scores["macro_f1"]
     assert row["published"] == 0.99
     assert f"| both | {row['dev_accuracy']:.4f} |" in text

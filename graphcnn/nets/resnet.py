@@ -55,7 +55,7 @@ def _bottleneck_v2(x, name, filters, stride, projected, mode):
     if projected:
         shortcut = conv(before, f"{name}_0_conv", 4 * filters, 1, mode, stride=stride)
     else:
-        shortcut = x[:, ::stride, ::stride]
+        shortcut = x if stride == 1 else layers.max_pool(x, f"{name}_pool", 1, stride=stride, padding="VALID")
     x = _relu(conv(before, f"{name}_1_conv", filters, 1, mode, bias=False), f"{name}_1_bn", mode)
     x = conv(x, f"{name}_2_conv", filters, 3, mode, stride=stride, padding=(1, 1), bias=False)
     x = _relu(x, f"{name}_2_bn", mode)
