@@ -42,6 +42,23 @@ def define_run(values, default="the newest"):
     define(values, str, "checkpoints", None, "folder of the runs (default: checkpoints/ beside the package)")
 
 
+def define_net(values):
+    """Add --net and --weights, for a command that takes an ImageNet net in a run's place."""
+    define(values, str, "net", None, "an ImageNet net with published weights, in a run's place")
+    text = "of --net: imagenet (the published ones) or FILE.h5, for 1,000 classes"
+    define(values, str, "weights", "imagenet", text)
+
+
+def net(values, others):
+    """Return --net; refused beside a flag that is a run's, `others` names them."""
+    for flag in others if values.net else ():
+        if values[flag].present:
+            raise InputError(f"--{flag}: is a run's, and --net stands in a run's place; drop one of them")
+    if values["weights"].present and not values.net:
+        raise InputError("--weights: is of --net; name a net, or drop it")
+    return values.net
+
+
 def define_ensemble(values):
     """Add --run for several runs, --checkpoints and --ensemble."""
     define_run(values, "the newest; a,b,c: several as one")

@@ -1,6 +1,7 @@
 """Show which parts of images speak for a class: a sheet of class activation maps, blue to red over each image.
 
 ./run.sh explain photo.jpg scan.png              the newest run: for the two most probable classes of each
+./run.sh explain --net=efficientnet_lite0 photo.jpg      ImageNet's classes, by published weights, without a run
 ./run.sh explain --split=dev --worst=16          for the rows it is most wrong about: the predicted and the true class
 """
 
@@ -18,9 +19,16 @@ def define_flags():
     values = cli.new_flags()
     cli.define_run(values)
     cli.define_data(values)
+    cli.define_net(values)
     cli.define(values, str, "split", None, f"{' | '.join(cli.SPLITS)}: rows of it in the place of image files")
     cli.define(values, int, "worst", 16, "how many rows of the split, those whose label is least probable")
-    cli.define(values, str, "out", None, "the PNG to write (default: report/explain.png in the run's folder)")
+    cli.define(
+        values,
+        str,
+        "out",
+        None,
+        "the PNG to write (default: report/explain.png in the run's folder)",
+    )
     return values
 
 
@@ -40,12 +48,20 @@ def main(values, positional):
     from graphcnn.data import images
     from graphcnn.progress import say
 
-    run = runs.chosen(cli.checkpoints_root(values), values.run)
-    config = run.config()
-    names, data = config["class_names"], config["data"]
-    split = _split(values, run, config) if values.split else None
-    restored = inference.restore(run, portable=True, extend=attention.attention)
-    say(f"run: {run.name} ({run.path / 'best'}), {restored.more.method}")
+    root, split = cli.checkpoints_root(values), None
+    if cli.net(values, ("run", "split", "worst", "data", "cache_dir", "skip_broken")):
+        add = attention.attention
+        restored, shape, names = inference.pretrained(values.net, values.weights, root, values.data_cache, add)
+        data, name, out = {"image_shape": shape, "pixel_max": 255}, values.net, root / "explain.png"
+        say(f"net: {name}, {restored.more.method}")
+    else:
+        run = runs.chosen(root, values.run)
+        config = run.config()
+        names, data, name = config["class_names"], config["data"], run.name
+        split = _split(values, run, config) if values.split else None
+        restored = inference.restore(run, portable=True, extend=attention.attention)
+        out = run.path / "report" / "explain.png"
+        say(f"run: {name} ({run.path / 'best'}), {restored.more.method}")
     with restored.session:
         if split:
             pixels, titles, probabilities, labels = _worst(restored, *split, values.worst)
@@ -65,10 +81,10 @@ def main(values, positional):
         said = [f"{label}: {names[k]} {row[k]:.2f}" for label, k in zip(what, chosen[n], strict=True)]
         entries.append((title, image, list(zip(said, maps[n], strict=True))))
         say(f"{title}: {', '.join(said)}")
-    out = Path(values.out) if values.out else run.path / "report" / "explain.png"
+    out = Path(values.out) if values.out else out
     out.parent.mkdir(parents=True, exist_ok=True)
     how = f"{restored.more.method} ({attention.SOURCES[restored.more.method]})"
-    plots.explanation(entries, f"{run.name}: {how}, each map from its lowest (blue) to its highest (red)", out)
+    plots.explanation(entries, f"{name}: {how}, each map from its lowest (blue) to its highest (red)", out)
     say(f"written: {out}")
     return 0
 

@@ -86,13 +86,14 @@ def restore_ensemble(members, shares):
     return Restored(graph, session, saver, checkpoint.read_state(members[0][0].path / "best"))
 
 
-def pretrained(net, source, root, folder):
+def pretrained(net, source, root, folder, extend=None):
     """Return (Restored, shape of its images, class names) of an ImageNet net with weights of 1,000 classes, no run.
 
     Args:
         net: a name of ARCHITECTURES.
         source: where its weights are from, as Recipe.weights.
         root, folder: see weights.prepare.
+        extend: see restore.
 
     Errors: InputError where the weights are not all of the net's.
     """
@@ -112,10 +113,11 @@ def pretrained(net, source, root, folder):
         raise InputError(f"--weights={source}: lacks {len(missing)} of the net's variables, such as {missing[0]}")
     with graph.graph.as_default():
         saver = checkpoint.saver(graph.variables)
+    more = extend(graph) if extend else None
     graph.graph.finalize()
     session = new_session(graph.graph)
     checkpoint.assign(session, graph.variables, values)
-    return Restored(graph, session, saver, {}), shape, names
+    return Restored(graph, session, saver, {}, more), shape, names
 
 
 def probabilities(session, graph, images, rows=None, advance=None, tta=False, features=False):

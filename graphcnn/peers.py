@@ -32,7 +32,13 @@ KERAS_APPLICATIONS = {  # a net that is no rows: Keras's own of it
     "resnet152_v2": "ResNet152V2",
     "xception": "Xception",
 }
-EVALUATE_AT_ONCE = {"keras": 512, "pytorch": 128}  # images; of 64 to 512 the best seen, each within a few percent
+EVALUATE_AT_ONCE = {"keras": 512, "pytorch": 128}  # small images; of 64 to 512 the best seen, each within a few percent
+PIXELS_AT_ONCE = 1 << 20  # in evaluation, as here: a peer's maps of larger images would not fit into memory
+
+
+def evaluated_at_once(peer, job):
+    """Return how many images the peer evaluates together."""
+    return max(1, min(EVALUATE_AT_ONCE[peer], PIXELS_AT_ONCE // job["image_size"] ** 2))
 
 
 def images_and_labels(job):
@@ -240,7 +246,7 @@ class Keras:
     def evaluate(self, count):
         """Return the seconds that `count` images take inside predict, whose own start and end are left out."""
         ends, timer = self._timed()
-        size = EVALUATE_AT_ONCE["keras"]
+        size = evaluated_at_once("keras", self.job)
         images = repeated(self.images, count + size)
         self.model.predict(images, batch_size=size, verbose=0, callbacks=[timer])
         return ends[-1] - ends[0]
@@ -301,7 +307,7 @@ class PyTorch:
         """Return the seconds that the softmax of `count` images takes, with the weights in the precision."""
         import copy
 
-        torch, size = self.torch, EVALUATE_AT_ONCE["pytorch"]
+        torch, size = self.torch, evaluated_at_once("pytorch", self.job)
         net = copy.deepcopy(self.net).eval().to(self.dtype)
         images = repeated(self.images, count)
         began = time.perf_counter()

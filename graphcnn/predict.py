@@ -19,10 +19,7 @@ def define_flags():
     values = cli.new_flags()
     cli.define_ensemble(values)
     cli.define_tta(values)
-    cli.define(values, str, "net", None, "an ImageNet net with published weights, in a run's place")
-    cli.define(
-        values, str, "weights", "imagenet", "of --net: imagenet (the published ones) or FILE.h5, for 1,000 classes"
-    )
+    cli.define_net(values)
     cli.define(values, str, "data_cache", None, "folder of what is downloaded (default: ~/.cache/graphcnn)")
     cli.define(values, str, "array", None, "a .npy of images with the training images' size and pixel range")
     cli.define(values, str, "out", None, "write the softmax rows, float32 [N, K], to this .npy")
@@ -36,10 +33,11 @@ def main(values, positional):
     several = cli.ensemble(values)
     import numpy as np
 
-    from graphcnn import ensemble, runs
+    from graphcnn import ensemble, inference, runs
 
-    if values.net:
-        restored, shape, class_names = _pretrained(values)
+    if cli.net(values, ("run", "tta", "ensemble")):
+        root, folder = cli.checkpoints_root(values), values.data_cache
+        restored, shape, class_names = inference.pretrained(values.net, values.weights, root, folder)
         names, probabilities = _probabilities(values, positional, restored, shape, 255)
     else:
         root = cli.checkpoints_root(values)
@@ -83,17 +81,6 @@ def _probabilities(values, paths, restored, shape, pixel_max):
     with restored.session, bar("predict", len(pixels)) as advance:
         found = inference.probabilities(restored.session, restored.graph, pixels, advance=advance, tta=values.tta)
     return paths, found
-
-
-def _pretrained(values):
-    """Return (Restored, shape of its images, class names) of --net with published weights."""
-    for flag in ("run", "tta"):
-        if values[flag].value:
-            raise InputError(f"--{flag}: is a run's, and --net stands in a run's place; drop one of them")
-    from graphcnn import inference
-
-    root = cli.checkpoints_root(values)
-    return inference.pretrained(values.net, values.weights, root, values.data_cache)
 
 
 if __name__ == "__main__":

@@ -177,10 +177,11 @@ class Recipe:
         return self.epochs + self.finetune_epochs
 
     def finetuning(self):
-        """Return the Recipe of the passes in which nothing is frozen."""
+        """Return the Recipe of the passes in which nothing is frozen; without L2, which would pull all weights to 0."""
         return dataclasses.replace(
             self,
             freeze="none",
+            l2=0.0,
             views=1,
             learning_rate=self.finetune_rate,
             epochs=self.finetune_epochs,
@@ -279,15 +280,15 @@ RECIPES = {
             bias_init="zeros",
             normalisation="lite",
             optimizer="adam",
-            learning_rate=1e-3,
-            finetune_rate=1e-4,
-            warmup_steps=50,
+            learning_rate=3e-3,
+            finetune_rate=5e-4,
+            warmup_steps=20,
             schedule="linear",
             label_smoothing=0.1,
             batch_size=32,
-            epochs=20,
-            l2=0.0,
-            keep_prob=0.8,
+            epochs=100,
+            l2=0.01,
+            keep_prob=0.5,
             stop_on="nothing",
         ),
         "ours: a new head on published ImageNet weights, and with --finetune_epochs the whole net after it",
