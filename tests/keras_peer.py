@@ -27,6 +27,7 @@ MODELS = {  # ours: theirs
     "efficientnet_b0": "EfficientNetB0",
 }
 RANGES = {"beta": (1.0, 2.0), "moving_mean": (-0.2, 0.2)}  # of batch norms; few units near 0, where slopes jump
+DEEP = {"resnet152_v2": {"beta": (3.0, 4.0)}}  # fewer still: of so many units one would else be on the other side
 CLASSES, IMAGES, RATE = 10, 8, 0.1
 
 
@@ -37,7 +38,7 @@ def main(name, side, folder):
     make = getattr(tf_keras.applications, MODELS[name])
     model = make(weights=None, input_shape=(side, side, 3), classes=CLASSES, classifier_activation=None)
     for layer in model.layers:
-        randomise(layer, generator)
+        randomise(layer, generator, RANGES | DEEP.get(name, {}))
     raw = name.startswith("efficientnet")  # whose own layers normalise
     images = (
         generator.uniform(0, 255, (IMAGES, side, side, 3)) if raw else generator.normal(size=(IMAGES, side, side, 3))
@@ -56,13 +57,13 @@ def main(name, side, folder):
     model.save_weights(folder / "after.h5")
 
 
-def randomise(layer, generator):
-    """Give a layer weights that a trained one could have; no unit is dropped."""
+def randomise(layer, generator, ranges):
+    """Give a layer weights that a trained one could have, of batch norms within `ranges`; no unit is dropped."""
     if hasattr(layer, "rate"):
         layer.rate = 0.0
     if isinstance(layer, tf_keras.layers.BatchNormalization):
         for weight in layer.weights:
-            low, high = RANGES.get(weight.name.split("/")[-1].split(":")[0], (0.8, 1.2))
+            low, high = ranges.get(weight.name.split("/")[-1].split(":")[0], (0.8, 1.2))
             weight.assign(generator.uniform(low, high, weight.shape))
     elif isinstance(layer, tf_keras.layers.Normalization):
         layer.adapt_mean.assign([0.485, 0.456, 0.406])

@@ -178,14 +178,14 @@ def test_training_sees_augmented_images_and_the_dev_pass_does_not(data_folder, t
     seen, shown = [], []
     batch, probabilities = training._batch, inference.probabilities
 
-    def noted(recipe, dataset, rows, drawn):
-        images, labels = batch(recipe, dataset, rows, drawn)
+    def noted(recipe, dataset, rows, drawn, view):
+        images, labels = batch(recipe, dataset, rows, drawn, view)
         seen.append((recipe, rows, images, labels))
         return images, labels
 
-    def watched(session, graph, images, *arguments):
+    def watched(session, graph, images, **arguments):
         shown.append(images)
-        return probabilities(session, graph, images, *arguments)
+        return probabilities(session, graph, images, **arguments)
 
     monkeypatch.setattr(training, "_batch", noted)
     monkeypatch.setattr(inference, "probabilities", watched)
