@@ -188,7 +188,7 @@ def test_what_cannot_be_frozen_is_refused(flags, words, data_folder, tmp_path, c
     assert not list(tmp_path.glob("assignment-*"))
 
 
-@pytest.mark.parametrize("name", ["mobilenet", "vgg16", "resnet50_v2", "alexnet"])
+@pytest.mark.parametrize("name", ["mobilenet", "vgg16"])
 def test_a_pooled_head_stands_on_the_means_of_the_last_maps(name):
     """Its logits from a session's features and NumPy's own product; fed features spare the net."""
     side = max(32, ARCHITECTURES[name].smallest)
@@ -274,7 +274,8 @@ def test_a_suite_without_published_weights_runs_on_random_ones_and_says_so(tmp_p
     report = json.loads((tmp_path / "small" / "report.json").read_text())
     assert [row["weights"] for row in report["experiments"]] == ["none", "none"]
     (row,) = report["ensembles"]
-    scores = json.loads((tmp_path / "ensembles" / "small-one-seed51-epochs1+small-two-seed7-epochs1" / "test.json").read_text())
+    folder = tmp_path / "ensembles" / "small-one-seed51-epochs1+small-two-seed7-epochs1"
+    scores = json.loads((folder / "test.json").read_text())
     assert row["test_macro_f1"] == scores["macro_f1"]
     assert row["published"] == 0.99
     assert f"| both | {row['dev_accuracy']:.4f} |" in text
