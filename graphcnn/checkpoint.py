@@ -15,6 +15,13 @@ from graphcnn.errors import InputError
 from graphcnn.tf1 import tf, tf1
 
 PREFIX = "model.ckpt"
+STATE = {  # what a state holds at least, with the types of each
+    "epoch": (int,),
+    "best_epoch": (int,),
+    "best_score": (float, type(None)),
+    "stopped_early": (bool,),
+    "stopping": (dict,),
+}
 
 
 def saver(variables):
@@ -140,9 +147,14 @@ def _settled(run, which, use):
         try:
             verify(run, which)
             return use(folder)
-        except (InputError, OSError, tf.errors.OpError):
-            if (run.path / which).resolve() == folder:
+        except Exception as error:  # TensorFlow's readers of damaged files have errors of many kinds
+            if (run.path / which).resolve() != folder:
+                continue
+            if isinstance(error, InputError):
                 raise
+            reason = str(error).partition("\n")[0]
+            advice = _advice(run, which)
+            raise InputError(f"{folder}: cannot be read ({reason}), though its manifest fits; {advice}") from None
 
 
 def export(session, saver, folder):
@@ -152,8 +164,17 @@ def export(session, saver, folder):
 
 
 def read_state(folder):
-    """Return the `state` that `save` was given."""
-    return json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    """Return the `state` that `save` was given; InputError unless it is such a one."""
+    path = folder / "state.json"
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        known = {name: type(state[name]) in kinds for name, kinds in STATE.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: missing or damaged ({error}); restore it, or train the run again") from None
+    if not all(known.values()):
+        wrong = ", ".join(name for name, well in known.items() if not well)
+        raise InputError(f"{path}: {wrong} not as train writes it; restore the file, or train the run again")
+    return state
 
 
 def _restore(session, saver, folder, variables):

@@ -189,7 +189,10 @@ def lock(folder, flag):
 
 @contextmanager
 def replacing(path):
-    """Open a file beside `path` for writing bytes; when the block ends well, sync it and put it in path's place."""
+    """Open a file beside `path` for writing bytes; when the block ends well, sync it and put it in path's place.
+
+    Errors: OSError with the file's name, which a full disk's lacks; the file stays as it was.
+    """
     path = Path(path)
     new = path.with_name(f".{path.name}.new")
     try:
@@ -198,8 +201,10 @@ def replacing(path):
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
-    except BaseException:
+    except BaseException as error:
         new.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 

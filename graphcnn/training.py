@@ -147,6 +147,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             # The dev pass
             dev_f1 = dev_accuracy = dev_entropy = None
             if len(dev_rows):
+                dataset.refuse_changes()
                 shown = {"images": dataset.x_train} if views is None else {"images": views[0], "features": True}
                 with bar("dev", len(dev_rows)) as advance:
                     softmax = inference.probabilities(session, graph, rows=dev_rows, advance=advance, **shown)
@@ -183,6 +184,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             }
 
             # Everything on disk: the checkpoint, then the history, then the links
+            dataset.refuse_changes()
             checkpoint.save(run, session, saver, epoch, state)
             history.append(row)
             run.write_history(history)
@@ -227,6 +229,7 @@ def _batch(recipe, dataset, rows, drawn, view=None):
     """
     if view is not None:
         return view[rows], dataset.y_train[rows]
+    dataset.refuse_changes()  # before a read beyond a shortened file's end, which would be a bus error
     images = augment.augmented(dataset.x_train[rows], recipe, drawn[rows], dataset.pixel_max)
     return images, dataset.y_train[rows]
 

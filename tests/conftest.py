@@ -1,4 +1,7 @@
 import importlib
+import os
+import platform
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +26,57 @@ Written by `./run.sh test -m slow -k parity --zoo=docs/zoo.md`.
 """
 
 
+TALLY = pytest.StashKey()  # {what was tried: Counter(tried, lost)}
+FAULTS_HEAD = """# Faults
+
+Written by `GRAPHCNN_FAULTS=long ./run.sh test -m faults`, with {cores} cores, Python {python}, TensorFlow {tensorflow}.
+
+A fault is lost where what is left of a run differs from an undisturbed one (its checkpoints' bytes, its history without
+seconds, its best score), or where a command ends otherwise than it should. An input is lost where a loader raises
+anything but the package's one error, gives other numbers than the file holds, takes more than 10 s or much more memory
+than the file is long, runs something, or writes somewhere.
+
+| what | tried | lost |
+|---|---|---|
+"""
+
+
 def pytest_addoption(parser):
     parser.addoption("--zoo", metavar="FILE", help="write the parity tests' table to this .md")
 
 
 def pytest_sessionfinish(session):
+    _write_zoo(session)
+    _write_faults(session)
+
+
+@pytest.fixture
+def tally(request):
+    """Count for docs/faults.md what is tried and what of it is lost: tally(what, lost=0, tried=1)."""
+    counts = request.config.stash.setdefault(TALLY, {})
+
+    def count(what, lost=0, tried=1):
+        counts.setdefault(what, Counter()).update(tried=int(tried), lost=int(lost))
+
+    return count
+
+
+def _write_faults(session):
+    """Write docs/faults.md after a whole long form."""
+    counts, option = session.config.stash.get(TALLY, {}), session.config.option
+    if not counts or os.environ.get("GRAPHCNN_FAULTS") != "long" or option.markexpr != "faults" or option.keyword:
+        return
+    import tensorflow
+
+    versions = {"python": platform.python_version(), "tensorflow": tensorflow.__version__}
+    counts["all"] = sum(counts.values(), Counter())
+    rows = [f"| {what} | {count['tried']:,} | {count['lost']} |\n" for what, count in counts.items()]
+    tests = f"\nTests: {session.testscollected} of this form, {session.testsfailed} of them failed.\n"
+    text = FAULTS_HEAD.format(cores=os.cpu_count(), **versions) + "".join(rows) + tests
+    (Path(__file__).resolve().parents[1] / "docs" / "faults.md").write_text(text)
+
+
+def _write_zoo(session):
     rows = session.config.stash.get(ZOO, {})
     if not (session.config.option.zoo and rows):
         return

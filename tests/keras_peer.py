@@ -27,7 +27,7 @@ MODELS = {  # ours: theirs
     "efficientnet_b0": "EfficientNetB0",
 }
 RANGES = {"beta": (1.0, 2.0), "moving_mean": (-0.2, 0.2)}  # of batch norms; few units near 0, where slopes jump
-DEEP = {"resnet152_v2": {"beta": (3.0, 4.0)}}  # fewer still: of so many units one would else be on the other side
+BRANCHES = {"resnet152_v2": 0.3}  # times the weights of a block's last convolution: each of fifty adds but little
 CLASSES, IMAGES, RATE = 10, 8, 0.1
 
 
@@ -38,7 +38,7 @@ def main(name, side, folder):
     make = getattr(tf_keras.applications, MODELS[name])
     model = make(weights=None, input_shape=(side, side, 3), classes=CLASSES, classifier_activation=None)
     for layer in model.layers:
-        randomise(layer, generator, RANGES | DEEP.get(name, {}))
+        randomise(layer, generator, BRANCHES.get(name, 1.0) if layer.name.endswith("_3_conv") else 1.0)
     raw = name.startswith("efficientnet")  # whose own layers normalise
     images = (
         generator.uniform(0, 255, (IMAGES, side, side, 3)) if raw else generator.normal(size=(IMAGES, side, side, 3))
@@ -57,13 +57,13 @@ def main(name, side, folder):
     model.save_weights(folder / "after.h5")
 
 
-def randomise(layer, generator, ranges):
-    """Give a layer weights that a trained one could have, of batch norms within `ranges`; no unit is dropped."""
+def randomise(layer, generator, factor):
+    """Give a layer weights that a trained one could have, its kernel times a factor; no unit is dropped."""
     if hasattr(layer, "rate"):
         layer.rate = 0.0
     if isinstance(layer, tf_keras.layers.BatchNormalization):
         for weight in layer.weights:
-            low, high = ranges.get(weight.name.split("/")[-1].split(":")[0], (0.8, 1.2))
+            low, high = RANGES.get(weight.name.split("/")[-1].split(":")[0], (0.8, 1.2))
             weight.assign(generator.uniform(low, high, weight.shape))
     elif isinstance(layer, tf_keras.layers.Normalization):
         layer.adapt_mean.assign([0.485, 0.456, 0.406])
@@ -74,7 +74,7 @@ def randomise(layer, generator, ranges):
             shape = weight.shape.as_list()
             fans = 1 if "depthwise" in weight.name else shape[-2] if len(shape) > 1 else 0
             scale = (2 / (fans * np.prod(shape[:-2]))) ** 0.5 if fans else 0.1
-            weight.assign(generator.normal(0, scale, shape))
+            weight.assign(factor * generator.normal(0, scale, shape))
 
 
 if __name__ == "__main__":

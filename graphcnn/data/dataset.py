@@ -4,6 +4,7 @@ N rows, H x W pixels, K classes.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Dataset:
     source: an absolute folder or the name of an embedded set; what `load` takes.
     fingerprint: a sha256 that tells these training images and labels from others.
     files: {array: the file or folder it comes from}, where there is one.
+    written: {file behind a memory-mapped array: what tells whether it was written to since}.
     """
 
     source: str
@@ -38,6 +40,24 @@ class Dataset:
     x_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
     files: dict = field(default_factory=dict)
+    written: dict = field(init=False)
+
+    def __post_init__(self):
+        mapped = [array.filename for array in (self.x_train, self.x_test) if isinstance(array, np.memmap)]
+        object.__setattr__(self, "written", {Path(path): _written(path) for path in mapped})
+
+    def refuse_changes(self):
+        """Refuse to go on where a file of images was written to since it was loaded.
+
+        One that was deleted, or that another took the name of, keeps its bytes for as long as it is mapped.
+        """
+        for path, before in self.written.items():
+            now = _written(path)
+            if now and before and now != before and now[0] == before[0]:
+                raise InputError(
+                    f"{path}: changed while it was read; the last finished epoch is saved: restore the file, then "
+                    "continue with --resume, or start a new run"
+                )
 
     @property
     def classes(self):
@@ -52,6 +72,15 @@ class Dataset:
     def file(self, array):
         """Return the file that holds `array` ("x_test", ...) for messages, or the array's name in this source."""
         return self.files.get(array, f"{array} of {self.source}")
+
+
+def _written(path):
+    """Return (inode, bytes, nanoseconds of the last change) of a file, None where it is not there."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def check_images(images, name):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,9 @@ def read_array(path):
         what = "a pickle" if start.startswith(b"\x80") else "not a .npy file"
         raise InputError(f"{path}: is {what}, expected an array written by np.save(path, array)")
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():  # of headers by Python 2, or of a shape beyond all numbers
+            warnings.simplefilter("ignore")
+            return np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy parses the header with Python's own tokenizer, which has many ways to fail
         reason = str(error) or type(error).__name__
         if "Python objects" in reason or "allow_pickle" in reason:
