@@ -43,6 +43,17 @@ def chosen(root, names):
     return members
 
 
+def check_one_size(members):
+    """Refuse Members whose images are of several sizes, for a single graph."""
+    first = members[0]
+    for member in members:
+        if member.config["data"]["image_shape"] != first.config["data"]["image_shape"]:
+            raise InputError(
+                f"--run: {member.run.name} has images of another size than {first.run.name}, and one graph takes one "
+                "size; eval and predict take such runs together"
+            )
+
+
 def loaded(members, source=None, test=False, options=None):
     """Return the Members with their data; refuse those that do not have the same images, labels and dev rows.
 

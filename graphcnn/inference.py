@@ -67,16 +67,40 @@ def restore_ensemble(members, shares):
     Args:
         members: [(Run, its config)], all of the same data. shares: of each in the mean.
     """
-    found = [recipes.from_dict(config["recipe"], run.config_path) for run, config in members]
     config = members[0][1]
-    graph = build_ensemble(found, config["data"]["image_shape"], len(config["class_names"]), shares)
+    graph = build_ensemble(_recipes(members), config["data"]["image_shape"], len(config["class_names"]), shares)
+    return _filled(graph, members)
+
+
+def restore_alone(members, shares):
+    """Return one or several runs as a Restored whose graph takes images and nothing else: no views, no dropout."""
+    config = members[0][1]
+    graph = build_alone(_recipes(members), config["data"]["image_shape"], len(config["class_names"]), shares)
+    return _filled(graph, members)
+
+
+def build_alone(recipes_of, image_shape, classes, shares):
+    """Return graph.build_ensemble's, or of a single recipe graph.build_inference's Graph, without views and dropout."""
+    plain = {"flip": "none", "translate": 0, "views": 1, "keep_prob": 1.0, "micro_batch": 0}
+    recipes_of = [dataclasses.replace(recipe, **plain) for recipe in recipes_of]
+    if len(recipes_of) == 1:
+        return build_inference(recipes_of[0], image_shape, classes, portable=True)
+    return build_ensemble(recipes_of, image_shape, classes, shares)
+
+
+def _recipes(members):
+    return [recipes.from_dict(config["recipe"], run.config_path) for run, config in members]
+
+
+def _filled(graph, members):
+    """Return the Restored of a Graph with the weights of the runs in [(Run, its config)]."""
     with graph.graph.as_default():
         saver = checkpoint.saver(graph.variables)
     graph.graph.finalize()
     session = new_session(graph.graph)
     shapes = {variable.op.name: tuple(variable.shape) for variable in graph.variables}
     for n, (run, _) in enumerate(members, start=1):
-        scope = f"{member_scope(n)}/"
+        scope = f"{member_scope(n)}/" if len(members) > 1 else ""
         wanted = {name.removeprefix(scope): shape for name, shape in shapes.items() if name.startswith(scope)}
         _, values, _ = checkpoint.read(run, "best", lambda name, shape, wanted=wanted: wanted.get(name) == shape)
         missing = sorted(set(wanted) - set(values))

@@ -48,7 +48,11 @@ class Recipe:
     net: str = _field("vgg", "network, a name of graphcnn.nets.NETS")
     weights: str = _later(
         "none",
-        "to begin with: none, imagenet (those published for the net), FILE.h5 (as Keras saves them) or a run's name",
+        "to begin with: none, imagenet (those published for the net), FILE.h5 (as Keras saves them), a run's name, or "
+        "the prefix of a TF1 checkpoint",
+    )
+    name_map: str = _later(
+        "", "of --weights=PREFIX: assignment (report A's names) or FILE.json, an object {its variable: the net's}"
     )
     head: str = _later(
         "own",
@@ -116,7 +120,9 @@ class Recipe:
     micro_batch: int = _later(
         0, "images at once, a step's gradients being summed over them, where memory is short; 0: the whole batch", low=0
     )
-    epochs: int = _field(50, "passes over the training rows, at most", low=1)
+    epochs: int = _field(
+        50, "passes over the training rows, at most; 0, with weights: none, they stay as they are", low=0
+    )
     finetune_epochs: int = _later(0, "passes after these, in which nothing is frozen", low=0)
     finetune_rate: float = _later(1e-4, "learning_rate in these", above=0)
     l2: float = _field(0.01, "weight of the sum of ||w||^2 / 2 over weights of rank > 1", low=0)
@@ -157,6 +163,10 @@ class Recipe:
             raise InputError(f"--freeze: found {self.freeze!r}, expected none, backbone or until:<scope>")
         if self.freeze == "backbone" and self.head != "pooled":
             raise InputError("--freeze=backbone: the head that is trained must be pooled; add --head=pooled")
+        if self.name_map and self.weights == "none":
+            raise InputError("--name_map: is of a TF1 checkpoint; name its prefix with --weights")
+        if self.epochs == 0 and (self.weights == "none" or self.finetune_epochs):
+            raise InputError("--epochs=0: nothing is trained then, so it wants --weights, and no --finetune_epochs")
         if self.finetune_epochs and self.optimizer == "muon":
             raise InputError(
                 f"--finetune_epochs={self.finetune_epochs}: muon brings each filter bank to a norm of its own, so that "

@@ -59,12 +59,7 @@ def main(values, positional):
     root, options = cli.checkpoints_root(values), cli.given_options(values)
     if several:
         members = ensemble.chosen(root, values.run)
-        for member in members:
-            if member.config["data"]["image_shape"] != members[0].config["data"]["image_shape"]:
-                raise InputError(
-                    f"--run: {member.run.name} has images of another size than {members[0].run.name}, and one graph "
-                    "takes one size; eval and predict take such runs together"
-                )
+        ensemble.check_one_size(members)
         members = ensemble.loaded(members, values.data, True, options)
     else:
         run = runs.chosen(root, values.run)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def _quiet_stderr():
+def quiet_stderr():
     """Hold back what is written to stderr, also by C++ code; let it out if the block fails.
 
     TensorFlow prints notes on import that no setting turns off, and a user should see one line or none.
@@ -32,7 +32,7 @@ def _quiet_stderr():
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only; they raise exceptions as well
-with _quiet_stderr():
+with quiet_stderr():
     import tensorflow as tf
 
 tf1 = tf.compat.v1

@@ -58,7 +58,8 @@ def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None, cache_dir=No
         best = checkpoint.read(run, "best", lambda name, shape: True)[1]
         say(f"fine-tuning from epoch {state['best_epoch']}: nothing frozen, learning rate {recipe.finetune_rate:g}")
         state = _fit(run, recipe.finetuning(), dataset, *rows, best, state, cache_dir, recipe)
-    return {**state, "training_seconds": run.history(state["epoch"])[-1]["training_seconds"] or 0.0}
+    history = run.history(state["epoch"])
+    return {**state, "training_seconds": (history[-1]["training_seconds"] or 0.0) if history else 0.0}
 
 
 def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir, entire=None):
@@ -85,7 +86,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
     history = run.history(state["epoch"]) if state else []
     trained = (history[-1]["training_seconds"] or 0.0) if history else 0.0  # seconds, without dev passes and saves
     steps = history[before - 1]["step"] if before else 0
-    if state and state["epoch"] > before:
+    if state and (not before or state["epoch"] > before):
         state = checkpoint.load(run, "last", session, saver, variables)
         checkpoint.publish(run, state["epoch"], state["best_epoch"])
         run.write_history(history)
@@ -100,6 +101,11 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
         checkpoint.assign(session, variables, beginning)
         if "whitening/w" not in beginning:
             trained += _whiten(session, graph, recipe, dataset, train_rows)
+        if until == 0:  # nothing to train: the run is what the weights are
+            state["best_score"] = _dev_scores(session, graph, dataset, dev_rows, None)[0]
+            checkpoint.save(run, session, saver, 0, state)
+            run.write_history([])
+            checkpoint.publish(run, 0, 0)
     views = None
     if recipe.freeze == "backbone" and state["epoch"] < until:
         began = time.monotonic()
@@ -145,14 +151,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             trained += passed
 
             # The dev pass
-            dev_f1 = dev_accuracy = dev_entropy = None
-            if len(dev_rows):
-                dataset.refuse_changes()
-                shown = {"images": dataset.x_train} if views is None else {"images": views[0], "features": True}
-                with bar("dev", len(dev_rows)) as advance:
-                    softmax = inference.probabilities(session, graph, rows=dev_rows, advance=advance, **shown)
-                scores = metrics.summary(dataset.y_train[dev_rows], softmax)
-                dev_f1, dev_accuracy, dev_entropy = (scores[k] for k in ("macro_f1", "accuracy", "cross_entropy"))
+            dev_f1, dev_accuracy, dev_entropy = _dev_scores(session, graph, dataset, dev_rows, views)
 
             # Selection by dev macro F1, early stopping by the recipe's number
             is_best = dev_f1 is None or state["best_score"] is None or dev_f1 > state["best_score"]
@@ -220,6 +219,18 @@ def _step(session, graph, feed, first, whole):
     if first + len(feed[graph.y]) == whole:
         session.run(graph.train_op)
     return found
+
+
+def _dev_scores(session, graph, dataset, dev_rows, views):
+    """Return (macro F1, accuracy, cross-entropy) on the dev rows, None each where there are none."""
+    if not len(dev_rows):
+        return None, None, None
+    dataset.refuse_changes()
+    shown = {"images": dataset.x_train} if views is None else {"images": views[0], "features": True}
+    with bar("dev", len(dev_rows)) as advance:
+        softmax = inference.probabilities(session, graph, rows=dev_rows, advance=advance, **shown)
+    scores = metrics.summary(dataset.y_train[dev_rows], softmax)
+    return tuple(scores[name] for name in ("macro_f1", "accuracy", "cross_entropy"))
 
 
 def _batch(recipe, dataset, rows, drawn, view=None):
@@ -326,9 +337,10 @@ def _drawn_at_the_end(run, history):
 
 
 def _draw(run, history):
-    """Draw curves.png; a disk too full for a picture is no reason to lose the run."""
+    """Draw curves.png of the epochs there are; a disk too full for a picture is no reason to lose the run."""
     with suppress(OSError):
-        plots.curves(history, run.path / "curves.png")
+        if history:
+            plots.curves(history, run.path / "curves.png")
 
 
 def _epoch_line(until, row, is_best, left):

@@ -1,4 +1,4 @@
-"""Weights to begin with: Keras's HDF5 layout, PyTorch's tensors, another run; and what of them fits a net.
+"""Weights to begin with: Keras's HDF5, PyTorch's tensors, TF1 checkpoints, another run; and what of them fits a net.
 
 A net's scopes are Keras's layer names, so that the names say what goes where. Layers that Keras numbered by itself
 (conv2d_7) count in the order of their numbers, wherever those begin: a net's own are numbered from 1. Where Keras
@@ -7,9 +7,11 @@ their shapes agree.
 """
 
 import dataclasses
+import glob
 import hashlib
 import importlib.util
 import itertools
+import json
 import re
 import sys
 from pathlib import Path
@@ -25,6 +27,7 @@ from graphcnn.errors import InputError
 from graphcnn.graph import build_inference
 from graphcnn.nets import ARCHITECTURES
 from graphcnn.progress import say, show
+from graphcnn.tf1 import tf1
 
 LEAVES = {  # of a layer's weights in the file, Keras 1.x's last: where the net has them
     "kernel": "w",
@@ -47,6 +50,8 @@ AUTOMATIC = re.compile(  # names that Keras gives by itself, 1.x's last
 )
 BEFORE = re.compile(r"(?:mobl|bn)\d+_conv_(\d+)_(bn_)?(expand|depthwise|project)")  # in MobileNetV2's published file
 ENDINGS = (".h5", ".hdf5")
+NAME_MAPS = Path(__file__).with_name("name_maps")
+LARGEST_MAP = 1 << 20  # bytes of a name map
 OWN = "normalisation/"  # of the variables that are statistics of a run's data
 LARGEST = 4 << 30  # bytes of a file
 OBJECTS, DEPTH = 20_000, 32  # groups and datasets in a file; parts of a path
@@ -95,12 +100,19 @@ def prepare(recipe, dataset, root, folder=None, *, given, recorded=None):
     shapes = {variable.op.name: tuple(variable.shape) for variable in net.variables}
     own = {name: shape for name, shape in shapes.items() if not name.startswith(OWN)}
     flag = f"--weights={recipe.weights}"
+    if recipe.name_map and not Path(f"{recipe.weights}.index").is_file() and not recorded:
+        raise InputError(
+            f"--name_map: is of a checkpoint's prefix, and there is no {recipe.weights}.index; check --weights"
+        )
     if recipe.weights == "imagenet":
         source = _imagenet(recipe.net, folder, own)
     elif recipe.weights.lower().endswith(ENDINGS):
         path = Path(recorded["source"] if recorded else recipe.weights).resolve()
         known = ARCHITECTURES.get(recipe.net)
         source = _file(path, flag, known and known.preprocessing, own)
+    elif Path(f"{recorded['source'] if recorded else recipe.weights}.index").is_file():
+        prefix = Path(recorded["source"] if recorded else recipe.weights).resolve()
+        source = _checkpoint(prefix, flag, name_map(recipe.name_map), own)
     else:
         source = _run(recipe.weights, root, flag, dataset.pixel_max, shapes)
     if recorded and recorded["sha256"] != source.sha256:
@@ -197,7 +209,9 @@ def _run(name, root, flag, pixel_max, shapes):
     run = runs.Run(root, name) if named else None
     if run is None or not run.exists():
         known = ", ".join(other.name for other in runs.all_runs(root)[:5]) or "none yet"
-        raise InputError(f"{flag}: expected none, imagenet, FILE.h5 or a run in {root} (newest: {known})")
+        raise InputError(
+            f"{flag}: expected none, imagenet, FILE.h5, a checkpoint's prefix or a run in {root} (newest: {known})"
+        )
     if not (run.path / "best").exists():
         raise InputError(f"{flag}: the run has no finished epoch yet; train it first")
     config = run.config()
@@ -213,6 +227,45 @@ def _run(name, root, flag, pixel_max, shapes):
         if variable.rpartition("/")[2] in leaves and not variable.startswith(OWN)
     }
     return Source(name, sha256, normalisation, Fit(values, stored))
+
+
+def _checkpoint(prefix, flag, names, shapes):
+    """Return the Source of a checkpoint of any TF1 program, its variables called as `names` {theirs: ours} says."""
+    files = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*"))
+    try:
+        reader = tf1.train.NewCheckpointReader(str(prefix))
+        theirs = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+        called = {names.get(name, name): name for name in sorted(theirs)}
+        fits = {ours: name for ours, name in called.items() if shapes.get(ours) == theirs[name]}
+        values = {ours: np.asarray(reader.get_tensor(name), np.float32) for ours, name in fits.items()}
+    except Exception as error:  # TensorFlow's own, of damaged files
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{flag}: {prefix}: damaged, or no checkpoint ({reason})") from None
+    _refuse_infinite(prefix, values)
+    digest = hashlib.sha256()
+    for path in files:
+        cache.absorb(digest, path)
+    weights = {ours: theirs[name] for ours, name in called.items() if name in names or ours in shapes}
+    return Source(str(prefix), digest.hexdigest(), None, Fit(values, weights))
+
+
+def name_map(named):
+    """Return {a checkpoint's variable: the net's} of --name_map, a map of the package or a JSON file; "": none."""
+    if not named:
+        return {}
+    path = NAME_MAPS / f"{named}.json" if re.fullmatch(r"\w+", named) else Path(named)
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(LARGEST_MAP))
+        if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+            raise ValueError('expected an object of names, {"W1": "conv1_1/w", …}')
+        if len(set(found.values())) < len(found):
+            raise ValueError("two variables get one name")
+    except (OSError, ValueError) as error:
+        known = ", ".join(sorted(path.stem for path in NAME_MAPS.glob("*.json")))
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"--name_map={named}: {reason}; expected FILE.json or one of: {known}") from None
+    return {name.removesuffix(":0"): ours.removesuffix(":0") for name, ours in found.items()}
 
 
 def read_keras(path, shapes):

@@ -10,7 +10,7 @@ import pytest
 from conftest import TINY, one_line, write_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("train", "eval", "predict", "submit", "explain", "experiments", "bench")
+COMMANDS = ("train", "eval", "predict", "submit", "explain", "export", "experiments", "bench")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -42,7 +42,7 @@ def test_every_recipe_field_is_a_flag():
 BAD = {  # name: (arguments of train, words of the message)
     "unknown flag": (["--epoch=3"], "Did you mean: epochs"),
     "text for a number": (["--epochs=many"], "epochs=many"),
-    "out of range": (["--epochs=0"], "--epochs: found 0, expected a whole number at least 1"),
+    "out of range": (["--batch_size=0"], "--batch_size: found 0, expected a whole number at least 1"),
     "keep nothing": (["--keep_prob=0"], "above 0 and at most 1"),
     "misspelt choice": (["--precision=bfloat61"], "did you mean 'bfloat16'"),
     "misspelt net": (["--net=vgg_tinny"], "did you mean 'vgg_tiny'"),
@@ -165,7 +165,8 @@ RANKS = {  # a module imports only lower ranks; grader.py stands alone and is co
     "data": 2, "runs": 3, "plots": 3, "report": 4, "tf1": 4, "augment": 5, "kernels": 5, "optimizers": 5, "layers": 6,
     "blocks": 7, "sequential": 8, "nets": 9, "graph": 10, "checkpoint": 11, "measure": 11, "weights": 12,
     "attention": 11, "features": 11, "inference": 13, "cli": 13, "peers": 14, "training": 14, "ensemble": 14,
-    "train": 15, "eval": 15, "predict": 15, "submit": 15, "explain": 15, "experiments": 15, "grader": 15, "bench": 15,
+    "train": 15, "eval": 15, "predict": 15, "submit": 15, "explain": 15, "export": 15, "experiments": 15,
+    "grader": 15, "bench": 15,
 }  # fmt: skip
 FILES = sorted((ROOT / "graphcnn").rglob("*.py"))
 

@@ -29,7 +29,8 @@ def test_every_row_has_a_source_and_survives_a_round_trip(name):
 
 
 BAD = {  # name: (field, value, words of the message)
-    "zero epochs": ("epochs", 0, "at least 1"),
+    "no epochs of new weights": ("epochs", 0, "wants --weights"),
+    "fewer than no epochs": ("epochs", -1, "at least 0"),
     "fractional epochs": ("epochs", 1.5, "whole number"),
     "truth value": ("epochs", True, "whole number"),
     "text": ("learning_rate", "fast", "a number"),

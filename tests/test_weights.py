@@ -7,6 +7,8 @@ import os
 import pickle
 import shutil
 import struct
+import subprocess
+import sys
 import threading
 
 import h5py
@@ -586,10 +588,10 @@ def test_another_run_s_whitening(trained_fast, tmp_path, command):
 
 BAD_FLAGS = {  # name: (arguments, words of the message)
     "no such file": (["--weights=nowhere.h5"], "nowhere.h5 is no file"),
-    "no such run": (["--weights=nowhere"], "expected none, imagenet, FILE.h5 or a run in"),
-    "no name of a run": (["--weights=a b"], "expected none, imagenet, FILE.h5 or a run in"),
-    "a run outside": (["--weights=../a"], "expected none, imagenet, FILE.h5 or a run in"),
-    "nothing": (["--weights="], "expected none, imagenet, FILE.h5 or a run in"),
+    "no such run": (["--weights=nowhere"], "expected none, imagenet, FILE.h5, a checkpoint's prefix or a run"),
+    "no name of a run": (["--weights=a b"], "expected none, imagenet, FILE.h5, a checkpoint's prefix or a run"),
+    "a run outside": (["--weights=../a"], "expected none, imagenet, FILE.h5, a checkpoint's prefix or a run"),
+    "nothing": (["--weights="], "expected none, imagenet, FILE.h5, a checkpoint's prefix or a run"),
     "imagenet for a net without": (["--weights=imagenet"], "there are none for --net=vgg_tiny; expected --net to be"),
     "imagenet for no net": (["--weights=imagenet", "--net=vgg_tin"], "did you mean 'vgg_tiny'"),
 }
@@ -753,3 +755,116 @@ def test_names_of_the_published_mobilenet_v2_are_the_nets():
         for part in ("expand", "depthwise", "project")[block == 0 :]:
             old += [f"mobl{block}_conv_{block}_{part}", f"bn{block}_conv_{block}_bn_{part}"]
     assert set(weights.canonical(old)) == ours
+
+
+# A plain TF1 script's checkpoint
+
+SCRIPT = """
+import sys
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+tf.disable_eager_execution()
+prefix, images, out = sys.argv[1:]
+generator = np.random.default_rng(5)
+x, channels = tf.placeholder(tf.float32, [None, 16, 16, 3]), 3
+maps = x
+def variable(name, *shape):
+    return tf.Variable(generator.normal(0, 0.2, shape).astype("float32"), name=name)
+for n, filters in enumerate((8, 8, 16), 1):
+    maps = tf.nn.conv2d(maps, variable(f"W{n}", 3, 3, channels, filters), strides=[1, 1, 1, 1], padding="SAME")
+    maps = tf.nn.relu(maps + variable(f"b{n}", filters))
+    maps, channels = tf.nn.max_pool(maps, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME"), filters
+hidden = tf.matmul(tf.reshape(maps, [-1, 64]), variable("W_fc1", 64, 16)) + variable("b_fc1", 16)
+logits = tf.matmul(hidden, variable("W_fc2", 16, 3)) + variable("b_fc2", 3)
+loss = tf.reduce_mean(tf.square(logits))
+train = tf.train.AdamOptimizer(1e-3).minimize(loss)
+with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    fed = {x: np.load(images) / 255.0}
+    session.run(train, fed)
+    np.save(out, session.run(tf.nn.softmax(logits), fed))
+    tf.train.Saver().save(session, prefix, global_step=1)
+"""
+NAMES = {"W1": "conv1_1/w", "W2": "conv2_1/w", "W3": "conv3_1/w", "W_fc1": "dense1/w", "W_fc2": "output/w"}
+NAMES |= {name.replace("W", "b"): ours.replace("/w", "/b") for name, ours in NAMES.items()}
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """What a plain TF1 script left: (folder with data/, prefix of its checkpoint, its probabilities of x_test)."""
+    folder = tmp_path_factory.mktemp("script")
+    data = write_folder(folder / "data")
+    arguments = [folder / "model.ckpt", data / "x_test.npy", folder / "found.npy"]
+    done = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (folder / "map.json").write_text(json.dumps(NAMES))
+    return folder, folder / "model.ckpt-1", np.load(folder / "found.npy")
+
+
+def test_a_tf1_script_s_checkpoint_opens_and_is_evaluated(script, tmp_path, command):
+    folder, prefix, expected = script
+    common = [f"--checkpoints={tmp_path}", "--run=old"]
+    flags = [f"--data={folder / 'data'}", f"--weights={prefix}", f"--name_map={folder / 'map.json'}"]
+    flags += [*TINY, "--normalisation=unit", "--epochs=0", "--precision=float32"]
+    outcome = command("train", *common, *flags)
+    assert outcome.status == 0, outcome.err
+    assert "10 of the net's 10 variables loaded, 0 newly initialised; 0 of its own skipped" in outcome.out
+    assert (
+        command("predict", *common, f"--array={folder / 'data' / 'x_test.npy'}", f"--out={tmp_path / 'p.npy'}").status
+        == 0
+    )
+    assert np.load(tmp_path / "p.npy") == pytest.approx(expected, abs=1e-6)
+    scored = command("eval", *common, "--split=test")
+    accuracy = np.mean(expected.argmax(axis=1) == np.load(folder / "data" / "y_test.npy")[:, 0])
+    assert f"test accuracy: {accuracy:.6f}" in scored.out
+    before = (tmp_path / "old" / "epoch-0000" / "model.ckpt.data-00000-of-00001").read_bytes()
+    assert command("train", *common, "--resume").status == 0
+    assert (tmp_path / "old" / "epoch-0000" / "model.ckpt.data-00000-of-00001").read_bytes() == before
+    outcome = command("train", *common, "--resume", "--epochs=2")
+    assert outcome.status == 0, outcome.err
+    assert "resumed after epoch 0" in outcome.out
+    assert len(Run(tmp_path, "old").history(2)) == 2
+
+
+def test_the_ready_map_is_of_report_a_s_net():
+    graph = build_inference(Recipe(keep_prob=1.0), (32, 32), 10)
+    own = [variable.op.name for variable in graph.variables if not variable.op.name.startswith("normalisation/")]
+    assert list(weights.name_map("assignment").values()) == own
+    assert list(weights.name_map("assignment"))[::2] == [*(f"W{n}" for n in range(1, 10)), "W_fc1", "W_fc2", "W_fc3"]
+
+
+BAD_MAPS = {  # name: (flags after --weights=PREFIX, words of the message)
+    "an unknown one": (["--name_map=assignmnt"], "expected FILE.json or one of: assignment"),
+    "no JSON": (["--name_map=NO_JSON"], "expected FILE.json or one of"),
+    "a list": (["--name_map=LIST"], "expected an object of names"),
+    "two of one name": (["--name_map=TWICE"], "two variables get one name"),
+    "of nothing": (["--name_map=assignment", "--weights=none"], "is of a TF1 checkpoint"),
+    "of a run": (["--name_map=assignment", "--weights=other"], "is of a checkpoint's prefix"),
+    "nothing fits": (["--name_map="], "none fits --net=vgg_tiny by name and shape"),
+    "nothing to train": (
+        ["--weights=none", "--epochs=0"],
+        "--epochs=0: nothing is trained then, so it wants --weights",
+    ),
+    "a damaged checkpoint": (["--weights=DAMAGED"], "damaged, or no checkpoint"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MAPS)
+def test_bad_name_maps(case, script, tmp_path, command):
+    folder, prefix, _ = script
+    flags, words = BAD_MAPS[case]
+    for name, text in {"NO_JSON": "{", "LIST": "[1]", "TWICE": '{"a": "b", "c": "b"}'}.items():
+        (tmp_path / name).with_suffix(".json").write_text(text)
+    for path in folder.glob("model.ckpt-1.*"):
+        (tmp_path / path.name.replace("model.ckpt-1", "damaged")).write_bytes(path.read_bytes()[:50])
+    places = {name: str(tmp_path / f"{name}.json") for name in ("NO_JSON", "LIST", "TWICE")}
+    places |= {"DAMAGED": str(tmp_path / "damaged")}
+    for name, place in places.items():
+        flags = [flag.replace(f"={name}", f"={place}") for flag in flags]
+    common = [f"--data={folder / 'data'}", f"--checkpoints={tmp_path}", "--run=a", f"--weights={prefix}"]
+    outcome = command("train", *common, *TINY, *flags)
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert words in outcome.err
+    assert not (tmp_path / "a").exists()
