@@ -215,7 +215,7 @@ TRANSFER = Suite(
         ("mobilenet_v2", "MobileNetV2, 10 epochs", None, {"net": "mobilenet_v2", "epochs": 10, **TF}, 0.6533,
          {"dev_loss": 1.0634}),
         ("simple_cnn", "four convolutions of 16 to 128 filters, from scratch", None,
-         {"net": "photos_strided", "weights": "none", "head": "own", "freeze": "none", "normalisation": "unit",
+         {"net": "photos_four", "weights": "none", "head": "own", "freeze": "none", "normalisation": "unit",
           "keep_prob": 1.0}, 0.8449, {"dev_loss": 0.6466}),
         *((f"resnet_{side}_{epochs}", f"{side} px, {epochs} epochs, dropout {1 - keep:.1g}", "resnet50_v2",
            {"image_size": side, "epochs": epochs, "keep_prob": keep}, published)

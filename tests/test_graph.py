@@ -43,6 +43,7 @@ PARAMETERS = {  # trainable scalars at 10 classes, worked out by hand from the l
     "photos_three": weights(3, 32, 128, 512, kernel=(5, 5, 3)) + dense(35 * 35 * 512, 10),
     "photos_strided": weights(3, 16, 32, 64, 128, kernel=(5, 5, 3, 3)) + dense(2 * 2 * 128, 10),
     "photos_strided_two_dense": weights(3, 16, 32, 64, 128, kernel=(5, 5, 3, 3)) + dense(2 * 2 * 128, 128, 10),
+    "photos_four": weights(3, 16, 32, 64, 128) + dense(18 * 18 * 128, 10),
     "photos_six": weights(*SIX, kernel=(5, 5, 5, 3, 3, 3)) + dense(2 * 2 * 128, 10),
     "photos_seven": weights(*SIX, 256, kernel=(5, 5, 4, 3, 3, 2, 2)) + dense(2 * 2 * 256, 10),
     "vgg_tiny": (27 * 8 + 8) + (72 * 8 + 8) + (72 * 16 + 16) + (4 * 4 * 16 * 16 + 16) + (16 * 10 + 10),

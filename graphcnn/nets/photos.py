@@ -1,4 +1,7 @@
-"""Report C's nets for 300x300 photos; sizes in the margin. Where it gives no filters or units, they are ours."""
+"""Report C's nets for 300x300 photos, and report D's simple one; sizes in the margin.
+
+Where the reports give no filters, kernels or units, they are ours.
+"""
 
 from graphcnn.sequential import Conv, Dense, Dropout
 
@@ -41,6 +44,13 @@ NETS = {
         Dropout("dropout5"),
         Conv("conv6", 128, **VALID),  # 7 -> 5 -> 2
         Dropout("dropout6"),
+        Dense("output"),
+    ),
+    "photos_four": (  # of report D, which says no more of its simple CNN than that; sizes for its 150x150
+        Conv("conv1", 16, **SAME),  # 150 -> 75
+        Conv("conv2", 32, **SAME),  # 75 -> 37
+        Conv("conv3", 64, **SAME),  # 37 -> 18
+        Conv("conv4", 128, **SAME),  # 18 -> 9
         Dense("output"),
     ),
     "photos_seven": (
