@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from graphcnn.errors import InputError
-from graphcnn.tf1 import tf, tf1
+from graphcnn.tf1 import reason, tf, tf1
 
 PREFIX = "model.ckpt"
 STATE = {  # what a state holds at least, with the types of each
@@ -55,9 +55,9 @@ def save(run, session, saver, epoch, state):
         _sync(run.path)
     except (OSError, tf.errors.OpError) as error:
         shutil.rmtree(new, ignore_errors=True)
-        reason = error.strerror if isinstance(error, OSError) else error.message.splitlines()[0]
+        said = error.strerror if isinstance(error, OSError) else reason(error)
         raise InputError(
-            f"{folder}: the checkpoint cannot be saved ({reason}); the previous one is untouched: "
+            f"{folder}: the checkpoint cannot be saved ({said}); the previous one is untouched: "
             f"free some space, then continue with train --run={run.name} --resume"
         ) from None
 
@@ -85,7 +85,7 @@ def verify(run, which):
         names = {f"{PREFIX}.index", f"{PREFIX}.meta", f"{PREFIX}.data-00000-of-00001", "state.json"}
         if not isinstance(manifest, dict) or set(manifest) != names:
             raise ValueError(f"expected the names {', '.join(sorted(names))}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder / 'manifest.json'}: missing or damaged ({error}); {_advice(run, which)}") from None
     for name, expected in manifest.items():
         try:
@@ -152,9 +152,10 @@ def _settled(run, which, use):
                 continue
             if isinstance(error, InputError):
                 raise
-            reason = str(error).partition("\n")[0]
             advice = _advice(run, which)
-            raise InputError(f"{folder}: cannot be read ({reason}), though its manifest fits; {advice}") from None
+            raise InputError(
+                f"{folder}: cannot be read ({reason(error)}), though its manifest fits; {advice}"
+            ) from None
 
 
 def export(session, saver, folder):
@@ -169,7 +170,7 @@ def read_state(folder):
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
         known = {name: type(state[name]) in kinds for name, kinds in STATE.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: missing or damaged ({error}); restore it, or train the run again") from None
     if not all(known.values()):
         wrong = ", ".join(name for name, well in known.items() if not well)

@@ -1,6 +1,7 @@
 """What the command lines share: flags, help, and how errors end."""
 
 import dataclasses
+import signal
 import sys
 import textwrap
 import traceback
@@ -136,6 +137,7 @@ def run_command(name, doc, values, main, argv=None):
 
     0: done. 2: bad input, said in one line on stderr. 1: a fault of the program. --debug shows the traceback.
     """
+    ending = argv is None  # with this command the process ends
     argv = [name, *(sys.argv[1:] if argv is None else argv)]
     with suppress(AttributeError):  # names of classes and files may hold what the terminal's encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -158,6 +160,9 @@ def run_command(name, doc, values, main, argv=None):
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         return _fail(f"graphcnn {name}: {type(error).__name__}: {reason} (--debug shows where)", 1, debug)
+    finally:
+        if ending:  # one more Ctrl-C would only interrupt Python's own end, with a traceback
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _flags_help(values):

@@ -43,14 +43,18 @@ def chosen(root, names):
     return members
 
 
-def check_one_size(members):
-    """Refuse Members whose images are of several sizes, for a single graph."""
+def check_one_graph(members):
+    """Refuse Members whose images are of several sizes or of several data, for a single graph."""
     first = members[0]
     for member in members:
         if member.config["data"]["image_shape"] != first.config["data"]["image_shape"]:
             raise InputError(
                 f"--run: {member.run.name} has images of another size than {first.run.name}, and one graph takes one "
                 "size; eval and predict take such runs together"
+            )
+        if member.config["data"]["fingerprint"] != first.config["data"]["fingerprint"]:
+            raise InputError(
+                f"--run: {member.run.name} and {first.run.name} were trained on other data; name runs of the same"
             )
 
 

@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 
 from graphcnn import cli, recipes
@@ -21,7 +22,7 @@ ENDINGS = {"savedmodel": "", "tflite": ".tflite", "npz": ".npz"}  # of --format'
 IMAGES, BATCH = 256, 32  # compared, in batches
 TOLERANCE = 1e-4  # of a probability
 SIGNATURE = "serving_default"
-SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables"}  # what such a folder holds
+ABOUT = "assets.extra/graphcnn.json"  # in a SavedModel of ours, where such things go
 
 
 def define_flags():
@@ -42,11 +43,12 @@ def main(values, positional):
     several = cli.ensemble(values)
     from graphcnn import ensemble, inference, runs
     from graphcnn.progress import say
+    from graphcnn.tf1 import reason, tf
 
     root = cli.checkpoints_root(values)
     members = ensemble.chosen(root, values.run) if several else [runs.chosen(root, values.run)]
     members = members if several else [ensemble.Member(members[0], members[0].config())]
-    ensemble.check_one_size(members)
+    ensemble.check_one_graph(members)
     shares = [1 / len(members)] * len(members)
     if values.ensemble == "fitted":
         loaded = ensemble.loaded(members, values.data, options=cli.given_options(values))
@@ -64,20 +66,30 @@ def main(values, positional):
     try:
         with restored.session as session:
             expected = inference.probabilities(session, restored.graph, images)
-            write(new, restored, _about(members, shares))
+            try:
+                write(new, restored, _about(members, shares))
+            except tf.errors.OpError as error:
+                raise InputError(f"{out}: cannot be written ({reason(error)})") from None
         found, runtime = compute(new, images)
         difference = float(abs(found - expected).max())
         if found.shape != expected.shape or not difference <= TOLERANCE:
             raise InputError(f"--format={values.format}: {runtime} differs by {difference:.2g}; nothing was replaced")
         size = sum(path.stat().st_size for path in [new, *new.rglob("*")] if path.is_file())
-        _remove(out)
-        new.rename(out)
+        if out.is_dir():
+            old = out.with_name(f".{out.name}.old")
+            _remove(old)
+            out.rename(old)
+            new.rename(out)
+            _remove(old)
+        else:
+            new.replace(out)
     finally:
         _remove(new)
     say(f"{runtime} agrees on {len(images)} {whose}: largest difference of a probability {difference:.2g}")
     height, width = config["data"]["image_shape"]
     say(f"x: float32 [N, {height}, {width}, 3], pixels 0..{config['data']['pixel_max']}; hypothesis: float32 [N, "
-        f"{len(config['class_names'])}], a column a class in config.json's order")  # fmt: skip
+        f"{len(config['class_names'])}], a column a class in this order: "
+        f"{', '.join(config['class_names'][:10])}{' …' * (len(config['class_names']) > 10)}")  # fmt: skip
     say(f"written: {out}, {size:,} bytes")
     return 0
 
@@ -99,10 +111,19 @@ def _name(members, kind):
 
 def _check_replaceable(out, kind):
     """Refuse to replace what such an export did not write."""
-    if out.is_symlink() or (out.is_dir() and (kind != "savedmodel" or {p.name for p in out.iterdir()} - SAVED_MODEL)):
-        raise InputError(f"--out={out}: is a folder that holds something else; name another")
-    if out.is_file() and kind == "savedmodel":
-        raise InputError(f"--out={out}: is a file, expected a folder; name another")
+    if not out.exists():
+        return
+    if kind == "savedmodel":
+        ours = (out / ABOUT).is_file() or (out.is_dir() and not any(out.iterdir()))
+    elif kind == "tflite":
+        ours = out.is_file() and out.read_bytes()[4:8] == b"TFL3"
+    else:
+        ours = False
+        if zipfile.is_zipfile(out):
+            with zipfile.ZipFile(out) as packed:
+                ours = "config.json.npy" in packed.namelist()
+    if not ours:
+        raise InputError(f"--out={out}: exists, and is no {kind} of an export; name another")
 
 
 def _remove(path):
@@ -141,6 +162,8 @@ def _write_saved_model(folder, restored, said):
             restored.session, [saved_model.tag_constants.SERVING], {SIGNATURE: signature}, saver=restored.saver
         )
         builder.save()
+    (folder / ABOUT).parent.mkdir()
+    (folder / ABOUT).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
 def _run_saved_model(folder, images):

@@ -78,6 +78,7 @@ def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
     slices = list(batches.in_order(rows, batches.rows_at_once(largest)))
 
     def images(part):
+        dataset.refuse_changes()
         if drawn is None:
             return batches.as_rgb(dataset.x_train[part])
         return augment.augmented(dataset.x_train[part], recipe, drawn[part], dataset.pixel_max)
@@ -103,6 +104,7 @@ def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
             raise InputError(f"--net={recipe.net}: its features are not finite; the weights are damaged or unfit")
         file.flush()
         del file
+        dataset.refuse_changes()
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -98,7 +99,7 @@ class Run:
             return config
         except FileNotFoundError:
             raise InputError(f"{self.config_path}: no such run; train it first, or name another with --run") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else error
             raise InputError(f"{self.config_path}: damaged ({what}); restore the file or train anew") from None
 
@@ -106,10 +107,15 @@ class Run:
         """Return the dev split's row indices, checked to lie within a training file of `rows` rows."""
         path = self.path / "split.npz"
         try:
+            with zipfile.ZipFile(path) as packed:
+                if max(member.file_size for member in packed.infolist()) > 8 * rows + 1024:
+                    raise ValueError(f"larger than {rows} row numbers")
             with path.open("rb") as file, np.load(file, allow_pickle=False) as split:
                 dev = split["dev_rows"]
-            if dev.dtype.kind != "i" or dev.ndim != 1 or (len(dev) and not 0 <= dev.min() <= dev.max() < rows):
+            if dev.dtype.kind != "i" or dev.ndim != 1 or (len(dev) and not 0 <= dev[0] <= dev[-1] < rows):
                 raise ValueError(f"expected row numbers below {rows}")
+            if not (np.diff(dev) > 0).all():
+                raise ValueError("expected each row once, in order")
             return dev
         except FileNotFoundError:
             raise InputError(f"{path}: missing; restore the file or train anew") from None
@@ -191,7 +197,7 @@ def lock(folder, flag):
 def replacing(path):
     """Open a file beside `path` for writing bytes; when the block ends well, sync it and put it in path's place.
 
-    Errors: OSError with the file's name, which a full disk's lacks; the file stays as it was.
+    Errors: InputError with the file's name on a full disk; the file stays as it was.
     """
     path = Path(path)
     new = path.with_name(f".{path.name}.new")
@@ -204,7 +210,8 @@ def replacing(path):
     except BaseException as error:
         new.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
-            raise OSError(error.errno, error.strerror, str(path)) from None
+            reason = error.strerror or error  # NumPy's own says how much was written, and no number
+            raise InputError(f"{path}: cannot be written ({reason}); what was there is untouched") from None
         raise
 
 

@@ -59,7 +59,7 @@ def main(values, positional):
     root, options = cli.checkpoints_root(values), cli.given_options(values)
     if several:
         members = ensemble.chosen(root, values.run)
-        ensemble.check_one_size(members)
+        ensemble.check_one_graph(members)
         members = ensemble.loaded(members, values.data, True, options)
     else:
         run = runs.chosen(root, values.run)

@@ -41,6 +41,13 @@ tf1.disable_control_flow_v2()  # a cond is Switch and Merge in the graph itself:
 tf1.logging.set_verbosity(tf1.logging.ERROR)
 
 
+def reason(error):
+    """Return what TensorFlow's error says, one line of the many that a failed operation's message has."""
+    lines = str(getattr(error, "message", None) or error).splitlines() or [type(error).__name__]
+    nodes = [place for place, line in enumerate(lines) if line.lstrip().startswith("[[{{node") and place]
+    return lines[nodes[0] - 1] if nodes else lines[0]
+
+
 def session(graph):
     """Return a Session for the graph, on the CPU.
 

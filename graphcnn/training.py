@@ -13,8 +13,8 @@ from graphcnn.graph import build_training, count_parameters
 from graphcnn.progress import bar, clock, say
 from graphcnn.recipes import PREPROCESSING
 from graphcnn.stopping import EarlyStopping
+from graphcnn.tf1 import reason, tf, tf1
 from graphcnn.tf1 import session as new_session
-from graphcnn.tf1 import tf, tf1
 
 WHITENING_IMAGES = 5000  # training images whose patches the whitening layer's filters come from
 REDRAW_SECONDS = 60  # least time between two drawings of curves.png while training goes on
@@ -103,6 +103,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             trained += _whiten(session, graph, recipe, dataset, train_rows)
         if until == 0:  # nothing to train: the run is what the weights are
             state["best_score"] = _dev_scores(session, graph, dataset, dev_rows, None)[0]
+            dataset.refuse_changes()
             checkpoint.save(run, session, saver, 0, state)
             run.write_history([])
             checkpoint.publish(run, 0, 0)
@@ -303,10 +304,9 @@ def _event_writer(run, history):
         try:
             yield
         except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0]
             raise InputError(
-                f"{folder}: cannot be written ({reason}); the last finished epoch is saved: free some space or mend "
-                f"the folder, then continue with train --run={run.name} --resume"
+                f"{folder}: cannot be written ({reason(error)}); the last finished epoch is saved: free some space or "
+                f"mend the folder, then continue with train --run={run.name} --resume"
             ) from None
 
     def write(row):

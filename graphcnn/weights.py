@@ -27,7 +27,7 @@ from graphcnn.errors import InputError
 from graphcnn.graph import build_inference
 from graphcnn.nets import ARCHITECTURES
 from graphcnn.progress import say, show
-from graphcnn.tf1 import tf1
+from graphcnn.tf1 import reason, tf1
 
 LEAVES = {  # of a layer's weights in the file, Keras 1.x's last: where the net has them
     "kernel": "w",
@@ -51,6 +51,7 @@ AUTOMATIC = re.compile(  # names that Keras gives by itself, 1.x's last
 BEFORE = re.compile(r"(?:mobl|bn)\d+_conv_(\d+)_(bn_)?(expand|depthwise|project)")  # in MobileNetV2's published file
 ENDINGS = (".h5", ".hdf5")
 NAME_MAPS = Path(__file__).with_name("name_maps")
+READY = re.compile(r"\w+")  # a map of the package; others are paths
 LARGEST_MAP = 1 << 20  # bytes of a name map
 OWN = "normalisation/"  # of the variables that are statistics of a run's data
 LARGEST = 4 << 30  # bytes of a file
@@ -113,6 +114,9 @@ def prepare(recipe, dataset, root, folder=None, *, given, recorded=None):
     elif Path(f"{recorded['source'] if recorded else recipe.weights}.index").is_file():
         prefix = Path(recorded["source"] if recorded else recipe.weights).resolve()
         source = _checkpoint(prefix, flag, name_map(recipe.name_map), own)
+        if recipe.name_map and not READY.fullmatch(recipe.name_map):
+            recipe = dataclasses.replace(recipe, name_map=str(Path(recipe.name_map).resolve()))
+        say(f"normalisation: {recipe.normalisation}; a checkpoint does not say what its program did to the images")
     else:
         source = _run(recipe.weights, root, flag, dataset.pixel_max, shapes)
     if recorded and recorded["sha256"] != source.sha256:
@@ -122,6 +126,12 @@ def prepare(recipe, dataset, root, folder=None, *, given, recorded=None):
         raise InputError(
             f"{flag}: of {source.said}, {len(source.fit.stored)} variables, none fits --net={recipe.net} by name and "
             "shape; expected weights of this net"
+        )
+    missing = [name for name in own if name not in source.fit.values]
+    if recipe.epochs == 0 and missing:
+        raise InputError(
+            f"{flag}: lacks {len(missing)} of the net's variables, such as {missing[0]}, and with --epochs=0 none is "
+            "trained; name weights that have all, or train"
         )
     expected = source.normalisation
     if expected and (given or recipe.normalisation == expected):
@@ -231,18 +241,18 @@ def _run(name, root, flag, pixel_max, shapes):
 
 def _checkpoint(prefix, flag, names, shapes):
     """Return the Source of a checkpoint of any TF1 program, its variables called as `names` {theirs: ours} says."""
-    files = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*"))
+    files = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*[x0-9]"))  # .index, .data-00000-of-00001
     try:
         reader = tf1.train.NewCheckpointReader(str(prefix))
         theirs = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
-        called = {names.get(name, name): name for name in sorted(theirs)}
+        called = {name: name for name in sorted(theirs) if name not in names}
+        called |= {ours: name for name, ours in names.items() if name in theirs}  # what the map says comes first
         fits = {ours: name for ours, name in called.items() if shapes.get(ours) == theirs[name]}
         values = {ours: np.asarray(reader.get_tensor(name), np.float32) for ours, name in fits.items()}
     except Exception as error:  # TensorFlow's own, of damaged files
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{flag}: {prefix}: damaged, or no checkpoint ({reason})") from None
+        raise InputError(f"{flag}: {prefix}: damaged, or no checkpoint ({reason(error)})") from None
     _refuse_infinite(prefix, values)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(json.dumps(sorted(names.items())).encode())
     for path in files:
         cache.absorb(digest, path)
     weights = {ours: theirs[name] for ours, name in called.items() if name in names or ours in shapes}
@@ -253,19 +263,21 @@ def name_map(named):
     """Return {a checkpoint's variable: the net's} of --name_map, a map of the package or a JSON file; "": none."""
     if not named:
         return {}
-    path = NAME_MAPS / f"{named}.json" if re.fullmatch(r"\w+", named) else Path(named)
+    path = NAME_MAPS / f"{named}.json" if READY.fullmatch(named) else Path(named)
     try:
         with path.open("rb") as file:
-            found = json.loads(file.read(LARGEST_MAP))
-        if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+            pairs = json.loads(file.read(LARGEST_MAP), object_pairs_hook=list)
+        if not isinstance(pairs, list) or not all(isinstance(p, tuple) and isinstance(p[1], str) for p in pairs):
             raise ValueError('expected an object of names, {"W1": "conv1_1/w", …}')
-        if len(set(found.values())) < len(found):
-            raise ValueError("two variables get one name")
-    except (OSError, ValueError) as error:
+        pairs = [tuple(name.removesuffix(":0") for name in pair) for pair in pairs]
+        for side in zip(*pairs, strict=True):
+            if len(set(side)) < len(side):
+                raise ValueError("two variables get one name, or one gets two")
+    except (OSError, ValueError, RecursionError) as error:
         known = ", ".join(sorted(path.stem for path in NAME_MAPS.glob("*.json")))
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"--name_map={named}: {reason}; expected FILE.json or one of: {known}") from None
-    return {name.removesuffix(":0"): ours.removesuffix(":0") for name, ours in found.items()}
+        what = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"--name_map={named}: {what}; expected FILE.json or one of: {known}") from None
+    return dict(pairs)
 
 
 def read_keras(path, shapes):

@@ -64,7 +64,9 @@ def tally(request):
 def _write_faults(session):
     """Write docs/faults.md after a whole long form."""
     counts, option = session.config.stash.get(TALLY, {}), session.config.option
-    if not counts or os.environ.get("GRAPHCNN_FAULTS") != "long" or option.markexpr != "faults" or option.keyword:
+    parts = option.keyword or any(Path(argument).exists() for argument in session.config.invocation_params.args)
+    whole = option.markexpr == "faults" and not parts and not (session.shouldstop or session.shouldfail)
+    if not (counts and whole and os.environ.get("GRAPHCNN_FAULTS") == "long"):
         return
     import tensorflow
 

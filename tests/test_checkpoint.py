@@ -1,6 +1,8 @@
+import io
 import json
 import shutil
 
+import numpy as np
 import pytest
 from conftest import one_line, write_folder
 
@@ -80,6 +82,7 @@ CONFIGS = {  # name: (text of config.json, words of the message)
     "a list": ("[]", "damaged"),
     "an empty object": ("{}", "damaged"),
     "binary": ("\x00\x01", "damaged"),
+    "too deep": ("[" * 200_000, "damaged"),
     "a wrong type inside": (lambda c: {**c, "data": 3}, "damaged"),
     "a wrong shape": (lambda c: {**c, "data": {**c["data"], "image_shape": "16"}}, "not what train writes"),
     "no recipe's name": (lambda c: {k: v for k, v in c.items() if k != "recipe_name"}, "no 'recipe_name'"),
@@ -101,7 +104,23 @@ def test_a_damaged_config(case, trained_copy, command):
     assert words in outcome.err
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", None])
+def packed(rows):
+    """Return the bytes of a split.npz."""
+    out = io.BytesIO()
+    np.savez_compressed(out, dev_rows=rows)
+    return out.getvalue()
+
+
+SPLITS = {
+    "empty": b"",
+    "cut": b"PK\x03\x04",
+    "gone": None,
+    "large": packed(np.zeros(10**6, np.int64)),
+    "twice": packed(np.array([3, 3])),
+}
+
+
+@pytest.mark.parametrize("content", SPLITS.values(), ids=SPLITS)
 def test_a_damaged_split(content, trained_copy, command):
     path = trained_copy / "tiny" / "split.npz"
     path.unlink() if content is None else path.write_bytes(content)

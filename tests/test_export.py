@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import one_line
+from conftest import TINY, one_line, tiny_arrays, write_folder
 
 from graphcnn import inference
 from graphcnn.runs import Run
@@ -117,7 +117,9 @@ def test_what_disagrees_replaces_nothing(trained, tmp_path, command, monkeypatch
     from graphcnn import export
 
     out = tmp_path / "a.npz"
-    out.write_bytes(b"before")
+    common = ["--format=npz", f"--checkpoints={trained[0]}", "--run=tiny", f"--out={out}"]
+    assert command("export", *common).status == 0
+    before = out.read_bytes()
     write, compute = export.FORMATS["npz"]
 
     def off(path, images):
@@ -125,19 +127,38 @@ def test_what_disagrees_replaces_nothing(trained, tmp_path, command, monkeypatch
         return found + 2e-4, runtime
 
     monkeypatch.setitem(export.FORMATS, "npz", (write, off))
-    outcome = command("export", "--format=npz", f"--checkpoints={trained[0]}", "--run=tiny", f"--out={out}")
+    outcome = command("export", *common)
     assert outcome.status == 2
     assert one_line(outcome.err)
     assert "differs by 0.0002; nothing was replaced" in outcome.err
-    assert out.read_bytes() == b"before"
+    assert out.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_runs_of_other_data_are_no_graph(trained, tmp_path, command):
+    import shutil
+
+    checkpoints = tmp_path / "both"
+    shutil.copytree(trained[0], checkpoints, symlinks=True)
+    x, _ = tiny_arrays()
+    data = write_folder(tmp_path / "unit", x_train=(x / 255).astype(np.float32), x_test=None, y_test=None)
+    common = [f"--data={data}", f"--checkpoints={checkpoints}", "--run=unit", "--dev_split=stratified"]
+    assert command("train", *common, *TINY).status == 0
+    outcome = command("export", "--format=npz", f"--checkpoints={checkpoints}", "--run=tiny,unit")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "unit and tiny were trained on other data" in outcome.err
 
 
 BAD = {  # name: (flags, words of the message)
     "an unknown format": (["--format=savedmodl"], "did you mean 'savedmodel'"),
-    "a folder of other things": (["--format=savedmodel", "--out=FULL"], "holds something else"),
-    "a folder for a file": (["--format=npz", "--out=FULL"], "holds something else"),
-    "a file for a folder": (["--format=savedmodel", "--out=FULL/a"], "is a file, expected a folder"),
+    "a folder of other things": (["--format=savedmodel", "--out=FULL"], "exists, and is no savedmodel of an export"),
+    "another program's model": (["--format=savedmodel", "--out=FULL/model"], "exists, and is no savedmodel of"),
+    "a folder for a file": (["--format=npz", "--out=FULL"], "exists, and is no npz of an export"),
+    "a file for a folder": (["--format=savedmodel", "--out=FULL/a"], "exists, and is no savedmodel of an export"),
+    "another npz": (["--format=npz", "--out=FULL/x.npz"], "exists, and is no npz of an export"),
+    "another file": (["--format=tflite", "--out=FULL/a"], "exists, and is no tflite of an export"),
+    "an unwritable place": (["--format=savedmodel", "--out=/proc/model"], "/proc"),
     "an unknown run": (["--format=npz", "--run=other"], "no such run"),
 }
 
@@ -145,11 +166,14 @@ BAD = {  # name: (flags, words of the message)
 @pytest.mark.parametrize("case", BAD)
 def test_bad_flags(case, trained, tmp_path, command):
     flags, words = BAD[case]
-    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "model" / "variables").mkdir(parents=True)
+    (tmp_path / "full" / "model" / "saved_model.pb").write_bytes(b"")
     (tmp_path / "full" / "a").write_text("mine")
+    np.savez(tmp_path / "full" / "x.npz", x=np.zeros(3))
     flags = [flag.replace("FULL", str(tmp_path / "full")) for flag in flags]
     outcome = command("export", f"--checkpoints={trained[0]}", *flags)
     assert outcome.status == 2
     assert one_line(outcome.err)
     assert words in outcome.err
     assert (tmp_path / "full" / "a").read_text() == "mine"
+    assert np.load(tmp_path / "full" / "x.npz")["x"].shape == (3,)

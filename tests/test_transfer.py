@@ -72,6 +72,30 @@ def test_a_frozen_backbone_keeps_its_bytes_and_its_features_are_computed_once(pr
     assert len(list((root / "cache").glob("features-*.npy"))) == 2
 
 
+def test_features_of_data_that_change_meanwhile_are_not_kept(prepared, command, monkeypatch):
+    root, common = prepared
+    path, real = root / "data" / "x_train.npy", batches.as_rgb
+    before = path.read_bytes()
+
+    def overwritten(images):
+        monkeypatch.setattr(batches, "as_rgb", real)
+        with path.open("r+b") as file:
+            file.seek(-1000, 2)
+            file.write(bytes(1000))
+        return real(images)
+
+    monkeypatch.setattr(batches, "as_rgb", overwritten)
+    asked = [*common, *HEAD, "--freeze=backbone"]
+    outcome = command("train", *asked, "--run=a", "--normalisation=unit")
+    assert outcome.status == 2
+    assert "x_train.npy: changed while it was read" in outcome.err
+    assert list((root / "cache").glob("features-*")) == []
+    path.write_bytes(before)
+    for name in ("a", "b"):
+        assert command("train", *asked, f"--run={name}", "--normalisation=unit", "--resume").status == 0
+    assert cross_entropies(root, "a") == cross_entropies(root, "b")
+
+
 def test_the_features_are_those_of_the_whole_net(prepared, command):
     """The same losses as with the images through a net that is frozen up to its last layer, up to rounding."""
     root, common = prepared

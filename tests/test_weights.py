@@ -27,7 +27,7 @@ from graphcnn.graph import build_inference
 from graphcnn.nets import ARCHITECTURES, NETS
 from graphcnn.recipes import PREPROCESSING, Recipe
 from graphcnn.runs import Run
-from graphcnn.tf1 import session
+from graphcnn.tf1 import session, tf1
 
 SHAPES = {  # of vgg_tiny for 16x16 images of 3 classes
     "conv1_1/w": (3, 3, 3, 8), "conv1_1/b": (8,), "conv2_1/w": (3, 3, 8, 8), "conv2_1/b": (8,),
@@ -827,6 +827,21 @@ def test_a_tf1_script_s_checkpoint_opens_and_is_evaluated(script, tmp_path, comm
     assert len(Run(tmp_path, "old").history(2)) == 2
 
 
+def test_a_mapped_variable_comes_before_one_of_that_name(tmp_path):
+    with tf1.Graph().as_default() as graph, session(graph) as running:
+        made = [
+            tf1.get_variable(name, initializer=np.full(8, value, np.float32))
+            for name, value in {"b": 1, "conv1_1/b": 0}.items()
+        ]
+        running.run(tf1.global_variables_initializer())
+        tf1.train.Saver(made).save(running, str(tmp_path / "a"), write_meta_graph=False)
+    found = weights._checkpoint(tmp_path / "a", "", {"b": "conv1_1/b"}, SHAPES)
+    assert found.fit.values["conv1_1/b"].tolist() == [1] * 8
+    other = weights._checkpoint(tmp_path / "a", "", {}, SHAPES)
+    assert other.fit.values["conv1_1/b"].tolist() == [0] * 8
+    assert found.sha256 != other.sha256  # the map is part of what a resume checks
+
+
 def test_the_ready_map_is_of_report_a_s_net():
     graph = build_inference(Recipe(keep_prob=1.0), (32, 32), 10)
     own = [variable.op.name for variable in graph.variables if not variable.op.name.startswith("normalisation/")]
@@ -839,6 +854,10 @@ BAD_MAPS = {  # name: (flags after --weights=PREFIX, words of the message)
     "no JSON": (["--name_map=NO_JSON"], "expected FILE.json or one of"),
     "a list": (["--name_map=LIST"], "expected an object of names"),
     "two of one name": (["--name_map=TWICE"], "two variables get one name"),
+    "two of one name but for :0": (["--name_map=COLON"], "two variables get one name"),
+    "a key twice": (["--name_map=KEYS"], "two variables get one name"),
+    "too deep": (["--name_map=DEEP"], "expected FILE.json or one of"),
+    "not all of the net and nothing to train": (["--name_map=PARTLY", "--epochs=0"], "lacks 8 of the net's variables"),
     "of nothing": (["--name_map=assignment", "--weights=none"], "is of a TF1 checkpoint"),
     "of a run": (["--name_map=assignment", "--weights=other"], "is of a checkpoint's prefix"),
     "nothing fits": (["--name_map="], "none fits --net=vgg_tiny by name and shape"),
@@ -854,11 +873,15 @@ BAD_MAPS = {  # name: (flags after --weights=PREFIX, words of the message)
 def test_bad_name_maps(case, script, tmp_path, command):
     folder, prefix, _ = script
     flags, words = BAD_MAPS[case]
-    for name, text in {"NO_JSON": "{", "LIST": "[1]", "TWICE": '{"a": "b", "c": "b"}'}.items():
+    texts = {
+        "NO_JSON": "{", "LIST": "[1]", "TWICE": '{"a": "b", "c": "b"}', "COLON": '{"a": "b", "c": "b:0"}',
+        "KEYS": '{"a": "b", "a": "c"}', "DEEP": "[" * 200_000, "PARTLY": '{"W1": "conv1_1/w", "b1": "conv1_1/b"}',
+    }  # fmt: skip
+    for name, text in texts.items():
         (tmp_path / name).with_suffix(".json").write_text(text)
     for path in folder.glob("model.ckpt-1.*"):
         (tmp_path / path.name.replace("model.ckpt-1", "damaged")).write_bytes(path.read_bytes()[:50])
-    places = {name: str(tmp_path / f"{name}.json") for name in ("NO_JSON", "LIST", "TWICE")}
+    places = {name: str(tmp_path / f"{name}.json") for name in texts}
     places |= {"DAMAGED": str(tmp_path / "damaged")}
     for name, place in places.items():
         flags = [flag.replace(f"={name}", f"={place}") for flag in flags]

@@ -26,7 +26,7 @@ class Dataset:
     source: an absolute folder or the name of an embedded set; what `load` takes.
     fingerprint: a sha256 that tells these training images and labels from others.
     files: {array: the file or folder it comes from}, where there is one.
-    written: {file behind a memory-mapped array: what tells whether it was written to since}.
+    written: {file behind a memory-mapped array: `written` of it before it was read}; by default of now.
     """
 
     source: str
@@ -40,11 +40,11 @@ class Dataset:
     x_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
     files: dict = field(default_factory=dict)
-    written: dict = field(init=False)
+    written: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        mapped = [array.filename for array in (self.x_train, self.x_test) if isinstance(array, np.memmap)]
-        object.__setattr__(self, "written", {Path(path): _written(path) for path in mapped})
+        mapped = [Path(array.filename) for array in (self.x_train, self.x_test) if isinstance(array, np.memmap)]
+        object.__setattr__(self, "written", {path: written(path) for path in mapped} | self.written)
 
     def refuse_changes(self):
         """Refuse to go on where a file of images was written to since it was loaded.
@@ -52,7 +52,7 @@ class Dataset:
         One that was deleted, or that another took the name of, keeps its bytes for as long as it is mapped.
         """
         for path, before in self.written.items():
-            now = _written(path)
+            now = written(path)
             if now and before and now != before and now[0] == before[0]:
                 raise InputError(
                     f"{path}: changed while it was read; the last finished epoch is saved: restore the file, then "
@@ -74,7 +74,7 @@ class Dataset:
         return self.files.get(array, f"{array} of {self.source}")
 
 
-def _written(path):
+def written(path):
     """Return (inode, bytes, nanoseconds of the last change) of a file, None where it is not there."""
     try:
         status = Path(path).stat()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from graphcnn.data import cache
-from graphcnn.data.dataset import Dataset, check_classes, check_images, check_labels
+from graphcnn.data.dataset import Dataset, check_classes, check_images, check_labels, written
 from graphcnn.errors import InputError
 
 
@@ -72,6 +72,7 @@ def load(folder, test):
     """
     folder = Path(folder).resolve()
     files = {name: folder / f"{name}.npy" for name in ("x_train", "y_train", "x_test", "y_test")}
+    unread = {files["x_train"]: written(files["x_train"])}
     x_train = read_array(files["x_train"])
     pixel_max = check_images(x_train, files["x_train"])
     y_train, columns = check_labels(read_array(files["y_train"]), files["y_train"], len(x_train))
@@ -86,7 +87,9 @@ def load(folder, test):
         fingerprint=_fingerprint(files["x_train"], files["y_train"]),
         dev_split="first",
         files=files,
+        written=unread,
     )
+    dataset.refuse_changes()
     if not (test and files["x_test"].exists()):
         return dataset
     x_test, y_test = read_images(files["x_test"], dataset), None

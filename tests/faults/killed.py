@@ -1,6 +1,6 @@
 """Run a command and kill it at one of its file operations: killed.py N FOLDER graphcnn.train ARGUMENTS…
 
-The N-th time that Python opens, renames, links, makes or deletes something in FOLDER, this process gets SIGKILL just
+The N-th time that Python writes, renames, links, makes or deletes something in FOLDER, this process gets SIGKILL just
 before; with N = 0 it is never killed and the operations are counted, in the last line of its stderr.
 """
 
@@ -18,7 +18,10 @@ def main(at, folder, module):
 
     def watch(event, arguments):
         nonlocal seen
-        if event in WATCHED and isinstance(arguments[0], (str, bytes)) and os.fsdecode(arguments[0]).startswith(folder):
+        if event not in WATCHED or not isinstance(arguments[0], (str, bytes)):
+            return
+        reads = event == "open" and not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if not reads and os.fsdecode(arguments[0]).startswith(folder):
             seen += 1
             if seen == at:
                 os.kill(os.getpid(), signal.SIGKILL)

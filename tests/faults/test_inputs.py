@@ -541,12 +541,13 @@ FROM_OUTSIDE = ("npy", "image", "folder", "config", "split", "checkpoint", "mani
 
 def test_the_command_line(trained, tally, tmp_path):
     """What was refused above, each in a process of its own: status 2 and one line."""
-    draw = random.Random(0)
+    draw, kinds = random.Random(0), set()
     for number in range(pick(200, len(FROM_OUTSIDE))):
         kind = FROM_OUTSIDE[number % len(FROM_OUTSIDE)]
         known = REFUSED.get("image" if kind == "folder" else kind)
-        if not known:
-            pytest.skip(f"no input of {kind} was refused before; run the tests of this file together")
+        if not known:  # another test of this file was left out
+            continue
+        kinds.add(kind)
         content, place = draw.choice(known), tmp_path / str(number)
         shutil.copytree(trained[0], place / "runs", symlinks=True)
         data, best = place / "data", (place / "runs" / "tiny" / "best").resolve()
@@ -584,3 +585,5 @@ def test_the_command_line(trained, tally, tmp_path):
         tally("inputs through the command line", lost)
         assert not lost, (kind, status, err)
         shutil.rmtree(place)
+    if not kinds:
+        pytest.skip("no input was refused before; run the tests of this file together")

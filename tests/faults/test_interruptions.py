@@ -146,17 +146,19 @@ def test_signals_at_random_moments(number, times, undisturbed, tmp_path, tally):
         for _ in range(times):
             process.send_signal(number)
             time.sleep(generator.uniform(0, 0.01))
+        began = time.monotonic()
         status, out, err = finish(process, 60)
+        soon = time.monotonic() - began < 5  # curves.png and Python's own end included
         expected = {128 + number, -number, 0} if each % 2 or times == 2 else {128 + number}
-        well = status in expected and "Traceback" not in err
+        well = status in expected and "Traceback" not in err and (soon or status == 0)
         if each % 2 == 0 and times == 1:
             again = f"./run.sh train --run=run --checkpoints={root} --resume"
             well = well and "the last finished epoch is saved" in out and again in out and err == ""
             well = well and (root / "run" / "curves.png").stat().st_size > 1000
-        status, _, err = train(undisturbed.data, root)
-        lost = not well or status != 0 or not same(undisturbed, root)
+        again, _, said = train(undisturbed.data, root)
+        lost = not well or again != 0 or not same(undisturbed, root)
         tally(f"{signal.Signals(number).name} {'once' if times == 1 else 'twice'}, then --resume", lost)
-        assert not lost, (status, out, err)
+        assert not lost, (status, out, err, said)
 
 
 @pytest.fixture
@@ -326,7 +328,7 @@ def test_two_trainings_on_one_folder(undisturbed, tmp_path, tally):
     status, _, err = train(undisturbed.data, tmp_path)
     refused = status == 2 and one_line(err) and "another training" in err
     first.kill()
-    finish(first)
+    assert finish(first)[0] == -signal.SIGKILL
     status, _, err = train(undisturbed.data, tmp_path)
     lost = not refused or status != 0 or not same(undisturbed, tmp_path)
     tally("a second training on one folder, then a kill of the first", lost)

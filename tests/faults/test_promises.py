@@ -38,7 +38,7 @@ def test_one_seed_gives_the_same_bytes_also_when_resumed(net, precision, tmp_pat
     while process.poll() is None and not (tmp_path / "resumed" / "run" / "epoch-0002").exists():
         pass
     process.send_signal(signal.SIGKILL)
-    finish(process)
+    assert finish(process)[0] == -signal.SIGKILL, "the run ended before it could be killed"
     status, _, err = run("train", *common, "--run=run", f"--checkpoints={tmp_path / 'resumed'}")
     assert status == 0, err
     once, again, resumed = (kept(tmp_path / name / "run") for name in ("once", "again", "resumed"))
