@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The door to graphcnn: ./run.sh train|eval|predict|submit|explain|export|experiments|bench|test [flags], from any folder.
+# The door to graphcnn: ./run.sh train|eval|predict|submit|explain|export|experiments|bench|launch|test [flags], from any folder.
 # Makes .venv from requirements.txt on the first call; PYTHON=/path/to/python3 chooses the interpreter.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -32,10 +32,10 @@ install() {
     mv "$stamp.new" "$stamp"
 }
 
-usage="usage: ./run.sh train|eval|predict|submit|explain|export|experiments|bench|test [flags]   (./run.sh train --help lists a command's flags)"
+usage="usage: ./run.sh train|eval|predict|submit|explain|export|experiments|bench|launch|test [flags]   (./run.sh train --help lists a command's flags)"
 command=${1:-}
 case $command in
-    train | eval | predict | submit | explain | export | experiments | bench | test) shift ;;
+    train | eval | predict | submit | explain | export | experiments | bench | launch | test) shift ;;
     -h | --help | help) echo "$usage"; exit 0 ;;
     *) fail "${command:+unknown command '$command'; }$usage" ;;
 esac

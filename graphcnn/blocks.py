@@ -11,7 +11,7 @@ class Mode(NamedTuple):
     """What a net needs beside its input.
 
     seed: int, of weights and masks. step: scalar integer tensor, the number of updates so far.
-    keep_prob: scalar float32 tensor, None for a net without dropout. part: see layers.dropout.
+    keep_prob: scalar float32 tensor, None for a net without dropout. part: layers.Part, None for a whole batch.
     drop_connect: float, the share of images that the last residual branch leaves out while training.
     whitening, init, bias_init, activation: as in recipes.Recipe. batch_norm: none, or its batch_norm_at.
     training: whether batch norm takes the batch's moments, and appends them to `moments`; see layers.batch_norm.
@@ -89,7 +89,7 @@ def depthwise(x, scope, kernel, mode, **options):
 def norm(x, scope, how, mode):
     """Normalise by the batch's moments while training, else by the moving ones; how: layers.Norm. [N(, H, W), C]."""
     training = mode.training and f"{scope}/mean" not in mode.frozen
-    return layers.batch_norm(x, scope, how, training=training, moments=mode.moments)
+    return layers.batch_norm(x, scope, how, training=training, moments=mode.moments, part=mode.part)
 
 
 def dense(x, scope, units, mode, *, bias=True):
@@ -123,6 +123,9 @@ def drop_connect(x, scope, share, mode):
     if not (mode.training and share):
         return x
     with tf1.variable_scope(scope):
-        uniform = tf.random.stateless_uniform([tf.shape(x)[0], 1, 1, 1], layers.stateless_seed(mode.seed, mode.step))
+        rows, part = tf.shape(x)[0], mode.part
+        whole = rows if part is None else part.whole
+        uniform = tf.random.stateless_uniform([whole, 1, 1, 1], layers.stateless_seed(mode.seed, mode.step))
+        uniform = uniform if part is None else uniform[part.first : part.first + rows]
         kept = tf.cast(uniform >= share, tf.float32) / (1 - share)
         return x * tf.cast(kept, x.dtype)

@@ -26,12 +26,13 @@ class Graph(NamedTuple):
     fed in x's place, they spare the net below it; None with another head.
     logits, hypothesis (softmax): float32 [N, K], of the moving batch norm; with tta fed True the mean logits over the
     recipe's views.
-    first, whole: int32 []; fed where x is a micro-batch: the row of the step's batch that x starts with, and that
-    batch's number of rows. None in a recipe without micro-batches.
+    first, whole: int32 []; fed where x is a part of a step's batch, a micro-batch or a task's: the row that x starts
+    with, and that batch's number of rows. None where batches are whole.
     variables: what a prediction depends on, as a list: weights, moving moments, normalisation.
     whitening: the variable that wants batches.whitening_filters of `images` before the first step, or None.
     loss: float32, the batch's mean (smoothed) cross-entropy plus L2; a micro-batch's share of it. cross_entropy:
-    float32, the mean without either. correct: int32, how many rows' largest logit is the right one while training.
+    float32, the mean without either. correct: int32, how many rows' largest logit is the right one while training. Of
+    a cluster's tasks all three are for the whole batch.
     finite: bool, whether all weights are finite. step: int64. init: initialises all variables.
     train_op: one update; with micro-batches by the gradients that `accumulate`, run for each of them after `forget`,
     has summed (both None in a recipe without).
@@ -109,7 +110,7 @@ def member_scope(n):
     return f"member_{n}"
 
 
-def build_training(recipe, image_shape, classes, statistics, total_steps):
+def build_training(recipe, image_shape, classes, statistics, total_steps, cluster=None):
     """Return the Graph of a training run, its multiplications in recipe.precision.
 
     Args:
@@ -118,11 +119,12 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
         classes: K.
         statistics: (mean [3], scale [3]) in raw units; the net sees (x - mean) / scale.
         total_steps: updates in the whole run; schedule, lookahead and early_share refer to it.
+        cluster: Cluster whose tasks each have some rows of a step's batch, None for one task.
     """
     with tf1.Graph().as_default() as graph:
         step, dtype = tf1.train.create_global_step(), _dtype(recipe.precision)
-        inputs = _inputs(image_shape, recipe.micro_batch)
-        forward, logits_at = _forward(graph, inputs, recipe, classes, dtype, statistics, step)
+        inputs = _inputs(image_shape, recipe.micro_batch or cluster)
+        forward, logits_at = _forward(graph, inputs, recipe, classes, dtype, statistics, step, cluster=cluster)
         fixed = frozen(recipe.freeze, forward.variables)
         weights = [weight for weight in tf1.trainable_variables() if weight.op.name not in fixed]
         moving = []  # batch norm's variables, in the order of the moments that `slopes` returns
@@ -138,7 +140,7 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
             for weight, side in auxiliary:
                 entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=forward.y, logits=side)
                 loss += weight * smoothed(tf.reduce_mean(entropies), side, recipe.label_smoothing)
-            if recipe.micro_batch:
+            if forward.whole is not None:
                 loss *= tf.cast(tf.size(forward.y) / forward.whole, tf.float32)
             right = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), forward.y)
             correct = tf.math.count_nonzero(right, dtype=tf.int32)
@@ -151,6 +153,12 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
             found = slopes(recipe.image_size)
         loss, cross_entropy, correct, *found = found
         gradients, values = found[: len(weights)], found[len(weights) :]
+        if cluster:
+            share = tf.cast(tf.size(forward.y) / forward.whole, tf.float32)
+            scalars = tf.stack([loss, share * cross_entropy, tf.cast(correct, tf.float32)])
+            *gradients, scalars = cluster.total([*gradients, scalars])
+            loss, cross_entropy, correct = scalars[0], scalars[1], tf.cast(scalars[2], tf.int32)
+            cluster.add_exchange()
         graph.clear_collection(tf1.GraphKeys.COND_CONTEXT)
         forget = accumulate = None
         if recipe.micro_batch:
@@ -159,7 +167,8 @@ def build_training(recipe, image_shape, classes, statistics, total_steps):
             accumulate = tf.group([tf1.assign_add(a, g).op for a, g in zip(sums, gradients, strict=True)])
             gradients = sums
         updates = [train_op(recipe, weights, gradients, step, total_steps, dtype)]
-        filled = tf.cast(tf.size(forward.y), tf.float32) / recipe.batch_size
+        rows = tf.size(forward.y) if forward.whole is None else forward.whole
+        filled = tf.cast(rows, tf.float32) / recipe.batch_size
         for (variable, share), value in zip(moving, values, strict=True):
             updates.append(tf1.assign_sub(variable, filled * share * (variable - value)).op)
         if recipe.lookahead:
@@ -271,8 +280,8 @@ def _dtype(precision):
     return tf.as_dtype(choose_precision(precision)[0])
 
 
-def _inputs(image_shape, micro_batch=0):
-    """Return {field of Graph: placeholder}, in the current tf.Graph; first and whole with micro-batches alone."""
+def _inputs(image_shape, parts=False):
+    """Return {field of Graph: placeholder}, in the current tf.Graph; first and whole where batches come in parts."""
     x = tf1.placeholder(tf.float32, [None, *image_shape, 3], name="x")
     y = tf1.placeholder(tf.int32, [None], name="y")
     found = {
@@ -282,13 +291,13 @@ def _inputs(image_shape, micro_batch=0):
         "training": tf1.placeholder_with_default(False, [], name="training"),
         "tta": tf1.placeholder_with_default(False, [], name="tta"),
     }
-    if micro_batch:
+    if parts:
         found["first"] = tf1.placeholder_with_default(0, [], name="first")
         found["whole"] = tf1.placeholder_with_default(tf.size(y), [], name="whole")
     return found
 
 
-def _forward(graph, inputs, recipe, classes, dtype, statistics, step, portable=False):
+def _forward(graph, inputs, recipe, classes, dtype, statistics, step, portable=False, cluster=None):
     """Return (the Graph up to `hypothesis`, a function that builds the net anew for training), in the current tf.Graph.
 
     The function takes x, the side S to train at and empty lists for batch norm's moments and for auxiliary logits, and
@@ -312,9 +321,10 @@ def _forward(graph, inputs, recipe, classes, dtype, statistics, step, portable=F
 
     def mode(moments=None, auxiliary=None, fixed=frozenset()):
         training = moments is not None
+        total = cluster.total_with_gradient if cluster else None
         return blocks.Mode(
             seed=recipe.seed, step=step, keep_prob=keep_prob if recipe.keep_prob < 1 else None,
-            part=(inputs["first"], inputs["whole"]) if training and recipe.micro_batch else None,
+            part=layers.Part(inputs["first"], inputs["whole"], total) if training and "first" in inputs else None,
             drop_connect=recipe.drop_connect, whitening=recipe.whitening, init=recipe.init, bias_init=recipe.bias_init,
             activation=recipe.activation, batch_norm=recipe.batch_norm_at if recipe.batch_norm else "none",
             training=training, frozen=fixed, moments=moments, auxiliary=auxiliary, portable=portable,

@@ -5,7 +5,7 @@ Weights are float32; a layer computes in its input's dtype, so bfloat16 in means
 """
 
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,18 @@ class Norm(NamedTuple):
     epsilon: float
     share: float
     scale: bool = True
+
+
+class Part(NamedTuple):
+    """Which rows of a step's batch x is: those from `first` on of `whole`, int32 scalars.
+
+    total: total(tensor) sums a float32 tensor over the tasks that have the other rows at this moment, with its
+    gradient; None where x's rows come alone.
+    """
+
+    first: Any
+    whole: Any
+    total: Any = None
 
 
 def conv2d(
@@ -95,12 +107,12 @@ def whitening(x, scope, side):
         return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=1, padding="VALID")
 
 
-def batch_norm(x, scope, norm, *, training, moments):
+def batch_norm(x, scope, norm, *, training, moments, part=None):
     """Bring each channel to mean 0 and deviation 1, scale it where norm.scale, add an offset: [N(, H, W), C] -> same.
 
     Training takes the batch's mean and variance (over n) and appends (moving variable, the batch's value, norm.share)
     to the list `moments`, for the graph to update them by, the variance as n / (n - 1) of it; otherwise the moving
-    ones count.
+    ones count. With a Part that has a total, the batch is the whole one.
 
     Variables: <scope>/beta [C], zeros; with a scale <scope>/gamma [C], ones; not trainable: <scope>/mean [C], zeros,
     and <scope>/variance [C], ones.
@@ -114,6 +126,10 @@ def batch_norm(x, scope, norm, *, training, moments):
         mean = tf1.get_variable("mean", shape, tf.float32, initializer=zeros, trainable=False)
         variance = tf1.get_variable("variance", shape, tf.float32, initializer=ones, trainable=False)
         gamma = tf1.get_variable("gamma", shape, tf.float32, initializer=ones) if norm.scale else tf.ones(shape)
+        if training and part is not None and part.total is not None:
+            y, batch_mean, batch_variance = _normalised_across(x, part, gamma, beta, norm.epsilon)
+            moments += [(mean, batch_mean, norm.share), (variance, batch_variance, norm.share)]
+            return y
         known = {} if training else {"mean": mean, "variance": variance}
         y, batch_mean, batch_variance = tf1.nn.fused_batch_norm(
             x[:, None, None] if flat else x, gamma, beta, epsilon=norm.epsilon, is_training=training, **known
@@ -121,6 +137,17 @@ def batch_norm(x, scope, norm, *, training, moments):
         if training:
             moments += [(mean, batch_mean, norm.share), (variance, batch_variance, norm.share)]
         return y[:, 0, 0] if flat else y
+
+
+def _normalised_across(x, part, gamma, beta, epsilon):
+    """Return (x normalised by the moments of all tasks' rows, these rows' mean, and variance times n / (n - 1))."""
+    axes = list(range(x.shape.rank - 1))
+    numbers = tf.cast(x, tf.float32)
+    count = tf.cast(part.whole, tf.float32) * float(np.prod(x.shape[1:-1], dtype=int))  # of numbers in a channel
+    mean = part.total(tf.reduce_sum(numbers, axes)) / count
+    variance = part.total(tf.reduce_sum(tf.square(numbers - mean), axes)) / count
+    y = tf.cast((numbers - mean) * (tf.math.rsqrt(variance + epsilon) * gamma) + beta, x.dtype)
+    return y, mean, variance * count / tf.maximum(count - 1, 1)
 
 
 def activation(x, scope, kind, *, portable=False):
@@ -205,7 +232,7 @@ def dropout(x, scope, keep_prob, *, seed, step, part=None):
 
     The mask is a function of (seed, scope, step) alone. keep_prob 1.0 is the identity. No variables.
 
-    part: (first, whole) where x is the rows from `first` on of a batch of `whole`: they get that batch's mask.
+    part: Part where x is some rows of a batch: they get that batch's mask.
     """
     _expect_rank(x, scope, 2, 4)
     with tf1.variable_scope(scope):
@@ -213,9 +240,8 @@ def dropout(x, scope, keep_prob, *, seed, step, part=None):
         if part is None:
             uniform = tf.random.stateless_uniform(shape, seeds)  # x's shape, in [0, 1)
         else:
-            first, whole = part
-            uniform = tf.random.stateless_uniform(tf.concat([[whole], shape[1:]], axis=0), seeds)
-            uniform = uniform[first : first + shape[0]]
+            uniform = tf.random.stateless_uniform(tf.concat([[part.whole], shape[1:]], axis=0), seeds)
+            uniform = uniform[part.first : part.first + shape[0]]
         scale = tf.cast(uniform < keep_prob, tf.float32) / keep_prob
         return x * tf.cast(scale, x.dtype)
 

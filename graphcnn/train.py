@@ -6,9 +6,11 @@
 """
 
 import dataclasses
+import os
 import platform
 import shlex
 import sys
+from contextlib import nullcontext
 
 from graphcnn import cli, recipes, suites
 from graphcnn.errors import InputError
@@ -43,6 +45,7 @@ def main(values, positional):
         raise InputError(f"--dev_split: {recipes.unknown(values.dev_split, ['first', 'stratified'])}")
     from graphcnn import runs
 
+    cluster = _cluster()
     root = cli.checkpoints_root(values)
     run = None
     if values.run is not None:
@@ -51,13 +54,23 @@ def main(values, positional):
         run = next(iter(runs.all_runs(root)), None)
     if run and run.exists():
         if values.resume:
-            return _resume(values, run)
+            return _resume(values, run, cluster)
         if not (values.overwrite or values.show_augmentation):
             raise InputError(f"--run={run.name}: exists; continue it with --resume, replace it with --overwrite")
-    return _start(values, run or root)
+    return _start(values, run or root, cluster)
 
 
-def _start(values, run_or_root):
+def _cluster():
+    """Return the Cluster of TF_CONFIG; TensorFlow is imported for one alone."""
+    if not os.environ.get("TF_CONFIG", "").strip():
+        return None
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # tasks that are not there yet are no errors
+    from graphcnn import cluster
+
+    return cluster.from_environment()
+
+
+def _start(values, run_or_root, cluster):
     """Train a new run; without a name it becomes <recipe>-<n> under the root."""
     from graphcnn import data, runs
     from graphcnn.data.dataset import split_dev
@@ -102,6 +115,9 @@ def _start(values, run_or_root):
 
         given, root = values["normalisation"].present, cli.checkpoints_root(values)
         recipe, beginning, origin = weights.prepare(recipe, dataset, root, options.data_cache, given=given)
+    _join(cluster, recipe, dataset, train_rows, dev_rows)
+    if cluster and not cluster.chief:
+        return _fit(values, None, recipe, dataset, train_rows, dev_rows, beginning, options.cache_dir, cluster)
     run = run_or_root if isinstance(run_or_root, runs.Run) else runs.unused(run_or_root, name)
     split = {"kind": kind, "fraction": values.dev_fraction, "train": len(train_rows), "dev": len(dev_rows)}
     config = _config(name, recipe, dataset, options, split, origin)
@@ -111,7 +127,23 @@ def _start(values, run_or_root):
             raise InputError(f"--run={run.name}: exists; continue it with --resume, replace it with --overwrite")
         run.clear()
         run.create(config, dev_rows)
-        return _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, options.cache_dir)
+        return _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, options.cache_dir, cluster)
+
+
+def _join(cluster, recipe, dataset, train_rows, dev_rows):
+    """Wait for the other tasks, and refuse what they cannot do together."""
+    if cluster is None:
+        return
+    for flag, alone in {"micro_batch": 0, "finetune_epochs": 0, "freeze": "none"}.items():
+        if getattr(recipe, flag) != alone:
+            raise InputError(f"--{flag}: is for one task; drop it, or train without TF_CONFIG")
+    if recipe.epochs == 0:
+        raise InputError("--epochs=0: is for one task; train without TF_CONFIG")
+    cluster.check_batches(len(train_rows), recipe.batch_size)
+    from graphcnn.progress import say
+
+    say(f"task {cluster.index} of {cluster.count}, at {cluster.addresses[cluster.index]}: waiting for the others")
+    cluster.meet(f"{recipe} {dataset.fingerprint} {dev_rows.tolist()}")
 
 
 def _show_augmentation(root, recipe, dataset, train_rows):
@@ -139,13 +171,13 @@ def _show_augmentation(root, recipe, dataset, train_rows):
     return 0
 
 
-def _resume(values, run):
+def _resume(values, run, cluster):
     """Continue a run with the recipe, data and split it recorded; only --epochs and where the data lies may differ."""
     from graphcnn.progress import say
     from graphcnn.runs import recorded_data
     from graphcnn.tf1 import choose_precision
 
-    with run.lock():
+    with run.lock() if cluster is None or cluster.chief else nullcontext():
         config = run.config()
         recipe = recipes.from_dict(config["recipe"], run.config_path)
         recorded = {**dataclasses.asdict(recipe), "recipe": config["recipe_name"]}
@@ -169,10 +201,12 @@ def _resume(values, run):
                     "schedule, lookahead or early size depend on it); drop the flag or start a new run"
                 )
             recipe = dataclasses.replace(recipe, epochs=values.epochs)
+        _join(cluster, recipe, dataset, train_rows, dev_rows)
+        if recipe.epochs != config["recipe"]["epochs"] and (cluster is None or cluster.chief):
             run.write_config({**config, "recipe": dataclasses.asdict(recipe)})
         beginning = _beginning(values, run, config, recipe, dataset)
         cache_dir = values.cache_dir or config["data"].get("options", {}).get("cache_dir")
-        return _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir)
+        return _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir, cluster)
 
 
 def _beginning(values, run, config, recipe, dataset):
@@ -187,16 +221,33 @@ def _beginning(values, run, config, recipe, dataset):
     return weights.prepare(recipe, dataset, run.root, folder, given=True, recorded=origin)[1]
 
 
-def _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir):
+def _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir, cluster):
     """Train and say how it ended; return the exit status."""
     from graphcnn.progress import say
+    from graphcnn.tf1 import tf
     from graphcnn.training import Interrupted, fit
 
+    def trained():
+        try:
+            return fit(run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir, cluster)
+        except tf.errors.OpError:
+            if cluster is None:
+                raise
+            raise cluster.lost() from None
+
+    if cluster and not cluster.chief:
+        try:
+            state = trained()
+        except Interrupted as stop:
+            say("interrupted")
+            return 128 + stop.signal
+        say(f"finished after epoch {state['epoch']}; task 0 has written the run")
+        return 0
     named = f"--run={run.name}"
     if run.root != cli.DEFAULT_ROOT:
         named += f" --checkpoints={shlex.quote(str(run.root))}"
     try:
-        state = fit(run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir)
+        state = trained()
     except Interrupted as stop:
         names = ("data", *cli.FOLDERS) if values.resume else ()
         again = "".join(f" --{name}={shlex.quote(values[name].value)}" for name in names if values[name].value)

@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 
@@ -28,16 +28,17 @@ class Interrupted(Exception):  # noqa: N818 (not an error)
         self.signal = number
 
 
-def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None, cache_dir=None):
+def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None, cache_dir=None, cluster=None):
     """Train a run to its end, from its `last` checkpoint where there is one; return its state (a dict).
 
     Args:
-        run: Run, created and locked.
+        run: Run, created and locked; None for a task of a cluster that begins anew and is not to write.
         recipe: Recipe.
         dataset: Dataset.
         train_rows, dev_rows: int64 arrays of row numbers; without dev rows the last epoch counts as the best.
         beginning: {variable name: array} that a fresh start begins with; other variables are drawn.
         cache_dir: folder of a frozen backbone's features, None for the default.
+        cluster: Cluster of the tasks that train together, of which the first one writes; None for one.
 
     Returns: {"epoch", "best_epoch", "best_score" (dev macro F1 or None), "stopped_early", "stopping",
         "training_seconds" (whitening, features and training passes; dev passes and saves left out)}, and where
@@ -46,23 +47,23 @@ def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None, cache_dir=No
     Errors: InputError on a non-finite loss or a failed save, Interrupted on SIGINT or SIGTERM; the last good
     checkpoint stays in each case.
     """
-    resuming = (run.path / "last").is_symlink() or (run.path / "last").exists()
-    if not resuming and (run.path / "best").exists():
+    resuming = run is not None and ((run.path / "last").is_symlink() or (run.path / "last").exists())
+    if run is not None and not resuming and (run.path / "best").exists():
         raise InputError(f"{run.path / 'last'}: missing, though there is a best; restore the link, or use --overwrite")
     state = checkpoint.read_state(checkpoint.verify(run, "last")) if resuming else None
     rows = (train_rows, dev_rows)
     if not (state and state.get("frozen_epochs")):
-        state = _fit(run, recipe, dataset, *rows, beginning, state, cache_dir)
+        state = _fit(run, recipe, dataset, *rows, beginning, state, cache_dir, cluster=cluster)
     if recipe.finetune_epochs:
         checkpoint.publish(run, state["epoch"], state["best_epoch"])
         best = checkpoint.read(run, "best", lambda name, shape: True)[1]
         say(f"fine-tuning from epoch {state['best_epoch']}: nothing frozen, learning rate {recipe.finetune_rate:g}")
         state = _fit(run, recipe.finetuning(), dataset, *rows, best, state, cache_dir, recipe)
-    history = run.history(state["epoch"])
+    history = run.history(state["epoch"]) if run else []
     return {**state, "training_seconds": (history[-1]["training_seconds"] or 0.0) if history else 0.0}
 
 
-def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir, entire=None):
+def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir, entire=None, cluster=None):
     """Train the recipe's epochs as far as `state` says that they are missing; return the state.
 
     entire: the Recipe whose fine-tuning this is; its first epochs are done.
@@ -72,12 +73,13 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
     until = before + recipe.epochs
     statistics = input_statistics(recipe, dataset, train_rows)
     total_steps = recipe.epochs * math.ceil(len(train_rows) / recipe.batch_size)
-    graph = build_training(recipe, dataset.image_shape, dataset.classes, statistics, total_steps)
+    graph = build_training(recipe, dataset.image_shape, dataset.classes, statistics, total_steps, cluster)
     with graph.graph.as_default():
         variables = tf1.global_variables()
         saver = checkpoint.saver(variables)
     graph.graph.finalize()
-    session = new_session(graph.graph)
+    session = cluster.session(graph.graph) if cluster else new_session(graph.graph)
+    writes = cluster is None or cluster.chief
     say(f"net: {recipe.net}, {count_parameters(graph):,} parameters, seed {recipe.seed}")
 
     # The state: fresh, or as the last finished epoch left it
@@ -88,8 +90,9 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
     steps = history[before - 1]["step"] if before else 0
     if state and (not before or state["epoch"] > before):
         state = checkpoint.load(run, "last", session, saver, variables)
-        checkpoint.publish(run, state["epoch"], state["best_epoch"])
-        run.write_history(history)
+        if writes:
+            checkpoint.publish(run, state["epoch"], state["best_epoch"])
+            run.write_history(history)
         stopping.restore(state["stopping"])
         say(f"resumed after epoch {state['epoch']}")
     else:
@@ -102,7 +105,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
         if "whitening/w" not in beginning:
             trained += _whiten(session, graph, recipe, dataset, train_rows)
         if until == 0:  # nothing to train: the run is what the weights are
-            state["best_score"] = _dev_scores(session, graph, dataset, dev_rows, None)[0]
+            state["best_score"] = _dev_scores(session, graph, dataset, dev_rows)[0]
             dataset.refuse_changes()
             checkpoint.save(run, session, saver, 0, state)
             run.write_history([])
@@ -113,11 +116,14 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
         views = features.cached(session, graph, recipe, dataset, train_rows, cache_dir)
         trained += time.monotonic() - began
 
+    if cluster:
+        cluster.check_same(session, variables)
+        cluster.watch()
     first_epoch, started, drawn = state["epoch"], time.monotonic(), time.monotonic()
     with (
         session,
-        _drawn_at_the_end(run, history),
-        _event_writer(run, history) as write_events,
+        _drawn_at_the_end(run, history) if writes else nullcontext(),
+        _event_writer(run, history) if writes else nullcontext() as write_events,
         _interruptible() as check_interrupt,
     ):
         while state["epoch"] < until and not state["stopped_early"]:
@@ -133,18 +139,19 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
                 made = (
                     (_batch(recipe, dataset, part, augmentation, view), first, len(rows))
                     for rows in slices
-                    for first, part in batches.parts(rows, recipe.micro_batch)
+                    for first, part in ([cluster.part(rows)] if cluster else batches.parts(rows, recipe.micro_batch))
                 )
                 for (images, labels), first, whole in batches.ahead(made):
                     feed = {graph.x if views is None else graph.features: images}
                     feed |= {graph.y: labels, graph.keep_prob: recipe.keep_prob}
-                    loss, entropy, right = _step(session, graph, feed, first, whole)
+                    loss, entropy, right = _step(session, graph, feed, first, whole, cluster)
                     if not math.isfinite(loss):
                         raise _diverged(recipe, state, epoch, f"the loss is {loss}", entire)
                     loss_sum += float(loss)
-                    entropy_sum += float(entropy) * len(labels)
+                    count = whole if cluster else len(labels)  # rows that these numbers are of
+                    entropy_sum += float(entropy) * count
                     correct += int(right)
-                    advance(len(labels))
+                    advance(count)
                     check_interrupt()
             if not session.run(graph.finite):
                 raise _diverged(recipe, state, epoch, "a weight is not finite", entire)
@@ -152,7 +159,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             trained += passed
 
             # The dev pass
-            dev_f1, dev_accuracy, dev_entropy = _dev_scores(session, graph, dataset, dev_rows, views)
+            dev_f1, dev_accuracy, dev_entropy = _dev_scores(session, graph, dataset, dev_rows, views, cluster)
 
             # Selection by dev macro F1, early stopping by the recipe's number
             is_best = dev_f1 is None or state["best_score"] is None or dev_f1 > state["best_score"]
@@ -185,11 +192,14 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
 
             # Everything on disk: the checkpoint, then the history, then the links
             dataset.refuse_changes()
-            checkpoint.save(run, session, saver, epoch, state)
             history.append(row)
-            run.write_history(history)
-            checkpoint.publish(run, epoch, state["best_epoch"])
-            write_events(row)
+            if cluster:
+                cluster.check_same(session, variables)
+            if writes:
+                checkpoint.save(run, session, saver, epoch, state)
+                run.write_history(history)
+                checkpoint.publish(run, epoch, state["best_epoch"])
+                write_events(row)
 
             # A line for the user
             left = (until - epoch) * (time.monotonic() - started) / (epoch - first_epoch)
@@ -197,23 +207,27 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             say(_epoch_line(until, row, is_best, left) + then)
             if epoch == 2 and row["step"] > recipe.warmup_steps:
                 _say_if_nothing_learned(recipe, dataset.y_train[train_rows], row)
-            if time.monotonic() - drawn > REDRAW_SECONDS:
+            if writes and time.monotonic() - drawn > REDRAW_SECONDS:
                 _draw(run, history)
                 drawn = time.monotonic()
             check_interrupt()
             if state.get("frozen_epochs") == epoch:
                 break
+        if cluster:
+            cluster.leave(session)
     return state
 
 
-def _step(session, graph, feed, first, whole):
-    """Run a training step, or a micro-batch's part of it; return (loss, cross-entropy, correct rows).
+def _step(session, graph, feed, first, whole, cluster=None):
+    """Run a training step, or a micro-batch's part of it; return (loss, cross-entropy, correct rows), all tasks'.
 
     feed: the images, labels and keep_prob. first, whole: see Graph. The last part of a batch makes the update.
     """
     fetches = [graph.loss, graph.cross_entropy, graph.correct]
     if graph.accumulate is None:
-        return session.run([*fetches, graph.train_op], feed)[:3]
+        place = {} if graph.whole is None else {graph.first: first, graph.whole: whole}
+        options = cluster and cluster.options
+        return session.run([*fetches, graph.train_op], {**feed, **place}, options)[:3]
     if first == 0:
         session.run(graph.forget)
     *found, _ = session.run([*fetches, graph.accumulate], {**feed, graph.first: first, graph.whole: whole})
@@ -222,14 +236,22 @@ def _step(session, graph, feed, first, whole):
     return found
 
 
-def _dev_scores(session, graph, dataset, dev_rows, views):
-    """Return (macro F1, accuracy, cross-entropy) on the dev rows, None each where there are none."""
+def _dev_scores(session, graph, dataset, dev_rows, views=None, cluster=None):
+    """Return (macro F1, accuracy, cross-entropy) on the dev rows, None each where there are none.
+
+    Each task of a cluster computes some of them.
+    """
     if not len(dev_rows):
         return None, None, None
     dataset.refuse_changes()
     shown = {"images": dataset.x_train} if views is None else {"images": views[0], "features": True}
-    with bar("dev", len(dev_rows)) as advance:
-        softmax = inference.probabilities(session, graph, rows=dev_rows, advance=advance, **shown)
+    first, rows = cluster.part(dev_rows) if cluster else (0, dev_rows)
+    softmax = np.zeros([len(dev_rows), dataset.classes], np.float32)
+    if len(rows):
+        with bar("dev", len(rows)) as advance:
+            found = inference.probabilities(session, graph, rows=rows, advance=advance, **shown)
+        softmax[first : first + len(rows)] = found
+    softmax = cluster.exchange(session, softmax) if cluster else softmax
     scores = metrics.summary(dataset.y_train[dev_rows], softmax)
     return tuple(scores[name] for name in ("macro_f1", "accuracy", "cross_entropy"))
 

@@ -78,5 +78,5 @@ def test_a_python_that_is_not_there(clone):
 def test_usage(clone, arguments, status):
     done = call(clone, *arguments)
     assert done.returncode == status
-    assert "train|eval|predict|submit|explain|export|experiments|bench|test" in done.stdout + done.stderr
+    assert "train|eval|predict|submit|explain|export|experiments|bench|launch|test" in done.stdout + done.stderr
     assert not (clone / ".venv").exists()

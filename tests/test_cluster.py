@@ -1,0 +1,223 @@
+"""Several tasks train as one would: real processes on the loopback interface."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, one_line, tiny_arrays, write_folder
+
+from graphcnn import cluster, launch
+from graphcnn.errors import InputError
+from graphcnn.runs import Run
+from graphcnn.tf1 import tf1
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMON = [*TINY, "--dev_split=stratified", "--precision=float32", "--flip=random", "--translate=1"]
+SETTINGS = {  # name: (flags, how far weights may be apart, in the variable's largest)
+    "dropout": ([*COMMON], 1e-5),
+    "batch norm": ([*COMMON, "--batch_norm", "--batch_norm_at=after", "--optimizer=nesterov"], 1e-3),
+}
+SAYS = """
+import hashlib, sys
+import numpy as np
+from graphcnn import cli, train
+train._cluster()  # sets what TensorFlow logs, before it is imported
+from graphcnn import checkpoint, cluster
+calls, real = [], cluster.Cluster.check_same
+def check_same(self, session, variables):
+    real(self, session, variables)
+    calls.append(0)
+    content = b"".join(np.ascontiguousarray(each).tobytes() for each in session.run(variables))
+    print("sha256", hashlib.sha256(content).hexdigest(), flush=True)
+    DO
+cluster.Cluster.check_same = check_same
+sys.exit(cli.run_command("train", "", train.define_flags(), train.main))
+"""
+
+
+def start(tasks, *arguments, do="pass", others=(), program=SAYS):
+    """Start `train` in so many processes; do: what task 1 does after each check, others: its flags beside."""
+    addresses = [f"127.0.0.1:{port}" for port in launch._free_ports(tasks)]
+    processes = []
+    for index in range(tasks):
+        said = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        code = program.replace("DO", do if index == 1 else "pass")
+        environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", code, *map(str, arguments), *(others if index == 1 else [])], cwd=ROOT,
+                env={**environment, "TF_CONFIG": json.dumps(said)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                text=True,
+            )
+        )  # fmt: skip
+    return processes
+
+
+def finish(processes, seconds=120):
+    """Return [(exit status, stdout, stderr)] of the processes."""
+    try:
+        return [(*process.communicate(timeout=seconds), process.returncode) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def weights(root, name):
+    """Return {variable: array} of a run's last checkpoint without an optimizer's."""
+    reader = tf1.train.NewCheckpointReader(str(root / name / "last" / "model.ckpt"))
+    names = [
+        name for name in reader.get_variable_to_shape_map() if name.rpartition("/")[2] in ("w", "b", "beta", "mean")
+    ]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_two_tasks_train_as_one(case, tmp_path, command):
+    flags, tolerance = SETTINGS[case]
+    x, y = tiny_arrays(rows=250)  # an uneven last batch
+    data = write_folder(tmp_path / "data", x_train=x, y_train=y)
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", *flags]
+    assert command("train", *common, "--run=one").status == 0
+    outcomes = finish(start(2, *common, "--run=two"))
+    assert [status for _, _, status in outcomes] == [0, 0], outcomes
+    hashes = [[line for line in out.splitlines() if line.startswith("sha256")] for out, _, _ in outcomes]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes[0])) == 3  # as it began, and after each epoch
+    one, two = weights(tmp_path, "one"), weights(tmp_path, "two")
+    assert set(one) == set(two)
+    for name, array in one.items():
+        assert two[name] == pytest.approx(array, abs=tolerance * float(np.abs(array).max())), name
+    histories = [Run(tmp_path, name).history(2) for name in ("one", "two")]
+    for a, b in zip(*histories, strict=True):
+        assert (a["step"], a["accuracy"], a["dev_accuracy"]) == (b["step"], b["accuracy"], b["dev_accuracy"])
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-3)
+        assert a["dev_cross_entropy"] == pytest.approx(b["dev_cross_entropy"], rel=1e-2)
+
+
+def test_a_lost_task_ends_the_others_and_fewer_go_on(tmp_path, command):
+    data = write_folder(tmp_path / "data")
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a"]
+    processes = start(2, *common, *COMMON, "--epochs=100000")
+    until = time.monotonic() + 60
+    while not (tmp_path / "a" / "epoch-0003").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    processes[1].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    (_, err, status), _ = finish(processes, 60)
+    assert time.monotonic() - began < 30
+    assert status == 2
+    assert one_line(err), err
+    assert "task 1 (127.0.0.1:" in err
+    assert "has gone" in err
+    done = Run(tmp_path, "a").reached()[0]
+    assert done >= 3
+    outcome = command("train", *common, "--resume", f"--epochs={done + 1}")
+    assert outcome.status == 0, outcome.err
+    assert f"resumed after epoch {done}" in outcome.out
+
+
+def test_a_run_of_one_goes_on_with_two(tmp_path, command):
+    data = write_folder(tmp_path / "data")
+    common = [f"--data={data}", f"--checkpoints={tmp_path}"]
+    for name, epochs in (("whole", 2), ("parts", 1)):
+        assert command("train", *common, f"--run={name}", *COMMON, f"--epochs={epochs}").status == 0
+    outcomes = finish(start(2, *common, "--run=parts", "--resume", "--epochs=2"))
+    assert [status for _, _, status in outcomes] == [0, 0], outcomes
+    one, two = weights(tmp_path, "whole"), weights(tmp_path, "parts")
+    for name, array in one.items():
+        assert two[name] == pytest.approx(array, abs=1e-5 * float(np.abs(array).max())), name
+
+
+DIFFER = {  # name: (what task 1 does after a check, its other flags, words of both tasks' messages)
+    "settings": ("pass", ["--seed=7"], "has other settings or data than task"),
+    "weights": (
+        "checkpoint.assign(session, variables, {'conv1_1/b': np.full(8, 7.0)})",
+        [],
+        "its weights differ from those of task",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DIFFER)
+def test_tasks_that_differ_stop(case, tmp_path):
+    do, others, words = DIFFER[case]
+    data = write_folder(tmp_path / "data")
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON]
+    for out, err, status in finish(start(2, *common, do=do, others=others)):
+        assert status == 2, (out, err)
+        assert one_line(err), err
+        assert words in err or "has gone" in err
+
+
+BAD = {  # name: (TF_CONFIG, flags, words)
+    "no JSON": ("{", [], "TF_CONFIG"),
+    "no cluster": ("{}", [], "no 'cluster'"),
+    "parameter servers": ('{"cluster": {"ps": ["a:1"], "worker": ["a:1", "b:1"]}}', [], "found ps, expected workers"),
+    "no addresses": ('{"cluster": {"worker": ["a", "b"]}}', [], "is not a list of"),
+    "one twice": ('{"cluster": {"worker": ["a:1", "a:1"]}}', [], "none of 2 different workers"),
+    "an index beyond": ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 2}}', [], "task 2 is none of 2"),
+    "micro-batches": ('{"cluster": {"worker": ["a:1", "b:1"]}}', ["--micro_batch=2"], "--micro_batch: is for one task"),
+    "too small a batch": ('{"cluster": {"worker": ["a:1", "b:1"]}}', ["--batch_size=71"], "leave one of 1, fewer than"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_clusters(case, data_folder, tmp_path, command, monkeypatch):
+    text, flags, words = BAD[case]
+    monkeypatch.setenv("TF_CONFIG", text)
+    outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY, *flags)
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert words in outcome.err
+    assert not (tmp_path / "a").exists()
+
+
+def test_one_task_is_no_cluster(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')
+    assert cluster.from_environment() is None
+
+
+@pytest.mark.parametrize(("rows", "tasks"), [(16, 2), (17, 3), (5, 5), (128, 7)])
+def test_parts_are_the_batch(rows, tasks):
+    batch = np.random.default_rng(0).permutation(1000)[:rows]
+    parts = [cluster.Cluster(["a:1"] * tasks, index).part(batch) for index in range(tasks)]
+    assert np.array_equal(np.concatenate([part for _, part in parts]), batch)
+    assert [first for first, _ in parts] == np.cumsum([0, *(len(part) for _, part in parts)])[:-1].tolist()
+    assert max(len(part) for _, part in parts) - min(len(part) for _, part in parts) <= 1
+
+
+def test_launch(tmp_path):
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("one processor")
+    data = write_folder(tmp_path / "data")
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON]
+    asked = [sys.executable, "-m", "graphcnn.launch", "--workers=2"]
+    done = subprocess.run([*asked, *common], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("epoch 2/2") == 1
+    again = subprocess.run([*asked, *common], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 2
+    assert "--run=a: exists" in again.stderr
+
+
+@pytest.mark.parametrize("workers", ["0", "9999", "x"])
+def test_bad_numbers_of_workers(workers, command):
+    outcome = command("launch", f"--workers={workers}")
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+
+
+def test_an_address_in_use_is_said(tmp_path):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InputError, match=f"TF_CONFIG: {address} cannot be served"):
+            cluster.Cluster([address, "127.0.0.1:1"], 0).session(tf1.Graph())
