@@ -50,6 +50,7 @@ fi
 
 if [ "$command" = test ]; then
     cd "$here"
+    [ $# -gt 0 ] || set -- --numprocesses=auto --maxprocesses=4 --dist=loadfile # all tests, a file at a time on each core
     exec "$python" -m pytest "$@"
 fi
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from conftest import one_line, tiny_arrays, write_folder
-from trials import SMALL, best_score, finish, kept, pick, run, start
+from trials import SMALL, best_score, finish, kept, long_alone, pick, run, start
 
 pytestmark = pytest.mark.faults
 
@@ -81,7 +81,7 @@ def test_sigkill_at_random_moments(undisturbed, tmp_path, tally):
     The moments between a checkpoint's rename and its links are among the operations.
     """
     generator = np.random.default_rng(8)
-    wanted, done, number = pick(100, 6), 0, 0
+    wanted, done, number = pick(100, 4), 0, 0
     while done < wanted:
         number += 1
         root, status = tmp_path / str(number), -signal.SIGKILL
@@ -130,8 +130,15 @@ def test_sigkill_while_a_report_or_a_hand_in_is_written(command, output, undistu
         assert not lost
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    ("number", "times"),
+    [
+        pytest.param(signal.SIGINT, 1, id="SIGINT once"),
+        long_alone(signal.SIGINT, 2, id="SIGINT twice"),
+        long_alone(signal.SIGTERM, 1, id="SIGTERM once"),
+        pytest.param(signal.SIGTERM, 2, id="SIGTERM twice"),
+    ],
+)
 def test_signals_at_random_moments(number, times, undisturbed, tmp_path, tally):
     """Once: the training ends by itself, its last epoch saved. Twice: at once. Before it trains: as any program."""
     generator = np.random.default_rng([number, times])
@@ -247,7 +254,10 @@ DAMAGE = {  # name: (what happens to x_train.npy after an epoch, whether the run
 }
 
 
-@pytest.mark.parametrize("case", DAMAGE)
+@pytest.mark.parametrize(
+    "case",
+    [long_alone(case, id=case) if case in ("replaced by another file", "truncated") else case for case in DAMAGE],
+)
 def test_data_that_change_while_they_are_trained_on(case, undisturbed, tmp_path, tally):
     damage, goes_on = DAMAGE[case]
     data, root = tmp_path / "data", tmp_path / "checkpoints"

@@ -28,7 +28,7 @@ SHORT = ("batch norm, augmented", "bfloat16")
 @pytest.mark.parametrize("net", NETS)
 def test_one_seed_gives_the_same_bytes_also_when_resumed(net, precision, tmp_path, tally):
     if not LONG and (net, precision) != SHORT:
-        pytest.skip("in the long form alone: GRAPHCNN_FAULTS=long")
+        pytest.skip("in the long form alone")
     data = write_folder(tmp_path / "data")
     common = ["--resume", f"--data={data}", *NETS[net], f"--precision={precision}"]
     for name in ("once", "again"):

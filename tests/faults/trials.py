@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 LONG = os.environ.get("GRAPHCNN_FAULTS") == "long"
 SMALL = ["--net=vgg_tiny", "--image_size=16", "--batch_size=16", "--warmup_steps=5", "--dev_split=stratified"]
@@ -16,6 +18,11 @@ WALL_CLOCK = ("seconds", "images_per_second", "training_seconds")
 def pick(long, short):
     """Return how many to try, by the form of the tests."""
     return long if LONG else short
+
+
+def long_alone(*values, id):
+    """Return a parameter of tests for the long form alone."""
+    return pytest.param(*values, id=id, marks=pytest.mark.skipif(not LONG, reason="in the long form alone"))
 
 
 def start(command, *arguments, through=("-m",), **options):
