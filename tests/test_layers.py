@@ -190,7 +190,7 @@ class TestDropout:
             found = [layers.dropout(tf.constant(x), "drop", 0.6, **options)]
             for first, size in zip(starts, sizes, strict=False):
                 part = tf.constant(x[first : first + size])
-                found.append(layers.dropout(part, "drop", 0.6, **options, part=(int(first), 200)))
+                found.append(layers.dropout(part, "drop", 0.6, **options, part=layers.Part(int(first), 200)))
             return found
 
         whole, *parts = evaluate(masks)
@@ -236,10 +236,13 @@ def test_adaptive_average_pool(side, windows):
 
 
 def test_drop_connect_leaves_out_whole_images():
-    mode = SimpleNamespace(training=True, seed=1, step=3)
+    mode = SimpleNamespace(training=True, seed=1, step=3, part=None)
     y = evaluate(lambda: blocks.drop_connect(tf.ones([200, 2, 2, 3]), "branch", 0.4, mode)).reshape(200, -1)
     assert (y == y[:, :1]).all()
     assert np.unique(y).tolist() == pytest.approx([0, 1 / 0.6])
     assert 0.25 < (y[:, 0] == 0).mean() < 0.55
+    mode.part = layers.Part(50, 200)
+    some = evaluate(lambda: blocks.drop_connect(tf.ones([30, 2, 2, 3]), "branch", 0.4, mode)).reshape(30, -1)
+    assert np.array_equal(some, y[50:80])
     mode.training = False
     assert (evaluate(lambda: blocks.drop_connect(tf.ones([9, 1, 1, 1]), "branch", 0.4, mode)) == 1).all()
