@@ -107,6 +107,9 @@ class Cluster:
             device_count={"GPU": 0},
             device_filters=[f"/job:worker/task:{self.index}"],
         )
+        # A served session would fuse bias and ReLU into a convolution for which it has no bfloat16 kernel
+        rewrites = config.graph_options.rewrite_options
+        rewrites.remapping = rewrites.OFF
         config.experimental.collective_group_leader = "/job:worker/replica:0/task:0"
         if self._server is None:
             try:
@@ -168,12 +171,12 @@ class Cluster:
                     os._exit(2)
 
     def lost(self):
-        """Return the InputError of a sum that failed: which task has gone, where that can be seen."""
+        """Return what to say where a sum failed because another task has gone; None where all are there."""
         self._done.set()
         for n, address in enumerate(self.addresses):
             if n != self.index and not _answers(address):
-                return InputError(f"task {n} ({address}) {GONE}")
-        return InputError(f"another task {GONE}")
+                return f"task {n} ({address}) {GONE}"
+        return None
 
 
 def _listed(numbers):

@@ -230,10 +230,11 @@ def _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, cache_di
     def trained():
         try:
             return fit(run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir, cluster)
-        except tf.errors.OpError:
-            if cluster is None:
+        except tf.errors.OpError as error:
+            gone = cluster.lost() if cluster else None
+            if gone is None:
                 raise
-            raise cluster.lost() from None
+            raise InputError(gone) from error
 
     if cluster and not cluster.chief:
         try:

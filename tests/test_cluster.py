@@ -41,6 +41,11 @@ sys.exit(cli.run_command("train", "", train.define_flags(), train.main))
 """
 
 
+def user():
+    """Return the environment of a user, who does not say what TensorFlow logs, as this process does."""
+    return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+
+
 def start(tasks, *arguments, do="pass", others=(), program=SAYS):
     """Start `train` in so many processes; do: what task 1 does after each check, others: its flags beside."""
     addresses = [f"127.0.0.1:{port}" for port in launch._free_ports(tasks)]
@@ -48,11 +53,10 @@ def start(tasks, *arguments, do="pass", others=(), program=SAYS):
     for index in range(tasks):
         said = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         code = program.replace("DO", do if index == 1 else "pass")
-        environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
         processes.append(
             subprocess.Popen(
                 [sys.executable, "-c", code, *map(str, arguments), *(others if index == 1 else [])], cwd=ROOT,
-                env={**environment, "TF_CONFIG": json.dumps(said)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env={**user(), "TF_CONFIG": json.dumps(said)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 text=True,
             )
         )  # fmt: skip
@@ -196,12 +200,12 @@ def test_launch(tmp_path):
     if (os.cpu_count() or 1) < 2:
         pytest.skip("one processor")
     data = write_folder(tmp_path / "data")
-    common = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON]
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON, "--precision=bfloat16"]
     asked = [sys.executable, "-m", "graphcnn.launch", "--workers=2"]
-    done = subprocess.run([*asked, *common], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*asked, *common], cwd=ROOT, env=user(), capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("epoch 2/2") == 1
-    again = subprocess.run([*asked, *common], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    again = subprocess.run([*asked, *common], cwd=ROOT, env=user(), capture_output=True, text=True, timeout=120)
     assert again.returncode == 2
     assert "--run=a: exists" in again.stderr
 
