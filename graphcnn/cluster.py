@@ -11,16 +11,20 @@ import re
 import socket
 import sys
 import threading
+import time
 
 import numpy as np
 
 from graphcnn.errors import InputError
+from graphcnn.progress import say
 from graphcnn.tf1 import cores, reason, tf, tf1
 
 BUFFER = 8 << 20  # numbers that are summed in one go, at most
 BLOCK = 1 << 12  # numbers that tasks exchange at once between steps
 ASKED = 2.0  # seconds between two looks at the other tasks
 MISSED = 3  # looks in a row without an answer: the task has gone
+JOINED = 600.0  # seconds within which all tasks must have begun
+REMINDED = 60.0  # seconds between two lines about those that have not
 GONE = "has gone; the last finished epoch is saved: continue all with --resume, also with another number of tasks"
 WORKER = re.compile(r"[^\s:/]+:\d{1,5}")
 
@@ -29,13 +33,14 @@ class Cluster:
     """The tasks of a training and this one's place among them.
 
     addresses: "host:port" of each. index: this one's. count: how many. options: of runs in which all take part.
+    asked, stop: float32 [] of the training graph: whether this task is to stop (fed), how many are (after the step).
     """
 
     def __init__(self, addresses, index):
         self.addresses, self.index, self.count = addresses, index, len(addresses)
         self._graphs = 0  # so far, with a session
         self._keys = 0  # of sums; all tasks build the same graphs, so that a sum has one key
-        self.options = self._server = self._exchange = None
+        self.options = self.asked = self.stop = self._server = self._exchange = None
         self._done = threading.Event()
 
     @property
@@ -70,6 +75,14 @@ class Cluster:
             found += tf.split(buffer, sizes[start:end])
             start = end
         return [tf.reshape(sum_, each.shape) for sum_, each in zip(found, tensors, strict=True)]
+
+    def total_of_step(self, gradients, loss, cross_entropy, correct):
+        """Return the sums over all tasks of a step's gradients and of its three numbers; make `asked` and `stop`."""
+        self.asked = tf1.placeholder_with_default(0.0, [], name="asked")
+        numbers = tf.stack([loss, cross_entropy, tf.cast(correct, tf.float32), self.asked])
+        *gradients, numbers = self.total([*gradients, numbers])
+        loss, cross_entropy, correct, self.stop = tf.unstack(numbers)
+        return gradients, loss, cross_entropy, tf.cast(correct, tf.int32)
 
     def total_with_gradient(self, tensor):
         """Return the sum over all tasks of a float32 tensor whose gradient is such a sum too."""
@@ -124,7 +137,11 @@ class Cluster:
         return tf1.Session(self._server.target, graph=graph, config=config)
 
     def meet(self, said):
-        """Wait for all tasks; InputError unless all say the same text, which describes what they are about to do."""
+        """Wait for all tasks; InputError unless all say the same text, which describes what they are about to do.
+
+        From here on this process ends with one line when another task has gone, since a sum would wait for it for ever.
+        """
+        threading.Thread(target=self._watch, daemon=True).start()
         with tf1.Graph().as_default() as graph:
             self.add_exchange()
             with self.session(graph) as session:
@@ -152,23 +169,36 @@ class Cluster:
         mine[self.index] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
         return [n for n, each in enumerate(self.exchange(session, mine)) if (each != mine[self.index]).any()]
 
-    def watch(self):
-        """End this process with one line when another task has gone, since a sum would wait for it for ever."""
-        threading.Thread(target=self._watch, daemon=True).start()
-
     def leave(self, session):
         """Wait for all tasks to be done, then look after the others no more."""
         self.exchange(session, np.zeros(1, np.float32))
         self._done.set()
 
     def _watch(self):
-        missed = dict.fromkeys(range(self.count), 0)
+        others = {n: address for n, address in enumerate(self.addresses) if n != self.index}
+        absent, missed = dict(others), dict.fromkeys(others, 0)
+        began = said = time.monotonic()
         while not self._done.wait(ASKED):
-            for n, address in enumerate(self.addresses):
-                missed[n] = 0 if n == self.index or _answers(address) else missed[n] + 1
-                if missed[n] == MISSED and not self._done.is_set():
-                    print(f"graphcnn train: task {n} ({address}) {GONE}", file=sys.stderr, flush=True)
-                    os._exit(2)
+            for n, address in others.items():
+                if _answers(address):
+                    absent.pop(n, None)
+                    missed[n] = 0
+                elif n not in absent:
+                    missed[n] += 1
+                    if missed[n] == MISSED:
+                        self._end(f"task {n} ({address}) {GONE}")
+            now, names = time.monotonic(), ", ".join(f"{n} ({address})" for n, address in absent.items())
+            if absent and now - began > JOINED:
+                self._end(f"task {names} has not begun within {JOINED:.0f} s; start it, then this one again")
+            if absent and now - said > REMINDED:
+                say(f"still waiting for task {names}")
+                said = now
+
+    def _end(self, line):
+        """End this process, whatever it waits for, unless all tasks are done."""
+        if not self._done.is_set():
+            print(f"graphcnn train: {line}", file=sys.stderr, flush=True)
+            os._exit(2)
 
     def lost(self):
         """Return what to say where a sum failed because another task has gone; None where all are there."""

@@ -155,9 +155,8 @@ def build_training(recipe, image_shape, classes, statistics, total_steps, cluste
         gradients, values = found[: len(weights)], found[len(weights) :]
         if cluster:
             share = tf.cast(tf.size(forward.y) / forward.whole, tf.float32)
-            scalars = tf.stack([loss, share * cross_entropy, tf.cast(correct, tf.float32)])
-            *gradients, scalars = cluster.total([*gradients, scalars])
-            loss, cross_entropy, correct = scalars[0], scalars[1], tf.cast(scalars[2], tf.int32)
+            found = cluster.total_of_step(gradients, loss, share * cross_entropy, correct)
+            gradients, loss, cross_entropy, correct = found
             cluster.add_exchange()
         graph.clear_collection(tf1.GraphKeys.COND_CONTEXT)
         forget = accumulate = None

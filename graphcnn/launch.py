@@ -2,38 +2,45 @@
 
 ./run.sh launch --workers=2 --data=DIR --run=NAME    all other flags are train's
 
-Task 0's lines are shown. To leave the machine out of it, call ./run.sh train on each with a TF_CONFIG of its own.
+Task 0's lines are shown. To use several machines, call ./run.sh train on each with a TF_CONFIG of its own.
 """
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 
 from graphcnn import cli
 from graphcnn.errors import InputError
 
+MOST = 64  # tasks
+LEFT = 15.0  # seconds that the others have to end once a task has failed
+LOOKED = 0.1  # seconds between two looks at them
+
 
 def define_flags():
     """Return this command's flags; the others are train's."""
     values = cli.new_flags()
-    cli.define(values, int, "workers", 2, "tasks, at most as many as there are processors")
+    cli.define(values, int, "workers", 2, "tasks; more than there are processors share them")
     return values
 
 
 def main(values, arguments):
     """Start a training process a task; return the first exit status that is not 0."""
+    if not 1 <= values.workers <= MOST:
+        raise InputError(f"--workers: found {values.workers}, expected 1 to {MOST}")
     processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    most = len(processors) or os.cpu_count() or 1
-    if not 1 <= values.workers <= most:
-        raise InputError(f"--workers: found {values.workers}, expected 1 to {most}, the processors there are")
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(values.workers)]
-    share, tasks = most // values.workers, []
+    share, tasks = max(1, len(processors) // values.workers), []
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # Ctrl-C reaches the tasks too
+    signal.signal(signal.SIGTERM, lambda number, frame: [task.send_signal(number) for task in tasks])
     for index in range(values.workers):
         said = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        mine = processors[index * share : (index + 1) * share]
+        mine = [processors[(index * share + n) % len(processors)] for n in range(share)] if processors else []
         tasks.append(
             subprocess.Popen(
                 [sys.executable, "-m", "graphcnn.train", *arguments, *["--debug"] * values.debug],
@@ -42,17 +49,24 @@ def main(values, arguments):
                 preexec_fn=(lambda mine=mine: os.sched_setaffinity(0, mine)) if mine else None,
             )
         )
-    statuses = [_waited(task) for task in tasks]
-    return next((status if status > 0 else 128 - status for status in statuses if status), 0)
+    status = _wait(tasks)
+    return status if status >= 0 else 128 - status
 
 
-def _waited(task):
-    """Return the exit status of a task; Ctrl-C has reached it too."""
+def _wait(tasks):
+    """Wait for all tasks; return the first exit status that is not 0, after which the others have LEFT seconds."""
+    failed, until = 0, None
     while True:
-        try:
-            return task.wait()
-        except KeyboardInterrupt:
-            continue
+        statuses = [task.poll() for task in tasks]
+        failed = failed or next(filter(None, statuses), 0)
+        if None not in statuses:
+            return failed
+        if failed:
+            until = until or time.monotonic() + LEFT
+            if time.monotonic() > until:
+                for task in tasks:
+                    task.kill()
+        time.sleep(LOOKED)
 
 
 def _free_ports(count):

@@ -118,13 +118,12 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
 
     if cluster:
         cluster.check_same(session, variables)
-        cluster.watch()
     first_epoch, started, drawn = state["epoch"], time.monotonic(), time.monotonic()
     with (
         session,
         _drawn_at_the_end(run, history) if writes else nullcontext(),
         _event_writer(run, history) if writes else nullcontext() as write_events,
-        _interruptible() as check_interrupt,
+        _interruptible() as asked,
     ):
         while state["epoch"] < until and not state["stopped_early"]:
             epoch, began = state["epoch"] + 1, time.monotonic()
@@ -144,7 +143,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
                 for (images, labels), first, whole in batches.ahead(made):
                     feed = {graph.x if views is None else graph.features: images}
                     feed |= {graph.y: labels, graph.keep_prob: recipe.keep_prob}
-                    loss, entropy, right = _step(session, graph, feed, first, whole, cluster)
+                    loss, entropy, right, stop = _step(session, graph, feed, first, whole, cluster, asked)
                     if not math.isfinite(loss):
                         raise _diverged(recipe, state, epoch, f"the loss is {loss}", entire)
                     loss_sum += float(loss)
@@ -152,7 +151,10 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
                     entropy_sum += float(entropy) * count
                     correct += int(right)
                     advance(count)
-                    check_interrupt()
+                    if stop:
+                        if cluster:
+                            cluster.leave(session)
+                        raise Interrupted(asked() or signal.SIGINT)
             if not session.run(graph.finite):
                 raise _diverged(recipe, state, epoch, "a weight is not finite", entire)
             passed = time.monotonic() - began
@@ -210,7 +212,8 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             if writes and time.monotonic() - drawn > REDRAW_SECONDS:
                 _draw(run, history)
                 drawn = time.monotonic()
-            check_interrupt()
+            if asked() and not cluster:
+                raise Interrupted(asked())
             if state.get("frozen_epochs") == epoch:
                 break
         if cluster:
@@ -218,22 +221,32 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
     return state
 
 
-def _step(session, graph, feed, first, whole, cluster=None):
-    """Run a training step, or a micro-batch's part of it; return (loss, cross-entropy, correct rows), all tasks'.
+def _step(session, graph, feed, first, whole, cluster=None, asked=lambda: 0):
+    """Run a training step, or a micro-batch's part of it.
 
-    feed: the images, labels and keep_prob. first, whole: see Graph. The last part of a batch makes the update.
+    Args:
+        feed: the images, labels and keep_prob.
+        first, whole: see Graph. The last part of a batch makes the update.
+        cluster: Cluster whose tasks all run the step, None for one.
+        asked: returns whether this task is asked to stop.
+
+    Returns: (loss, cross-entropy, correct rows, whether to stop), all tasks'.
     """
     fetches = [graph.loss, graph.cross_entropy, graph.correct]
+    place = {} if graph.whole is None else {graph.first: first, graph.whole: whole}
+    if cluster:
+        place[cluster.asked] = float(bool(asked()))
+        *found, stop, _ = session.run([*fetches, cluster.stop, graph.train_op], {**feed, **place}, cluster.options)
+        return *found, stop > 0
     if graph.accumulate is None:
-        place = {} if graph.whole is None else {graph.first: first, graph.whole: whole}
-        options = cluster and cluster.options
-        return session.run([*fetches, graph.train_op], {**feed, **place}, options)[:3]
+        *found, _ = session.run([*fetches, graph.train_op], feed)
+        return *found, asked()
     if first == 0:
         session.run(graph.forget)
-    *found, _ = session.run([*fetches, graph.accumulate], {**feed, graph.first: first, graph.whole: whole})
+    *found, _ = session.run([*fetches, graph.accumulate], {**feed, **place})
     if first + len(feed[graph.y]) == whole:
         session.run(graph.train_op)
-    return found
+    return *found, asked()
 
 
 def _dev_scores(session, graph, dataset, dev_rows, views=None, cluster=None):
@@ -294,7 +307,7 @@ def input_statistics(recipe, dataset, train_rows):
 
 @contextmanager
 def _interruptible():
-    """Turn the first SIGINT or SIGTERM into Interrupted at the next check; a second one acts at once."""
+    """Yield a function that returns the first SIGINT or SIGTERM so far, else 0; a second one acts at once."""
     caught, before = [], {}
 
     def note(number, frame):
@@ -303,14 +316,10 @@ def _interruptible():
         for each, handler in before.items():
             signal.signal(each, handler)
 
-    def check():
-        if caught:
-            raise Interrupted(caught[0])
-
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, note)
     try:
-        yield check
+        yield lambda: caught[0] if caught else 0
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -104,26 +104,54 @@ def test_two_tasks_train_as_one(case, tmp_path, command):
         assert a["dev_cross_entropy"] == pytest.approx(b["dev_cross_entropy"], rel=1e-2)
 
 
-def test_a_lost_task_ends_the_others_and_fewer_go_on(tmp_path, command):
-    data = write_folder(tmp_path / "data")
-    common = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a"]
-    processes = start(2, *common, *COMMON, "--epochs=100000")
+def started(tasks, tmp_path):
+    """Return (the processes of a long training, its flags) once it has saved its third epoch."""
+    common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", "--run=a"]
+    processes = start(tasks, *common, *COMMON, "--epochs=100000")
     until = time.monotonic() + 60
     while not (tmp_path / "a" / "epoch-0003").exists() and time.monotonic() < until:
         time.sleep(0.02)
+    return processes, common
+
+
+def test_a_lost_task_ends_the_others_and_fewer_go_on(tmp_path):
+    processes, common = started(3, tmp_path)
     processes[1].send_signal(signal.SIGKILL)
     began = time.monotonic()
-    (_, err, status), _ = finish(processes, 60)
+    first, _, last = finish(processes, 60)
     assert time.monotonic() - began < 30
-    assert status == 2
-    assert one_line(err), err
-    assert "task 1 (127.0.0.1:" in err
-    assert "has gone" in err
+    for _, err, status in (first, last):
+        assert status == 2
+        assert one_line(err), err
+        assert "task 1 (127.0.0.1:" in err
+        assert "has gone" in err
     done = Run(tmp_path, "a").reached()[0]
     assert done >= 3
-    outcome = command("train", *common, "--resume", f"--epochs={done + 1}")
-    assert outcome.status == 0, outcome.err
-    assert f"resumed after epoch {done}" in outcome.out
+    outcomes = finish(start(2, *common, "--resume", f"--epochs={done + 1}"))
+    assert [(err, status) for _, err, status in outcomes] == [("", 0), ("", 0)]
+    assert f"resumed after epoch {done}" in outcomes[0][0]
+
+
+def test_all_stop_where_one_is_asked_to(tmp_path):
+    processes, _ = started(2, tmp_path)
+    processes[1].send_signal(signal.SIGTERM)
+    outcomes = finish(processes, 60)
+    assert [(err, status) for _, err, status in outcomes] == [("", 128 + signal.SIGINT), ("", 128 + signal.SIGTERM)]
+    assert "the last finished epoch is saved" in outcomes[0][0]
+
+
+def test_a_task_that_never_begins_is_not_waited_for_without_end(tmp_path):
+    program = SAYS.replace("calls, real", "cluster.JOINED, cluster.REMINDED = 5, 1; calls, real")
+    common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
+    processes = start(3, *common, program=program)
+    for absent in processes[:2]:
+        absent.kill()
+    out, err, status = finish(processes, 60)[2]
+    assert status == 2
+    assert one_line(err), err
+    assert "task 0 (127.0.0.1:" in err
+    assert "has not begun within" in err
+    assert "still waiting for task 0 (127.0.0.1:" in out
 
 
 def test_a_run_of_one_goes_on_with_two(tmp_path, command):
@@ -197,17 +225,23 @@ def test_parts_are_the_batch(rows, tasks):
 
 
 def test_launch(tmp_path):
-    if (os.cpu_count() or 1) < 2:
-        pytest.skip("one processor")
     data = write_folder(tmp_path / "data")
     common = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON, "--precision=bfloat16"]
-    asked = [sys.executable, "-m", "graphcnn.launch", "--workers=2"]
+    asked = [sys.executable, "-m", "graphcnn.launch", "--workers=3"]  # shared where there are fewer processors
     done = subprocess.run([*asked, *common], cwd=ROOT, env=user(), capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("epoch 2/2") == 1
     again = subprocess.run([*asked, *common], cwd=ROOT, env=user(), capture_output=True, text=True, timeout=120)
     assert again.returncode == 2
     assert "--run=a: exists" in again.stderr
+
+
+def test_launch_leaves_no_task_behind(monkeypatch):
+    monkeypatch.setattr(launch, "LEFT", 0.5)
+    programs = ["import time; time.sleep(100)", "raise SystemExit(2)", "pass"]
+    tasks = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
+    assert launch._wait(tasks) == 2
+    assert [task.poll() for task in tasks] == [-signal.SIGKILL, 2, 0]
 
 
 @pytest.mark.parametrize("workers", ["0", "9999", "x"])

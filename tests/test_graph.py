@@ -466,7 +466,7 @@ def test_micro_batches_make_the_whole_batch_s_step(micro_batch):
                 losses, correct = 0.0, 0
                 for first, part in batches.parts(np.arange(24), recipe.micro_batch):
                     feed = {graph.x: x[part], graph.y: y[part], graph.keep_prob: 0.5}
-                    loss, _, right = training_step(running, graph, feed, first, 24)
+                    loss, _, right, _ = training_step(running, graph, feed, first, 24)
                     losses, correct = losses + loss, correct + right
             assert running.run(graph.step) == 2
             return running.run([v for v in graph.variables if v.trainable]), losses, correct

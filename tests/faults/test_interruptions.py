@@ -120,7 +120,7 @@ def test_sigkill_while_a_report_or_a_hand_in_is_written(command, output, undistu
     assert status == 0, err
     operations, expected = int(err.splitlines()[-1]), found(whole, tmp_path / "first").read_bytes()
     out = tmp_path / "second"
-    for at in np.random.default_rng(1).choice(np.arange(1, operations + 1), pick(10, 1), replace=False):
+    for at in np.resize(np.random.default_rng(1).permutation(operations) + 1, pick(10, 1)):
         status, _, err = run(command, *asked(checkpoints, out), through=[KILLED, at, tmp_path])
         assert status == -signal.SIGKILL, err
         status, _, err = run(command, *asked(checkpoints, out))
