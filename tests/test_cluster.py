@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -46,18 +47,22 @@ def user():
     return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
 
 
-def start(tasks, *arguments, do="pass", others=(), program=SAYS):
-    """Start `train` in so many processes; do: what task 1 does after each check, others: its flags beside."""
-    addresses = [f"127.0.0.1:{port}" for port in launch._free_ports(tasks)]
+def start(tasks, *arguments, do="pass", others=(), program=SAYS, hosts=None):
+    """Start `train` in so many processes.
+
+    do: what task 1 does after each check. others: its flags beside. hosts: [(address, what runs a command there)].
+    """
+    hosts = hosts or [("127.0.0.1", [])] * tasks
+    addresses = [f"{host}:{port}" for (host, _), port in zip(hosts, launch._free_ports(tasks), strict=True)]
     processes = []
     for index in range(tasks):
         said = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         code = program.replace("DO", do if index == 1 else "pass")
+        asked = [*hosts[index][1], sys.executable, "-c", code, *map(str, arguments), *(others if index == 1 else [])]
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", code, *map(str, arguments), *(others if index == 1 else [])], cwd=ROOT,
-                env={**user(), "TF_CONFIG": json.dumps(said)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                text=True,
+                asked, cwd=ROOT, env={**user(), "TF_CONFIG": json.dumps(said)},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             )
         )  # fmt: skip
     return processes
@@ -104,10 +109,10 @@ def test_two_tasks_train_as_one(case, tmp_path, command):
         assert a["dev_cross_entropy"] == pytest.approx(b["dev_cross_entropy"], rel=1e-2)
 
 
-def started(tasks, tmp_path):
+def started(tasks, tmp_path, **options):
     """Return (the processes of a long training, its flags) once it has saved its third epoch."""
     common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", "--run=a"]
-    processes = start(tasks, *common, *COMMON, "--epochs=100000")
+    processes = start(tasks, *common, *COMMON, "--epochs=100000", **options)
     until = time.monotonic() + 60
     while not (tmp_path / "a" / "epoch-0003").exists() and time.monotonic() < until:
         time.sleep(0.02)
@@ -130,6 +135,49 @@ def test_a_lost_task_ends_the_others_and_fewer_go_on(tmp_path):
     outcomes = finish(start(2, *common, "--resume", f"--epochs={done + 1}"))
     assert [(err, status) for _, err, status in outcomes] == [("", 0), ("", 0)]
     assert f"resumed after epoch {done}" in outcomes[0][0]
+
+
+@pytest.fixture
+def two_hosts():
+    """Two network namespaces with a cable between them: ([(address, command)], cut()); where not allowed, skip."""
+    names = [f"graphcnn{os.getpid()}{letter}" for letter in "ab"]
+    steps = [
+        *(["netns", "add", name] for name in names),
+        ["link", "add", "eth0", "netns", names[0], "type", "veth", "peer", "name", "eth0", "netns", names[1]],
+        *(["-n", name, "addr", "add", f"10.77.0.{n}/24", "dev", "eth0"] for n, name in enumerate(names, start=1)),
+        *(["-n", name, "link", "set", device, "up"] for name in names for device in ("lo", "eth0")),
+    ]
+    try:
+        try:
+            for step in steps:
+                subprocess.run(["ip", *step], check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no network namespaces here: {error}")
+        hosts = [(f"10.77.0.{n}", ["ip", "netns", "exec", name]) for n, name in enumerate(names, start=1)]
+        yield hosts, lambda: subprocess.run(["ip", "-n", names[0], "link", "set", "eth0", "down"], check=True)
+    finally:
+        for name in names:
+            with suppress(OSError):
+                subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+@pytest.mark.slow
+def test_a_cut_cable_ends_both_and_one_goes_on(two_hosts, tmp_path, command):
+    hosts, cut = two_hosts
+    processes, common = started(2, tmp_path, hosts=hosts)
+    cut()
+    began = time.monotonic()
+    outcomes = finish(processes, 60)
+    assert time.monotonic() - began < 30
+    for other, (_, err, status) in zip((1, 0), outcomes, strict=True):
+        assert status == 2
+        assert one_line(err), err
+        assert f"task {other} (10.77.0.{other + 1}:" in err
+        assert "has gone" in err
+    done = Run(tmp_path, "a").reached()[0]
+    outcome = command("train", *common, "--resume", f"--epochs={done + 1}")
+    assert outcome.status == 0, outcome.err
+    assert f"resumed after epoch {done}" in outcome.out
 
 
 def test_all_stop_where_one_is_asked_to(tmp_path):
