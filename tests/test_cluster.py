@@ -113,10 +113,14 @@ def started(tasks, tmp_path, **options):
     """Return (the processes of a long training, its flags) once it has saved its third epoch."""
     common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", "--run=a"]
     processes = start(tasks, *common, *COMMON, "--epochs=100000", **options)
-    until = time.monotonic() + 60
-    while not (tmp_path / "a" / "epoch-0003").exists() and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_for(tmp_path / "a" / "epoch-0003")
     return processes, common
+
+
+def wait_for(path):
+    until = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def test_a_lost_task_ends_the_others_and_fewer_go_on(tmp_path):
@@ -282,6 +286,19 @@ def test_launch(tmp_path):
     again = subprocess.run([*asked, *common], cwd=ROOT, env=user(), capture_output=True, text=True, timeout=120)
     assert again.returncode == 2
     assert "--run=a: exists" in again.stderr
+
+
+def test_launch_passes_on_that_it_is_to_end(tmp_path):
+    data = write_folder(tmp_path / "data")
+    flags = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON, "--epochs=100000"]
+    asked = [sys.executable, "-m", "graphcnn.launch", "--workers=2", *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(asked, cwd=ROOT, env=user(), **pipes) as all_:
+        wait_for(tmp_path / "a" / "epoch-0002")
+        all_.terminate()
+        out, err = all_.communicate(timeout=60)  # to the end of what its tasks write
+    assert (all_.returncode, err) == (128 + signal.SIGTERM, "")
+    assert "the last finished epoch is saved" in out
 
 
 def test_launch_leaves_no_task_behind(monkeypatch):
