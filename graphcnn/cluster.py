@@ -41,7 +41,8 @@ class Cluster:
         self._graphs = 0  # so far, with a session
         self._keys = 0  # of sums; all tasks build the same graphs, so that a sum has one key
         self.options = self.asked = self.stop = self._server = self._exchange = None
-        self._done = threading.Event()
+        self._met, self._done, self._ending = threading.Event(), threading.Event(), threading.Lock()
+        self._places = [(host, int(port)) for host, _, port in (each.rpartition(":") for each in addresses)]
 
     @property
     def chief(self):
@@ -141,11 +142,13 @@ class Cluster:
 
         From here on this process ends with one line when another task has gone, since a sum would wait for it for ever.
         """
-        threading.Thread(target=self._watch, daemon=True).start()
+        for n in self._others():
+            threading.Thread(target=self._watch, args=[n], daemon=True).start()
         with tf1.Graph().as_default() as graph:
             self.add_exchange()
             with self.session(graph) as session:
-                others = self._others(session, said.encode())
+                others = self._unlike(session, said.encode())
+        self._met.set()
         if others:
             raise InputError(
                 f"TF_CONFIG: task {self.index} has other settings or data than task {_listed(others)}; give all the "
@@ -154,7 +157,7 @@ class Cluster:
 
     def check_same(self, session, variables):
         """Compare all tasks' variables by their sha256; InputError where they differ."""
-        others = self._others(
+        others = self._unlike(
             session, b"".join(np.ascontiguousarray(each).tobytes() for each in session.run(variables))
         )
         if others:
@@ -163,7 +166,7 @@ class Cluster:
                 "is kept: use the same versions and processors, then continue with --resume"
             )
 
-    def _others(self, session, content):
+    def _unlike(self, session, content):
         """Return the tasks whose content has another sha256 than this one's."""
         mine = np.zeros([self.count, 32], np.float32)
         mine[self.index] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
@@ -174,52 +177,58 @@ class Cluster:
         self.exchange(session, np.zeros(1, np.float32))
         self._done.set()
 
-    def _watch(self):
-        others = {n: address for n, address in enumerate(self.addresses) if n != self.index}
-        absent, missed = dict(others), dict.fromkeys(others, 0)
+    def _watch(self, n):
+        """End this process when task n has gone, or has not begun within JOINED."""
+        seen, missed = False, 0
         began = said = time.monotonic()
         while not self._done.wait(ASKED):
-            for n, address in others.items():
-                if _answers(address):
-                    absent.pop(n, None)
-                    missed[n] = 0
-                elif n not in absent:
-                    missed[n] += 1
-                    if missed[n] == MISSED:
-                        self._end(f"task {n} ({address}) {GONE}")
-            now, names = time.monotonic(), ", ".join(f"{n} ({address})" for n, address in absent.items())
-            if absent and now - began > JOINED:
-                self._end(f"task {names} has not begun within {JOINED:.0f} s; start it, then this one again")
-            if absent and now - said > REMINDED:
-                say(f"still waiting for task {names}")
+            now = time.monotonic()
+            if self._answers(n):
+                seen, missed = True, 0
+            elif seen or self._met.is_set():
+                missed += 1
+                if missed == MISSED:
+                    self._end(f"{self._named(n)} {GONE}")
+            elif now - began > JOINED:
+                self._end(f"{self._named(n)} has not begun within {JOINED:.0f} s; start it, then this one again")
+            elif now - said > REMINDED:
+                say(f"still waiting for {self._named(n)}")
                 said = now
 
     def _end(self, line):
         """End this process, whatever it waits for, unless all tasks are done."""
-        if not self._done.is_set():
-            print(f"graphcnn train: {line}", file=sys.stderr, flush=True)
-            os._exit(2)
+        with self._ending:  # one line, where several tasks have gone at once
+            if not self._done.is_set():
+                print(f"graphcnn train: {line}", file=sys.stderr, flush=True)
+                os._exit(2)
 
     def lost(self):
         """Return what to say where a sum failed because another task has gone; None where all are there."""
         self._done.set()
-        for n, address in enumerate(self.addresses):
-            if n != self.index and not _answers(address):
-                return f"task {n} ({address}) {GONE}"
-        return None
+        return next((f"{self._named(n)} {GONE}" for n in self._others() if not self._answers(n)), None)
+
+    def _others(self):
+        return [n for n in range(self.count) if n != self.index]
+
+    def _named(self, n):
+        return f"task {n} ({self.addresses[n]})"
+
+    def _answers(self, n):
+        """Return whether task n can be reached; its name is looked up until it was once, for that may take long."""
+        try:
+            with socket.create_connection(self._places[n], timeout=ASKED) as found:
+                self._places[n] = found.getpeername()[:2]
+        except OSError:
+            return False
+        return True
+
+
+def _is_address(said):
+    return isinstance(said, str) and WORKER.fullmatch(said) is not None and int(said.rpartition(":")[2]) < 1 << 16
 
 
 def _listed(numbers):
     return ", ".join(map(str, numbers))
-
-
-def _answers(address):
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=ASKED).close()
-    except OSError:
-        return False
-    return True
 
 
 def from_environment():
@@ -234,7 +243,7 @@ def from_environment():
         others = sorted(set(said["cluster"]) - {"worker"})
         if others or kind != "worker":
             raise ValueError(f"found {', '.join(others) or kind}, expected workers alone")
-        if not (isinstance(workers, list) and all(isinstance(w, str) and WORKER.fullmatch(w) for w in workers)):
+        if not (isinstance(workers, list) and all(map(_is_address, workers))):
             raise ValueError('"worker" is not a list of "host:port"')
         if type(index) is not int or not 0 <= index < len(workers) or len(set(workers)) < len(workers):
             raise ValueError(f"task {index!r} is none of {len(workers)} different workers")

@@ -192,13 +192,22 @@ def test_all_stop_where_one_is_asked_to(tmp_path):
     assert "the last finished epoch is saved" in outcomes[0][0]
 
 
+def test_a_task_that_goes_before_it_was_looked_at_has_gone(monkeypatch):
+    ended, here = [], cluster.Cluster(["127.0.0.1:1", "127.0.0.1:2"], 0)
+    monkeypatch.setattr(cluster, "ASKED", 0.01)
+    monkeypatch.setattr(here, "_end", lambda line: (ended.append(line), here._done.set()))
+    here._met.set()
+    here._watch(1)
+    assert len(ended) == 1
+    assert ended[0].startswith("task 1 (127.0.0.1:2) has gone")
+
+
 def test_a_task_that_never_begins_is_not_waited_for_without_end(tmp_path):
     program = SAYS.replace("calls, real", "cluster.JOINED, cluster.REMINDED = 5, 1; calls, real")
     common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
-    processes = start(3, *common, program=program)
-    for absent in processes[:2]:
-        absent.kill()
-    out, err, status = finish(processes, 60)[2]
+    processes = start(2, *common, program=program)
+    processes[0].kill()
+    _, (out, err, status) = finish(processes, 60)
     assert status == 2
     assert one_line(err), err
     assert "task 0 (127.0.0.1:" in err
@@ -244,6 +253,7 @@ BAD = {  # name: (TF_CONFIG, flags, words)
     "no cluster": ("{}", [], "no 'cluster'"),
     "parameter servers": ('{"cluster": {"ps": ["a:1"], "worker": ["a:1", "b:1"]}}', [], "found ps, expected workers"),
     "no addresses": ('{"cluster": {"worker": ["a", "b"]}}', [], "is not a list of"),
+    "a port beyond": ('{"cluster": {"worker": ["a:1", "b:65536"]}}', [], "is not a list of"),
     "one twice": ('{"cluster": {"worker": ["a:1", "a:1"]}}', [], "none of 2 different workers"),
     "an index beyond": ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 2}}', [], "task 2 is none of 2"),
     "micro-batches": ('{"cluster": {"worker": ["a:1", "b:1"]}}', ["--micro_batch=2"], "--micro_batch: is for one task"),
