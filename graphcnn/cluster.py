@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -25,7 +26,7 @@ ASKED = 2.0  # seconds between two looks at the other tasks
 MISSED = 3  # looks in a row without an answer: the task has gone
 JOINED = 1800.0  # seconds within which all tasks must have begun; one may have photos to decode first
 REMINDED = 60.0  # seconds between two lines about those that have not
-GONE = "has gone; the last finished epoch is saved: continue all with --resume, also with another number of tasks"
+GONE = "has gone; the finished epochs are saved: continue all with --resume, also with another number of tasks"
 WORKER = re.compile(r"[^\s:/]+:\d{1,5}")
 
 
@@ -144,10 +145,12 @@ class Cluster:
         """
         for n in self._others():
             threading.Thread(target=self._watch, args=[n], daemon=True).start()
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would hear Ctrl-C when all are there
         with tf1.Graph().as_default() as graph:
             self.add_exchange()
             with self.session(graph) as session:
                 others = self._unlike(session, said.encode())
+        signal.signal(signal.SIGINT, before)
         self._met.set()
         if others:
             raise InputError(
@@ -161,6 +164,7 @@ class Cluster:
             session, b"".join(np.ascontiguousarray(each).tobytes() for each in session.run(variables))
         )
         if others:
+            self.unwatch()
             raise InputError(
                 f"task {self.index}: its weights differ from those of task {_listed(others)}; the last finished epoch "
                 "is kept: use the same versions and processors, then continue with --resume"
@@ -175,6 +179,10 @@ class Cluster:
     def leave(self, session):
         """Wait for all tasks to be done, then look after the others no more."""
         self.exchange(session, np.zeros(1, np.float32))
+        self.unwatch()
+
+    def unwatch(self):
+        """Look after the other tasks no more: all of them are about to end."""
         self._done.set()
 
     def _watch(self, n):
@@ -204,7 +212,7 @@ class Cluster:
 
     def lost(self):
         """Return what to say where a sum failed because another task has gone; None where all are there."""
-        self._done.set()
+        self.unwatch()
         return next((f"{self._named(n)} {GONE}" for n in self._others() if not self._answers(n)), None)
 
     def _others(self):
@@ -218,7 +226,7 @@ class Cluster:
         try:
             with socket.create_connection(self._places[n], timeout=ASKED) as found:
                 self._places[n] = found.getpeername()[:2]
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name that cannot be one
             return False
         return True
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from itertools import islice
 
 from graphcnn import cli
 from graphcnn.errors import InputError
@@ -35,21 +36,33 @@ def main(values, arguments):
         raise InputError(f"--workers: found {values.workers}, expected 1 to {MOST}")
     processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(values.workers)]
-    share, tasks = max(1, len(processors) // values.workers), []
+    share, tasks, asked = max(1, len(processors) // values.workers), [], []
+
+    def pass_on(number, frame):
+        asked.append(number)
+        for task in tasks:
+            task.send_signal(number)
+
     signal.signal(signal.SIGINT, lambda number, frame: None)  # Ctrl-C reaches the tasks too
-    signal.signal(signal.SIGTERM, lambda number, frame: [task.send_signal(number) for task in tasks])
-    for index in range(values.workers):
-        said = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        mine = [processors[(index * share + n) % len(processors)] for n in range(share)] if processors else []
-        tasks.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "graphcnn.train", *arguments, *["--debug"] * values.debug],
-                env={**os.environ, "TF_CONFIG": json.dumps(said)},
-                stdout=None if index == 0 else subprocess.DEVNULL,
-                preexec_fn=(lambda mine=mine: os.sched_setaffinity(0, mine)) if mine else None,
+    signal.signal(signal.SIGTERM, pass_on)
+    try:
+        for index in range(values.workers):
+            said = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+            mine = [processors[(index * share + n) % len(processors)] for n in range(share)] if processors else []
+            tasks.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "graphcnn.train", *arguments, *["--debug"] * values.debug],
+                    env={**os.environ, "TF_CONFIG": json.dumps(said)},
+                    stdout=None if index == 0 else subprocess.DEVNULL,
+                    preexec_fn=(lambda mine=mine: os.sched_setaffinity(0, mine)) if mine else None,
+                )
             )
-        )
-    status = _wait(tasks)
+            if asked:  # while it was started
+                tasks[-1].send_signal(asked[0])
+        status = _wait(tasks)
+    finally:
+        for task in tasks:
+            task.kill()  # one that has ended is left alone
     return status if status >= 0 else 128 - status
 
 
@@ -79,8 +92,14 @@ def _free_ports(count):
 
 def _divided(arguments):
     """Return the command line with train's flags behind --, where no flag is ours."""
-    own = [a for a in arguments if a.lstrip("-").split("=")[0] in ("workers", "debug", "help", "h") and a[:1] == "-"]
-    return [*own, "--", *(argument for argument in arguments if argument not in own)]
+    own, others, left = [], [], iter(arguments)
+    for argument in left:
+        name, has_value, _ = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name in ("workers", "debug", "help", "h"):
+            own += [argument, *islice(left, name == "workers" and not has_value)]
+        else:
+            others.append(argument)
+    return [*own, "--", *others]
 
 
 if __name__ == "__main__":

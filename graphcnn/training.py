@@ -145,6 +145,8 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
                     feed |= {graph.y: labels, graph.keep_prob: recipe.keep_prob}
                     loss, entropy, right, stop = _step(session, graph, feed, first, whole, cluster, asked)
                     if not math.isfinite(loss):
+                        if cluster:
+                            cluster.unwatch()
                         raise _diverged(recipe, state, epoch, f"the loss is {loss}", entire)
                     loss_sum += float(loss)
                     count = whole if cluster else len(labels)  # rows that these numbers are of
@@ -156,6 +158,8 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
                             cluster.leave(session)
                         raise Interrupted(asked() or signal.SIGINT)
             if not session.run(graph.finite):
+                if cluster:
+                    cluster.unwatch()
                 raise _diverged(recipe, state, epoch, "a weight is not finite", entire)
             passed = time.monotonic() - began
             trained += passed

@@ -202,6 +202,21 @@ def test_a_task_that_goes_before_it_was_looked_at_has_gone(monkeypatch):
     assert ended[0].startswith("task 1 (127.0.0.1:2) has gone")
 
 
+def test_a_name_that_cannot_be_one_does_not_answer():
+    assert not cluster.Cluster(["127.0.0.1:1", "a..b:2"], 0)._answers(1)
+
+
+def test_ctrl_c_ends_a_task_that_waits_for_the_others(tmp_path):
+    common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
+    alone, absent = start(2, *common)
+    absent.kill()
+    while "waiting for the others" not in alone.stdout.readline():
+        assert alone.poll() is None
+    time.sleep(1)  # for it to do so
+    alone.send_signal(signal.SIGINT)
+    assert finish([alone], 20)[0][2] == -signal.SIGINT
+
+
 def test_a_task_that_never_begins_is_not_waited_for_without_end(tmp_path):
     program = SAYS.replace("calls, real", "cluster.JOINED, cluster.REMINDED = 5, 1; calls, real")
     common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
@@ -309,6 +324,18 @@ def test_launch_passes_on_that_it_is_to_end(tmp_path):
         out, err = all_.communicate(timeout=60)  # to the end of what its tasks write
     assert (all_.returncode, err) == (128 + signal.SIGTERM, "")
     assert "the last finished epoch is saved" in out
+
+
+@pytest.mark.parametrize(
+    ("given", "divided"),
+    [
+        (["--workers=3", "--run=a"], ["--workers=3", "--", "--run=a"]),
+        (["--run", "a", "--workers", "3", "--seed=1"], ["--workers", "3", "--", "--run", "a", "--seed=1"]),
+        (["--workers"], ["--workers", "--"]),
+    ],
+)
+def test_launch_knows_its_flags(given, divided):
+    assert launch._divided(given) == divided
 
 
 def test_launch_leaves_no_task_behind(monkeypatch):
