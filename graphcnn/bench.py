@@ -20,12 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from graphcnn import cli, recipes, suites
-from graphcnn.errors import InputError
+from graphcnn.common import paths
+from graphcnn.common.errors import InputError, unknown_name
+from graphcnn.config import flags, suites
+from graphcnn.config.recipe import RECIPES
 
-ROOT = Path(__file__).resolve().parents[1]
-ENVIRONMENT = ROOT / ".venv-peers"
-REQUIREMENTS = ROOT / "requirements-peers.txt"
+ENVIRONMENT = paths.REPOSITORY / ".venv-peers"
+REQUIREMENTS = paths.REPOSITORY / "requirements-peers.txt"
 PEERS = {"keras": "keras", "pytorch": "torch"}  # name: the module whose presence tells
 PEERS_HAVE = {  # of a recipe's settings that a step depends on
     "optimizer": ("adam", "sgd"), "bias_rate": (1,), "whitening": (0,), "label_smoothing": (0,), "lookahead": (0,),
@@ -44,38 +45,38 @@ WHOLE = {
 
 def define_flags():
     """Return this command's flags."""
-    values = cli.new_flags()
-    cli.define_precision(values, "auto")
-    names = f"{', '.join(recipes.RECIPES)}, or an experiment as <suite>/<name>"
+    values = flags.new_flags()
+    flags.define_precision(values, "auto")
+    names = f"{', '.join(RECIPES)}, or an experiment as <suite>/<name>"
     said = "whose net, loss and batch size are timed, in whole batches of full size without augmentation"
-    cli.define(values, str, "recipe", "assignment", f"named settings {said}: {names}")
-    cli.define(values, str, "net", None, "network, a name of graphcnn.nets.NETS (default: the recipe's)")
-    cli.define(values, int, "batch_size", None, "images per step (default: the recipe's)")
-    cli.define(values, int, "image_size", None, "side of the images in pixels (default: the recipe's)")
-    cli.define(
+    flags.define(values, str, "recipe", "assignment", f"named settings {said}: {names}")
+    flags.define(values, str, "net", None, "network, a name of graphcnn.nets.NETS (default: the recipe's)")
+    flags.define(values, int, "batch_size", None, "images per step (default: the recipe's)")
+    flags.define(values, int, "image_size", None, "side of the images in pixels (default: the recipe's)")
+    flags.define(
         values, str, "peers", "installed", "installed | all (installs what is missing) | none | names: keras,pytorch"
     )
-    cli.define(values, int, "rounds", 5, "turns of each contestant")
-    cli.define(values, int, "steps", 6, "training steps in a turn")
-    cli.define(values, int, "images", 10_000, "images to evaluate over all turns")
-    cli.define(
+    flags.define(values, int, "rounds", 5, "turns of each contestant")
+    flags.define(values, int, "steps", 6, "training steps in a turn")
+    flags.define(values, int, "images", 10_000, "images to evaluate over all turns")
+    flags.define(
         values,
         str,
         "out",
         None,
         "write the numbers to this .json, the chart beside it (default: checkpoints/bench.json)",
     )
-    cli.flags.DEFINE_boolean(
+    flags.flags.DEFINE_boolean(
         "profile", False, "trace the step instead: time by op type and by layer", flag_values=values
     )
-    cli.flags.DEFINE_boolean("forms", False, "time both forms of each convolution instead", flag_values=values)
+    flags.flags.DEFINE_boolean("forms", False, "time both forms of each convolution instead", flag_values=values)
     return values
 
 
 def main(values, positional):
     """Print the table; write the JSON and the chart."""
-    cli.no_positional(positional)
-    asked = cli.precision(values)
+    flags.no_positional(positional)
+    asked = flags.precision(values)
     for name in ("rounds", "steps", "images"):
         if values[name].value < 1:
             raise InputError(f"--{name}: found {values[name].value}, expected a whole number at least 1")
@@ -83,9 +84,9 @@ def main(values, positional):
         raise InputError("--profile and --forms exclude each other; drop one of them")
     given = {name: values[name].value for name in ("net", "image_size", "batch_size") if values[name].present}
     recipe = dataclasses.replace(suites.named(values.recipe).recipe, **WHOLE, **given)
-    from graphcnn import graph
-    from graphcnn.progress import say
-    from graphcnn.tf1 import choose_precision
+    from graphcnn.common.progress import say
+    from graphcnn.graphs import graph
+    from graphcnn.ops.tf1 import choose_precision
 
     graph.check_net(recipe)
     precision, why = choose_precision(asked)
@@ -95,9 +96,10 @@ def main(values, positional):
         return _profile(recipe)
     if values.forms:
         return _forms(recipe)
-    from graphcnn import plots, runs
+    from graphcnn.evaluation import pictures
+    from graphcnn.storage import runs
 
-    out = Path(values.out) if values.out else cli.DEFAULT_ROOT / "bench.json"
+    out = Path(values.out) if values.out else paths.CHECKPOINTS / "bench.json"
     if out.suffix != ".json" or out.is_dir():
         raise InputError(
             f"--out={out}: expected a file name that ends in .json; the chart gets the same name with .png"
@@ -115,14 +117,14 @@ def main(values, positional):
     _print(results)
     with runs.replacing(out) as file:
         file.write((json.dumps(results, indent=2) + "\n").encode())
-    plots.contest(results, out.with_suffix(".png"))
+    pictures.contest(results, out.with_suffix(".png"))
     say(f"written: {out}, {out.with_suffix('.png').name}")
     return 0
 
 
 def _check_no_rows(recipe, asked):
     """Refuse what the peers of a net that is no rows do not have."""
-    from graphcnn.peers import KERAS_APPLICATIONS, TORCH_NETS
+    from graphcnn.benchmark.implementations import KERAS_APPLICATIONS, TORCH_NETS
 
     for peer, known in {"keras": KERAS_APPLICATIONS, "pytorch": TORCH_NETS}.items():
         if peer in asked and recipe.net not in known:
@@ -135,13 +137,13 @@ def _check_no_rows(recipe, asked):
 
 def _peers(asked):
     """Return {peer: its Python} as --peers says, installing what `all` lacks."""
-    from graphcnn.progress import say
+    from graphcnn.common.progress import say
 
     names = list(PEERS) if asked in ("installed", "all") else [] if asked == "none" else asked.split(",")
     pythons = {}
     for name in names:
         if name not in PEERS:
-            raise InputError(f"--peers: {recipes.unknown(name, ['installed', 'all', 'none', *PEERS])}")
+            raise InputError(f"--peers: {unknown_name(name, ['installed', 'all', 'none', *PEERS])}")
         python = ENVIRONMENT / "bin" / "python"
         if importlib.util.find_spec(PEERS[name]):
             pythons[name] = sys.executable
@@ -161,7 +163,7 @@ def _has(python, module):
 
 def _install(python):
     """Make the environment of the peers; return True."""
-    from graphcnn.progress import say
+    from graphcnn.common.progress import say
 
     say(f"installing {REQUIREMENTS.name} into {ENVIRONMENT.name} (once; PyTorch is large)")
     commands = [
@@ -174,15 +176,15 @@ def _install(python):
 
 
 class Contestant:
-    """A process of graphcnn.peers that answers requests; the first request is the job. `close` ends it."""
+    """A process of benchmark.implementations that answers requests; the first one is the job. `close` ends it."""
 
     def __init__(self, name, precision, python):
         self.name, self.precision = name, precision
         self.errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed by close)
-        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = os.environ | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+        path = os.pathsep.join([str(paths.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "CUDA_VISIBLE_DEVICES": "-1"}
         self.process = subprocess.Popen(
-            [python, "-m", "graphcnn.peers", name, precision],
+            [python, "-m", "graphcnn.benchmark.implementations", name, precision],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment,
         )  # fmt: skip
 
@@ -214,17 +216,17 @@ class Contestant:
 
 def _rows(net):
     """Return a net's rows; none where it has no rows, or some that are built here alone."""
-    from graphcnn import nets, sequential
+    from graphcnn.nets import registry, sequential
 
-    rows = nets.SEQUENTIAL.get(net, ())
+    rows = registry.SEQUENTIAL.get(net, ())
     own = (sequential.AdaptiveAveragePool,)
     return () if any(isinstance(row, own) for row in rows) else rows
 
 
 def job_of(recipe):
     """Return what a contestant is told first: {"recipe", "rows" of its net, sizes, …}, for JSON."""
-    from graphcnn import sequential
-    from graphcnn.tf1 import cpu
+    from graphcnn.nets import sequential
+    from graphcnn.ops.tf1 import cpu
 
     return {
         "recipe": dataclasses.asdict(recipe),
@@ -241,13 +243,14 @@ def _compare(values, recipe, peers):
     """Return the numbers of an alternating run of all contestants."""
     import numpy as np
 
-    from graphcnn import graph, measure
-    from graphcnn.progress import bar, say
-    from graphcnn.tf1 import choose_precision, cpu
+    from graphcnn.benchmark import op_timings
+    from graphcnn.common.progress import bar, say
+    from graphcnn.graphs import graph
+    from graphcnn.ops.tf1 import choose_precision, cpu
 
     inference = _portable(recipe)
-    products = measure.products(inference)
-    flops = {"inference": sum(each.flops for each in products), "training": measure.training_flops(products)}
+    products = op_timings.products(inference)
+    flops = {"inference": sum(each.flops for each in products), "training": op_timings.training_flops(products)}
     parameters = graph.count_parameters(inference)
     job = job_of(recipe)
     ours = {recipe.precision, "float32"}  # and the peers have whatever the CPU is good at
@@ -343,7 +346,7 @@ def ratios(table, precision, kind):
 def _print(results):
     from rich.table import Table
 
-    from graphcnn.progress import console, say
+    from graphcnn.common.progress import console, say
 
     flops = results["flops_per_image"]
     say(
@@ -386,14 +389,14 @@ def _show(table):
     """Print a rich table, as wide as it needs to be in a log."""
     from rich.console import Console
 
-    from graphcnn.progress import console
+    from graphcnn.common.progress import console
 
     (console if console.is_terminal else Console(width=160, highlight=False)).print(table)
 
 
 def _portable(recipe):
     """Return the recipe's inference Graph of tf.nn's operations alone, whose products can be counted."""
-    from graphcnn import graph
+    from graphcnn.graphs import graph
 
     return graph.build_inference(recipe, (recipe.image_size, recipe.image_size), CLASSES, portable=True)
 
@@ -403,15 +406,16 @@ def _profile(recipe):
     import numpy as np
     from rich.table import Table
 
-    from graphcnn import graph, measure, peers
-    from graphcnn.batches import as_rgb
-    from graphcnn.progress import say
-    from graphcnn.tf1 import session
+    from graphcnn.benchmark import implementations, op_timings
+    from graphcnn.common.progress import say
+    from graphcnn.data.batches import as_rgb
+    from graphcnn.graphs import graph
+    from graphcnn.ops.tf1 import session
 
     job = {"batch_size": recipe.batch_size, "image_size": recipe.image_size, "classes": CLASSES}
-    images, labels = peers.images_and_labels(job)
-    normalisation = np.full(3, peers.MEAN), np.full(3, peers.SCALE)
-    built = graph.build_training(recipe, images.shape[1:3], CLASSES, normalisation, peers.PLANNED_STEPS)
+    images, labels = implementations.images_and_labels(job)
+    normalisation = np.full(3, implementations.MEAN), np.full(3, implementations.SCALE)
+    built = graph.build_training(recipe, images.shape[1:3], CLASSES, normalisation, implementations.PLANNED_STEPS)
     layers = list(dict.fromkeys(v.op.name.rpartition("/")[0] for v in built.variables if v.trainable))
     feed = {built.x: as_rgb(images[: recipe.batch_size]), built.y: labels[: recipe.batch_size]}
     feed |= {built.keep_prob: recipe.keep_prob}
@@ -423,7 +427,7 @@ def _profile(recipe):
             began = time.perf_counter()
             running.run(fetches, feed)
             untraced.append(1e3 * (time.perf_counter() - began))
-        by_op, by_layer = measure.trace(running, fetches, feed, layers)
+        by_op, by_layer = op_timings.trace(running, fetches, feed, layers)
     total = sum(spent for _, spent, _ in by_op)
     say(
         f"{recipe.net}, batch {recipe.batch_size}, {recipe.precision}: {total:.1f} ms of ops in a traced step; "
@@ -437,11 +441,11 @@ def _profile(recipe):
             table.add_row(kind, f"{count:.0f}", f"{spent:.2f}", f"{spent / total:.1%}")
     _show(table)
     table = Table("layer")
-    for title in (*measure.PHASES, "ms", "share"):
+    for title in (*op_timings.PHASES, "ms", "share"):
         table.add_column(title, justify="right")
     for layer, phases in by_layer:
         spent = sum(phases.values())
-        table.add_row(layer, *(f"{phases[p]:.2f}" for p in measure.PHASES), f"{spent:.2f}", f"{spent / total:.1%}")
+        table.add_row(layer, *(f"{phases[p]:.2f}" for p in op_timings.PHASES), f"{spent:.2f}", f"{spent / total:.1%}")
     _show(table)
     return 0
 
@@ -450,11 +454,12 @@ def _forms(recipe):
     """Print both forms' times for the net's convolutions."""
     from rich.table import Table
 
-    from graphcnn import kernels, measure
-    from graphcnn.progress import bar, say
-    from graphcnn.tf1 import tf
+    from graphcnn.benchmark import op_timings
+    from graphcnn.common.progress import bar, say
+    from graphcnn.ops import kernels
+    from graphcnn.ops.tf1 import tf
 
-    found = [each for each in measure.products(_portable(recipe)) if each.sides]
+    found = [each for each in op_timings.products(_portable(recipe)) if each.sides]
     convolutions = {
         (each.sides, each.weights): each
         for each in found
@@ -465,7 +470,7 @@ def _forms(recipe):
         table.add_column(f"{title}, ms: tf.nn, other form, ratio", justify="right")
     with bar("forms", len(convolutions)) as advance:
         for (sides, weights), each in convolutions.items():
-            found = measure.forms(each, recipe.batch_size, tf.as_dtype(recipe.precision)).values()
+            found = op_timings.forms(each, recipe.batch_size, tf.as_dtype(recipe.precision)).values()
             cells = [f"{a:.2f} {b:.2f} {a / b:.2f}{'*' if chosen else ' '}" for a, b, chosen in found]
             table.add_row(f"{sides[0]}x{sides[1]}", "x".join(map(str, weights)), *cells)
             advance(1)
@@ -475,4 +480,4 @@ def _forms(recipe):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("bench", __doc__, define_flags(), main))
+    sys.exit(flags.run_command("bench", __doc__, define_flags(), main))

@@ -9,28 +9,30 @@
 import json
 import sys
 
-from graphcnn import cli, metrics, recipes
-from graphcnn.errors import InputError
+from graphcnn.common.errors import InputError
+from graphcnn.config import flags
+from graphcnn.config.recipe import recipe_from_dict
+from graphcnn.evaluation import metrics
 
 
 def define_flags():
     """Return this command's flags."""
-    values = cli.new_flags()
-    cli.define_ensemble(values)
-    cli.define_data(values)
-    cli.define_precision(values, None, " (default: training's, where the CPU is faster with it)")
-    cli.define_tta(values)
-    cli.define(values, str, "split", "dev", "dev | train | test, or several with commas between")
-    cli.define(values, str, "predictions", None, "score this .npy of softmax rows [N, K], not a run; needs --labels")
-    cli.define(values, str, "labels", None, "the true classes for --predictions, a .npy (N,), (N, 1) or one-hot")
+    values = flags.new_flags()
+    flags.define_ensemble(values)
+    flags.define_data(values)
+    flags.define_precision(values, None, " (default: training's, where the CPU is faster with it)")
+    flags.define_tta(values)
+    flags.define(values, str, "split", "dev", "dev | train | test, or several with commas between")
+    flags.define(values, str, "predictions", None, "score this .npy of softmax rows [N, K], not a run; needs --labels")
+    flags.define(values, str, "labels", None, "the true classes for --predictions, a .npy (N,), (N, 1) or one-hot")
     return values
 
 
 def main(values, positional):
     """Print the scores; for a run, write them with pictures into its report/ too."""
-    cli.no_positional(positional)
-    asked = cli.precision(values)
-    several = cli.ensemble(values)
+    flags.no_positional(positional)
+    asked = flags.precision(values)
+    several = flags.ensemble(values)
     if values.predictions or values.labels:
         if asked:
             raise InputError("--precision: nothing is computed with --predictions; drop one of them")
@@ -38,28 +40,29 @@ def main(values, positional):
             raise InputError("--tta: nothing is computed with --predictions; drop one of them")
         return _score_file(values)
     splits = values.split.split(",")
-    if not set(splits) <= set(cli.SPLITS):
-        raise InputError(f"--split: found {values.split!r}, expected {', '.join(cli.SPLITS)}")
+    if not set(splits) <= set(flags.SPLITS):
+        raise InputError(f"--split: found {values.split!r}, expected {', '.join(flags.SPLITS)}")
     if several:
         return _score_ensemble(values, splits, asked)
-    from graphcnn import inference, runs
-    from graphcnn.progress import bar, say
+    from graphcnn.common.progress import bar, say
+    from graphcnn.evaluation import predictor
+    from graphcnn.storage import runs
 
-    run = runs.chosen(cli.checkpoints_root(values), values.run)
+    run = runs.chosen(flags.checkpoints_root(values), values.run)
     config = run.config()
-    from graphcnn.tf1 import choose_precision
+    from graphcnn.ops.tf1 import choose_precision
 
-    trained = recipes.from_dict(config["recipe"], run.config_path).precision
+    trained = recipe_from_dict(config["recipe"], run.config_path).precision
     precision, why = choose_precision(asked or ("auto" if trained == "bfloat16" else trained))
     computed = f"computed in {precision}{' with tta' * values.tta} ({why})"
     say(f"run: {run.name} ({run.path / 'best'}), trained in {trained}, {computed}")
     dataset, train_rows, dev_rows = runs.recorded_data(
-        run, config, values.data, "test" in splits, cli.given_options(values)
+        run, config, values.data, "test" in splits, flags.given_options(values)
     )
     wanted = runs.parts(splits, dataset, train_rows, dev_rows)
 
-    restored = inference.restore(run, precision, tta=values.tta)
-    from graphcnn.graph import count_parameters
+    restored = predictor.restore(run, precision, tta=values.tta)
+    from graphcnn.graphs.graph import count_parameters
 
     settings = {"precision": precision, "tta": values.tta, "epoch": restored.state["best_epoch"]}
     settings["parameters"] = count_parameters(restored.graph)
@@ -67,7 +70,7 @@ def main(values, positional):
         for name in splits:
             images, _, rows = wanted[name]
             with bar(name, len(rows)) as advance:
-                probabilities = inference.probabilities(
+                probabilities = predictor.probabilities(
                     restored.session, restored.graph, images, rows, advance, values.tta
                 )
             _report(run.name, run.path / "report", dataset, name, wanted[name], probabilities, settings)
@@ -78,12 +81,13 @@ def _score_ensemble(values, splits, asked):
     """Print and write the scores of several runs as one, those of each of them and how often they agree."""
     import numpy as np
 
-    from graphcnn import ensemble, runs
-    from graphcnn.progress import say
+    from graphcnn.common.progress import say
+    from graphcnn.evaluation import ensemble
+    from graphcnn.storage import runs
 
-    root = cli.checkpoints_root(values)
+    root = flags.checkpoints_root(values)
     members = ensemble.chosen(root, values.run)
-    members = ensemble.loaded(members, values.data, "test" in splits, cli.given_options(values))
+    members = ensemble.loaded(members, values.data, "test" in splits, flags.given_options(values))
     wanted = [runs.parts(splits, member.dataset, member.train_rows, member.dev_rows) for member in members]
     order = sorted(splits, key=lambda split: split != "dev")  # its outputs serve for fitting too
     shares, name = None, " + ".join(member.run.name for member in members)
@@ -127,7 +131,7 @@ def _print_members(split, settings):
     """Print each member's share and scores and how often it gives the same class as the others."""
     from rich.table import Table
 
-    from graphcnn.progress import show
+    from graphcnn.common.progress import show
 
     members = settings["members"]
     table = Table("run", title=f"{split}: the members", title_justify="left")
@@ -146,8 +150,9 @@ def _report(name, report, dataset, split, part, probabilities, settings):
 
     name: what was scored. part: (images, labels, rows). probabilities: of the rows.
     """
-    from graphcnn import plots, runs
-    from graphcnn.progress import say
+    from graphcnn.common.progress import say
+    from graphcnn.evaluation import pictures
+    from graphcnn.storage import runs
 
     images, labels, rows = part
     scores, names = metrics.summary(labels[rows], probabilities), dataset.class_names
@@ -158,9 +163,11 @@ def _report(name, report, dataset, split, part, probabilities, settings):
     with runs.replacing(f"{stem}.json") as file:
         file.write((json.dumps(numbers, indent=2) + "\n").encode())
     title = f"{name}, {split}: macro F1 {scores['macro_f1']:.4f}"
-    plots.confusion(scores["confusion"], names, title, f"{stem}_confusion.png")
+    pictures.confusion(scores["confusion"], names, title, f"{stem}_confusion.png")
     title = f"{name}, {split}: the most confident mistakes"
-    plots.mistakes(images, rows, labels[rows], probabilities, names, dataset.pixel_max, title, f"{stem}_mistakes.png")
+    pictures.mistakes(
+        images, rows, labels[rows], probabilities, names, dataset.pixel_max, title, f"{stem}_mistakes.png"
+    )
     say(f"\nwritten: {stem}.json, {split}_confusion.png, {split}_mistakes.png")
 
 
@@ -215,4 +222,4 @@ def _print_scores(split, labels, probabilities, scores, class_names):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("eval", __doc__, define_flags(), main))
+    sys.exit(flags.run_command("eval", __doc__, define_flags(), main))

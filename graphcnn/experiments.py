@@ -25,12 +25,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graphcnn import cli, recipes, suites
-from graphcnn.errors import InputError
-from graphcnn.recipes import Recipe
-from graphcnn.suites import Experiment, Suite
+from graphcnn.common import paths
+from graphcnn.common.errors import InputError, unknown_name
+from graphcnn.config import flags, suites
+from graphcnn.config.recipe import Recipe, parse_setting, recipe_from_dict
+from graphcnn.config.suites import Experiment, Suite
 
-ROOT = Path(__file__).resolve().parents[1]
 FEWER = 3  # one in so many of a sweep's experiments goes on to the next rung
 LONGER = 3  # times the epochs there
 SUFFIXES, SHOWN = (".png", ".jpg", ".jpeg"), 12  # photos that a report shows predictions of
@@ -38,19 +38,19 @@ SUFFIXES, SHOWN = (".png", ".jpg", ".jpeg"), 12  # photos that a report shows pr
 
 def define_flags():
     """Return this command's flags."""
-    values = cli.new_flags()
-    cli.define(values, str, "checkpoints", None, "folder of the suites (default: checkpoints/ beside the package)")
-    cli.define(values, str, "suite", None, f"{', '.join(suites.SUITES)}; with --sweep a name for its folder")
-    cli.define(values, str, "only", None, "train these alone, commas between; the report has all that are done")
-    cli.define(values, int, "seeds", 1, "seeds of each experiment, from its recipe's seed on")
-    cli.define(values, int, "jobs", 1, "trainings at a time, each on its share of the processors; small nets gain")
-    cli.define(values, str, "recipe", "assignment", "what --sweep changes: a named recipe or <suite>/<experiment>")
-    cli.define(values, str, "sweep", None, "settings to combine, as 'learning_rate=1e-3,1e-4 keep_prob=0.6,0.8'")
-    cli.define(values, float, "budget", None, "minutes of training for a sweep by successive halving")
-    cli.define_data(values, "as train's: a folder, cifar10 or digits (default: data/)")
-    cli.define(values, float, "dev_fraction", None, "share of the training rows held out (default: the suite's)")
-    cli.define(values, str, "dev_split", None, "first | stratified (default: by the data)")
-    cli.define_recipe(
+    values = flags.new_flags()
+    flags.define(values, str, "checkpoints", None, "folder of the suites (default: checkpoints/ beside the package)")
+    flags.define(values, str, "suite", None, f"{', '.join(suites.SUITES)}; with --sweep a name for its folder")
+    flags.define(values, str, "only", None, "train these alone, commas between; the report has all that are done")
+    flags.define(values, int, "seeds", 1, "seeds of each experiment, from its recipe's seed on")
+    flags.define(values, int, "jobs", 1, "trainings at a time, each on its share of the processors; small nets gain")
+    flags.define(values, str, "recipe", "assignment", "what --sweep changes: a named recipe or <suite>/<experiment>")
+    flags.define(values, str, "sweep", None, "settings to combine, as 'learning_rate=1e-3,1e-4 keep_prob=0.6,0.8'")
+    flags.define(values, float, "budget", None, "minutes of training for a sweep by successive halving")
+    flags.define_data(values, "as train's: a folder, cifar10 or digits (default: data/)")
+    flags.define(values, float, "dev_fraction", None, "share of the training rows held out (default: the suite's)")
+    flags.define(values, str, "dev_split", None, "first | stratified (default: by the data)")
+    flags.define_recipe(
         values, "of every experiment; --epochs: of the longest, the others' and patience keep their share"
     )
     return values
@@ -78,7 +78,7 @@ class Job:
 
 def main(values, positional):
     """Train what is missing and write the report; exit status 1 where an experiment failed."""
-    cli.no_positional(positional)
+    flags.no_positional(positional)
     for flag, most in (("seeds", math.inf), ("jobs", len(_processors()))):
         if not 1 <= values[flag].value <= most:
             top = "" if most == math.inf else f", at most {most} (the processors)"
@@ -86,12 +86,12 @@ def main(values, positional):
     if values.budget is not None and not (values.sweep and values.budget > 0):
         raise InputError(f"--budget: found {values.budget:g}, expected minutes above 0, and a --sweep to spend them on")
     if values.dev_split not in (None, "first", "stratified"):
-        raise InputError(f"--dev_split: {recipes.unknown(values.dev_split, ['first', 'stratified'])}")
+        raise InputError(f"--dev_split: {unknown_name(values.dev_split, ['first', 'stratified'])}")
     name, suite = _suite(values) if values.sweep is None else _sweep(values)
     only = _only(values, suite)
     recipe_of = {row: _recipe(values, suite, row) for row in suite.experiments}
     random = _without_weights({recipe_of[row].net for row in only if recipe_of[row].weights == "imagenet"}, values)
-    from graphcnn import runs
+    from graphcnn.storage import runs
 
     work = Work(values, name, suite, sorted({recipe.image_size for recipe in recipe_of.values()}), random)
     try:
@@ -104,7 +104,7 @@ def main(values, positional):
                 recipe_of |= chosen
             failed += work.report(recipe_of, _command(values))
     except KeyboardInterrupt:
-        from graphcnn.progress import say
+        from graphcnn.common.progress import say
 
         say(f"interrupted; finished epochs are saved. Continue with: {_command(values, places=True)}")
         return 130
@@ -129,7 +129,7 @@ def _interruptible():
 def _suite(values):
     """Return (name, Suite) of --suite."""
     if values.suite not in suites.SUITES:
-        said = recipes.unknown(values.suite, list(suites.SUITES)) if values.suite else "name one, or use --sweep"
+        said = unknown_name(values.suite, list(suites.SUITES)) if values.suite else "name one, or use --sweep"
         raise InputError(f"--suite: {said}")
     if values["recipe"].present:
         raise InputError("--recipe: is for --sweep; a suite's experiments are recipes themselves")
@@ -145,7 +145,7 @@ def _sweep(values):
             raise InputError(f"--sweep: found {part!r}, expected setting=value,value,… once for each setting")
         if (field in values and values[field].present) or (field == "epochs" and values.budget is not None):
             raise InputError(f"--sweep: {field} is set by --{field} or --budget too; drop one of them")
-        settings[field] = {text: recipes.parsed(field, text, "--sweep") for text in texts.split(",")}
+        settings[field] = {text: parse_setting(field, text, "--sweep") for text in texts.split(",")}
     if not settings:
         raise InputError("--sweep: found no setting, expected setting=value,value,…")
     experiments = {}
@@ -166,7 +166,7 @@ def _only(values, suite):
     names = list(dict.fromkeys(values.only.split(","))) if values.only else list(suite.experiments)
     for name in names:
         if name not in suite.experiments:
-            raise InputError(f"--only: {recipes.unknown(name, list(suite.experiments))}")
+            raise InputError(f"--only: {unknown_name(name, list(suite.experiments))}")
     return names
 
 
@@ -176,7 +176,7 @@ def _recipe(values, suite, name):
     --epochs is what the longest experiment gets; the others, and patience, keep their share. Falling rates and early
     sizes follow, being shares of a run's steps; warm-up steps stay.
     """
-    given = cli.given_recipe_fields(values)
+    given = flags.given_recipe_fields(values)
     if given.get("epochs", 1) < 1:
         raise InputError(f"--epochs: found {given['epochs']}, expected a whole number at least 1")
     try:
@@ -195,13 +195,13 @@ def _without_weights(nets, values):
     """Return those of the nets whose published weights cannot be had, and say why."""
     if not nets:
         return set()
-    from graphcnn import weights
-    from graphcnn.progress import say
+    from graphcnn.common.progress import say
+    from graphcnn.weights import initial
 
     random = set()
     for net in sorted(nets):
         try:
-            weights.imagenet_file(net, values.data_cache)
+            initial.imagenet_file(net, values.data_cache)
         except InputError as error:
             random.add(net)
             say(f"{net}: no published weights ({error}); runs not begun yet begin at random, as the report will say")
@@ -215,7 +215,7 @@ def _random(recipe):
 
 def _command(values, places=False):
     """Return the command line that was given, DIR standing for folders unless `places`."""
-    from graphcnn.data import NAMES
+    from graphcnn.data.sources import NAMES
 
     words = ["./run.sh", "experiments"]
     for flag in sorted(values):
@@ -232,7 +232,7 @@ def _halve(work, recipe_of, budget, seeds):
     All for some epochs, the best third for three times as many, and so on to the last one, which gets the recipe's
     epochs, or nearly, where the budget allows. recipe_of: {experiment: Recipe}; left with the epochs that each got.
     """
-    from graphcnn.progress import say
+    from graphcnn.common.progress import say
 
     counts = [len(recipe_of)]
     while counts[-1] > 1:
@@ -278,21 +278,21 @@ class Work:
     """A suite's folder, the data its experiments share, and the processes that train and score them."""
 
     def __init__(self, values, name, suite, sides, random=frozenset()):
-        from graphcnn import data
+        from graphcnn.common.progress import say
+        from graphcnn.data import sources
         from graphcnn.data.dataset import split_dev
-        from graphcnn.progress import say
 
         self.random = random  # nets without published weights
-        self.name, self.suite, self.root = name, suite, cli.checkpoints_root(values)
+        self.name, self.suite, self.root = name, suite, flags.checkpoints_root(values)
         self.folder = self.root / name
         if (self.folder / "config.json").exists():
             raise InputError(f"--suite={name}: {self.folder} is a single run; delete or rename it")
-        source = values.data or data.default_source()
+        source = values.data or sources.default_source()
         fraction = suite.dev_fraction if values.dev_fraction is None else values.dev_fraction
         if fraction == 0:
             raise InputError("--dev_fraction: found 0, expected a share above 0: the dev split compares experiments")
-        options = cli.given_options(values)
-        dataset = data.load(source, options=data.Options(sides[0], **options))
+        options = flags.given_options(values)
+        dataset = sources.load(source, options=sources.Options(sides[0], **options))
         self.split = {"kind": values.dev_split or dataset.dev_split, "fraction": fraction}
         train_rows, dev_rows = split_dev(dataset, **self.split)
         self.tested = dataset.tested
@@ -300,7 +300,7 @@ class Work:
         self.photos = Path(source).resolve() if photos else None
         self.fingerprints = {sides[0]: dataset.fingerprint}
         for side in sides[1:]:  # a folder of images is decoded at each size
-            self.fingerprints[side] = data.load(source, options=data.Options(side, **options)).fingerprint
+            self.fingerprints[side] = sources.load(source, options=sources.Options(side, **options)).fingerprint
         self.place = [f"--data={source}", *(f"--{flag}={value}" for flag, value in options.items())]
         self.start = ["--dev_fraction=" + repr(fraction), f"--dev_split={self.split['kind']}"]
         self.recipe = None if values.sweep is None else values.recipe
@@ -313,7 +313,7 @@ class Work:
 
     def job(self, experiment, recipe, n):
         """Return the Job of the experiment's n-th seed; planned courses of several lengths have a run each."""
-        from graphcnn import runs
+        from graphcnn.storage import runs
 
         recipe = dataclasses.replace(recipe, seed=recipe.seed + n)
         length = f"-epochs{recipe.epochs}" if recipe.planned() else ""
@@ -326,7 +326,7 @@ class Work:
             return "resume", ""
         try:
             config = run.config()
-            recorded = recipes.from_dict(config["recipe"], run.config_path)
+            recorded = recipe_from_dict(config["recipe"], run.config_path)
         except InputError as error:
             return "anew", str(error)
         wanted = job.recipe
@@ -353,7 +353,7 @@ class Work:
 
         budget: seconds of epochs of all jobs so far, from which on none is begun; such jobs stay "waiting".
         """
-        from graphcnn.progress import clock, say
+        from graphcnn.common.progress import clock, say
 
         began, coming = time.monotonic(), iter(jobs)
         for job in jobs:
@@ -397,7 +397,7 @@ class Work:
 
     def _do(self, job, jobs, show):
         """Train and score one job as far as it is not done; its state is then done or failed."""
-        from graphcnn.progress import say
+        from graphcnn.common.progress import say
 
         standing, why = self.standing(job)
         begun = standing == "resume" and (job.run.path / "last").exists()  # needs the published file no more
@@ -422,7 +422,7 @@ class Work:
 
     def _finish(self, job, standing, why, show):
         """Train and score a job as it stands; return None, or how it failed."""
-        from graphcnn.progress import say
+        from graphcnn.common.progress import say
 
         if why:
             say(f"{job.run.name}: {why}{'; trained anew' if standing == 'anew' else ''}")
@@ -435,7 +435,7 @@ class Work:
 
     def scored(self, run):
         """Return report.finished of the run; None where its best epoch is not scored on each split that is there."""
-        from graphcnn import report
+        from graphcnn.sweeps import report
 
         try:
             found = report.finished(run)
@@ -461,7 +461,7 @@ class Work:
 
     def _child(self, job, command, arguments, show):
         """Run a command for the job's run in a process of its own; return None, or its last line where it failed."""
-        from graphcnn.progress import console, say
+        from graphcnn.common.progress import console, say
 
         self._wait(job.run)
         show()
@@ -494,7 +494,7 @@ class Work:
 
     def _wait(self, run):
         """Wait while a training that outlived an earlier call of this command is still writing the run."""
-        from graphcnn.progress import say
+        from graphcnn.common.progress import say
 
         said = False
         while not self.stopped:
@@ -516,7 +516,7 @@ class Work:
 
     def remember(self, key, first):
         """Fix that number, so that a call that goes on does the same."""
-        from graphcnn.runs import replacing
+        from graphcnn.storage.runs import replacing
 
         with replacing(self.folder / ".halving.json") as file:
             file.write(json.dumps({"of": key, "first_epochs": first}).encode())
@@ -526,8 +526,8 @@ class Work:
 
         Those that eval could not score go to the list `failed`.
         """
-        from graphcnn import runs
-        from graphcnn.progress import say
+        from graphcnn.common.progress import say
+        from graphcnn.storage import runs
 
         rows = []
         for ensemble in self.suite.ensembles:
@@ -569,8 +569,8 @@ class Work:
 
         Returns: the names of ensembles that could not be scored.
         """
-        from graphcnn import report
-        from graphcnn.progress import say
+        from graphcnn.common.progress import say
+        from graphcnn.sweeps import report
 
         results, longer = {}, []
         for row, recipe in recipe_of.items():
@@ -619,8 +619,8 @@ def _spoilt(run, error):
 
 def _environment():
     """Return the environment in which a process finds this package, wherever it runs."""
-    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
+    path = os.pathsep.join([str(paths.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 def _shares(jobs):
@@ -638,7 +638,7 @@ def _processors():
 
 def _left(jobs, at_once):
     """Return "left h:mm:ss": the epochs that are missing, at the pace of the experiment's or of all known epochs."""
-    from graphcnn.progress import clock
+    from graphcnn.common.progress import clock
 
     paces = {}
     for job in jobs:
@@ -661,7 +661,7 @@ def _board(jobs, at_once):
     from rich.live import Live
     from rich.table import Table
 
-    from graphcnn.progress import console
+    from graphcnn.common.progress import console
 
     def table():
         done = sum(job.state == "done" for job in jobs)
@@ -686,4 +686,4 @@ def _board(jobs, at_once):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("experiments", __doc__, define_flags(), main))
+    sys.exit(flags.run_command("experiments", __doc__, define_flags(), main))

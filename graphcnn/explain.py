@@ -8,21 +8,21 @@
 import sys
 from pathlib import Path
 
-from graphcnn import cli
-from graphcnn.errors import InputError
+from graphcnn.common.errors import InputError
+from graphcnn.config import flags
 
 LONGEST = 1024  # pixels of a photo's side on the sheet
 
 
 def define_flags():
     """Return this command's flags."""
-    values = cli.new_flags()
-    cli.define_run(values)
-    cli.define_data(values)
-    cli.define_net(values)
-    cli.define(values, str, "split", None, f"{' | '.join(cli.SPLITS)}: rows of it in the place of image files")
-    cli.define(values, int, "worst", 16, "how many rows of the split, those whose label is least probable")
-    cli.define(
+    values = flags.new_flags()
+    flags.define_run(values)
+    flags.define_data(values)
+    flags.define_net(values)
+    flags.define(values, str, "split", None, f"{' | '.join(flags.SPLITS)}: rows of it in the place of image files")
+    flags.define(values, int, "worst", 16, "how many rows of the split, those whose label is least probable")
+    flags.define(
         values,
         str,
         "out",
@@ -36,22 +36,23 @@ def main(values, positional):
     """Write the sheet and print a line an image."""
     if bool(values.split) == bool(positional):
         raise InputError("expected image files, or --split=dev, and not both")
-    if values.split not in (None, *cli.SPLITS):
-        raise InputError(f"--split: found {values.split!r}, expected {', '.join(cli.SPLITS)}")
+    if values.split not in (None, *flags.SPLITS):
+        raise InputError(f"--split: found {values.split!r}, expected {', '.join(flags.SPLITS)}")
     if values.worst < 1:
         raise InputError(f"--worst: found {values.worst}, expected a whole number at least 1")
     if values["worst"].present and not values.split:
         raise InputError("--worst: is for --split; drop it, or drop the image files")
     import numpy as np
 
-    from graphcnn import attention, inference, plots, runs
+    from graphcnn.common.progress import say
     from graphcnn.data import images
-    from graphcnn.progress import say
+    from graphcnn.evaluation import activation_maps, pictures, predictor
+    from graphcnn.storage import runs
 
-    root, split = cli.checkpoints_root(values), None
-    if cli.net(values, ("run", "split", "worst", "data", "cache_dir", "skip_broken")):
-        add = attention.attention
-        restored, shape, names = inference.pretrained(values.net, values.weights, root, values.data_cache, add)
+    root, split = flags.checkpoints_root(values), None
+    if flags.net(values, ("run", "split", "worst", "data", "cache_dir", "skip_broken")):
+        add = activation_maps.attention
+        restored, shape, names = predictor.pretrained(values.net, values.weights, root, values.data_cache, add)
         data, name, out = {"image_shape": shape, "pixel_max": 255}, values.net, root / "explain.png"
         say(f"net: {name}, {restored.more.method}")
     else:
@@ -59,7 +60,7 @@ def main(values, positional):
         config = run.config()
         names, data, name = config["class_names"], config["data"], run.name
         split = _split(values, run, config) if values.split else None
-        restored = inference.restore(run, portable=True, extend=attention.attention)
+        restored = predictor.restore(run, portable=True, extend=activation_maps.attention)
         out = run.path / "report" / "explain.png"
         say(f"run: {name} ({run.path / 'best'}), {restored.more.method}")
     with restored.session:
@@ -72,9 +73,9 @@ def main(values, positional):
                 shown = [_shrunk(images.read_image(path)) for path in positional]
                 pixels = np.stack([images.read_image(path, data["image_shape"]) for path in positional])
             pixels, titles = pixels * np.float32(data["pixel_max"] / 255), [Path(path).name for path in positional]
-            probabilities = inference.probabilities(restored.session, restored.graph, pixels)
+            probabilities = predictor.probabilities(restored.session, restored.graph, pixels)
             chosen = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
-        maps = np.stack([inference.maps(restored, pixels, column) for column in chosen.T], axis=1)  # [N, 2, H, W]
+        maps = np.stack([predictor.maps(restored, pixels, column) for column in chosen.T], axis=1)  # [N, 2, H, W]
     entries = []
     for n, (title, image, row) in enumerate(zip(titles, shown, probabilities, strict=True)):
         what = ("predicted", "true" if split else "second")
@@ -83,8 +84,8 @@ def main(values, positional):
         say(f"{title}: {', '.join(said)}")
     out = Path(values.out) if values.out else out
     out.parent.mkdir(parents=True, exist_ok=True)
-    how = f"{restored.more.method} ({attention.SOURCES[restored.more.method]})"
-    plots.explanation(entries, f"{name}: {how}, each map from its lowest (blue) to its highest (red)", out)
+    how = f"{restored.more.method} ({activation_maps.SOURCES[restored.more.method]})"
+    pictures.explanation(entries, f"{name}: {how}, each map from its lowest (blue) to its highest (red)", out)
     say(f"written: {out}")
     return 0
 
@@ -103,9 +104,9 @@ def _shrunk(image):
 
 def _split(values, run, config):
     """Return (images, labels, rows) of the split's data."""
-    from graphcnn import runs
+    from graphcnn.storage import runs
 
-    options = cli.given_options(values)
+    options = flags.given_options(values)
     found = runs.recorded_data(run, config, values.data, values.split == "test", options)
     return runs.parts([values.split], *found)[values.split]
 
@@ -114,12 +115,12 @@ def _worst(restored, images, labels, rows, most):
     """Return (images float32 [M, H, W, 3], titles, softmax outputs [M, K], labels [M]), least probable labels first."""
     import numpy as np
 
-    from graphcnn import inference
-    from graphcnn.batches import as_rgb
-    from graphcnn.progress import bar
+    from graphcnn.common.progress import bar
+    from graphcnn.data.batches import as_rgb
+    from graphcnn.evaluation import predictor
 
     with bar("predict", len(rows)) as advance:
-        outputs = inference.probabilities(restored.session, restored.graph, images, rows, advance)
+        outputs = predictor.probabilities(restored.session, restored.graph, images, rows, advance)
     right = outputs[np.arange(len(rows)), labels[rows]]
     worst = np.argsort(right, kind="stable")[:most]
     titles = [f"row {row}" for row in rows[worst]]
@@ -127,4 +128,4 @@ def _worst(restored, images, labels, rows, most):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("explain", __doc__, define_flags(), main))
+    sys.exit(flags.run_command("explain", __doc__, define_flags(), main))

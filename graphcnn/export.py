@@ -14,10 +14,11 @@ import warnings
 import zipfile
 from pathlib import Path
 
-from graphcnn import cli, recipes
-from graphcnn.errors import InputError
+from graphcnn.common import paths
+from graphcnn.common.errors import InputError, unknown_name
+from graphcnn.config import flags
+from graphcnn.config.recipe import recipe_from_dict
 
-DEFAULT_OUT = Path(__file__).resolve().parents[1] / "export"
 ENDINGS = {"savedmodel": "", "tflite": ".tflite", "npz": ".npz"}  # of --format's values
 IMAGES, BATCH = 256, 32  # compared, in batches
 TOLERANCE = 1e-4  # of a probability
@@ -27,45 +28,46 @@ ABOUT = "assets.extra/graphcnn.json"  # in a SavedModel of ours, where such thin
 
 def define_flags():
     """Return this command's flags."""
-    values = cli.new_flags()
-    cli.define_ensemble(values)
-    cli.define_data(values)
-    cli.define(values, str, "format", "savedmodel", "savedmodel | tflite | npz")
-    cli.define(values, str, "out", None, "folder or file to write (default: export/<run>, with the format's ending)")
+    values = flags.new_flags()
+    flags.define_ensemble(values)
+    flags.define_data(values)
+    flags.define(values, str, "format", "savedmodel", "savedmodel | tflite | npz")
+    flags.define(values, str, "out", None, "folder or file to write (default: export/<run>, with the format's ending)")
     return values
 
 
 def main(values, positional):
     """Write, check and put in place."""
-    cli.no_positional(positional)
+    flags.no_positional(positional)
     if values.format not in ENDINGS:
-        raise InputError(f"--format: {recipes.unknown(values.format, list(ENDINGS))}")
-    several = cli.ensemble(values)
-    from graphcnn import ensemble, inference, runs
-    from graphcnn.progress import say
-    from graphcnn.tf1 import reason, tf
+        raise InputError(f"--format: {unknown_name(values.format, list(ENDINGS))}")
+    several = flags.ensemble(values)
+    from graphcnn.common.progress import say
+    from graphcnn.evaluation import ensemble, predictor
+    from graphcnn.ops.tf1 import reason, tf
+    from graphcnn.storage import runs
 
-    root = cli.checkpoints_root(values)
+    root = flags.checkpoints_root(values)
     members = ensemble.chosen(root, values.run) if several else [runs.chosen(root, values.run)]
     members = members if several else [ensemble.Member(members[0], members[0].config())]
     ensemble.check_one_graph(members)
     shares = [1 / len(members)] * len(members)
     if values.ensemble == "fitted":
-        loaded = ensemble.loaded(members, values.data, options=cli.given_options(values))
+        loaded = ensemble.loaded(members, values.data, options=flags.given_options(values))
         shares = [float(share) for share in ensemble.fitted_shares(loaded)]
     config = members[0].config
-    out = Path(values.out).resolve() if values.out else DEFAULT_OUT / _name(members, values.format)
+    out = Path(values.out).resolve() if values.out else paths.EXPORTS / _name(members, values.format)
     _check_replaceable(out, values.format)
     images, whose = _images(values, members[0])
     write, compute = FORMATS[values.format]
     pairs = [(member.run, member.config) for member in members]
-    restored = inference.restore_alone(pairs, shares)
+    restored = predictor.restore_alone(pairs, shares)
     new = out.with_name(f".{out.name}.new")
     new.parent.mkdir(parents=True, exist_ok=True)
     _remove(new)
     try:
         with restored.session as session:
-            expected = inference.probabilities(session, restored.graph, images)
+            expected = predictor.probabilities(session, restored.graph, images)
             try:
                 write(new, restored, _about(members, shares))
             except tf.errors.OpError as error:
@@ -134,11 +136,14 @@ def _images(values, member):
     """Return (images float32 [IMAGES, H, W, 3], what they are): the run's own where its data are there, else noise."""
     import numpy as np
 
-    from graphcnn import batches, runs
+    from graphcnn.data import batches
+    from graphcnn.storage import runs
 
     config = member.config
     try:
-        dataset, rows, dev_rows = runs.recorded_data(member.run, config, values.data, options=cli.given_options(values))
+        dataset, rows, dev_rows = runs.recorded_data(
+            member.run, config, values.data, options=flags.given_options(values)
+        )
         return batches.as_rgb(dataset.x_train[(dev_rows if len(dev_rows) else rows)[:IMAGES]]), "of the run's images"
     except InputError:
         if values.data:
@@ -149,7 +154,7 @@ def _images(values, member):
 
 
 def _write_saved_model(folder, restored, said):
-    from graphcnn.tf1 import tf1
+    from graphcnn.ops.tf1 import tf1
 
     graph, saved_model = restored.graph, tf1.saved_model
     with graph.graph.as_default():
@@ -169,7 +174,7 @@ def _write_saved_model(folder, restored, said):
 def _run_saved_model(folder, images):
     import numpy as np
 
-    from graphcnn.tf1 import session, tf, tf1
+    from graphcnn.ops.tf1 import session, tf, tf1
 
     with tf1.Graph().as_default() as graph, session(graph) as running:
         loaded = tf1.saved_model.load(running, [tf1.saved_model.tag_constants.SERVING], str(folder))
@@ -180,7 +185,7 @@ def _run_saved_model(folder, images):
 
 
 def _write_tflite(path, restored, said):
-    from graphcnn.tf1 import quiet_stderr, tf1
+    from graphcnn.ops.tf1 import quiet_stderr, tf1
 
     graph = restored.graph
     if any(operation.type == "ScaleAndTranslate" for operation in graph.graph.get_operations()):
@@ -196,7 +201,7 @@ def _write_tflite(path, restored, said):
 def _run_tflite(path, images):
     import numpy as np
 
-    from graphcnn.tf1 import quiet_stderr, tf
+    from graphcnn.ops.tf1 import quiet_stderr, tf
 
     with warnings.catch_warnings(), quiet_stderr():
         warnings.simplefilter("ignore")  # of the interpreter's future package
@@ -224,19 +229,20 @@ def _run_npz(path, images):
     """Rebuild the graph from the file alone."""
     import numpy as np
 
-    from graphcnn import checkpoint, inference
-    from graphcnn.tf1 import session, tf1
+    from graphcnn.evaluation import predictor
+    from graphcnn.ops.tf1 import session, tf1
+    from graphcnn.storage import checkpoint
 
     with np.load(path, allow_pickle=False) as file:
         values = dict(file)
     said = json.loads(str(values.pop("config.json")))
-    found = [recipes.from_dict(each["recipe"], path) for each in said["members"]]
+    found = [recipe_from_dict(each["recipe"], path) for each in said["members"]]
     shares = [each["share"] for each in said["members"]]
-    graph = inference.build_alone(found, said["image_shape"], len(said["class_names"]), shares)
+    graph = predictor.build_alone(found, said["image_shape"], len(said["class_names"]), shares)
     with graph.graph.as_default(), session(graph.graph) as running:
         running.run(tf1.global_variables_initializer())
         checkpoint.assign(running, graph.variables, values)
-        return inference.probabilities(running, graph, images), f"NumPy {np.__version__}, the graph rebuilt,"
+        return predictor.probabilities(running, graph, images), f"NumPy {np.__version__}, the graph rebuilt,"
 
 
 FORMATS = {  # how each is written, and computed by its own runtime: (images) -> (probabilities, the runtime's name)
@@ -247,4 +253,4 @@ FORMATS = {  # how each is written, and computed by its own runtime: (images) ->
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("export", __doc__, define_flags(), main))
+    sys.exit(flags.run_command("export", __doc__, define_flags(), main))

@@ -15,8 +15,8 @@ import time
 from contextlib import ExitStack
 from itertools import islice
 
-from graphcnn import cli
-from graphcnn.errors import InputError
+from graphcnn.common.errors import InputError
+from graphcnn.config import flags
 
 MOST = 64  # tasks
 LEFT = 15.0  # seconds that the others have to end once a task has failed
@@ -25,8 +25,8 @@ LOOKED = 0.1  # seconds between two looks at them
 
 def define_flags():
     """Return this command's flags; the others are train's."""
-    values = cli.new_flags()
-    cli.define(values, int, "workers", 2, "tasks; more than there are processors share them")
+    values = flags.new_flags()
+    flags.define(values, int, "workers", 2, "tasks; more than there are processors share them")
     return values
 
 
@@ -103,4 +103,4 @@ def _divided(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("launch", __doc__, define_flags(), main, _divided(sys.argv[1:])))
+    sys.exit(flags.run_command("launch", __doc__, define_flags(), main, _divided(sys.argv[1:])))

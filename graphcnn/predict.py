@@ -8,21 +8,21 @@
 
 import sys
 
-from graphcnn import cli
-from graphcnn.errors import InputError
+from graphcnn.common.errors import InputError
+from graphcnn.config import flags
 
 TOP = 3
 
 
 def define_flags():
     """Return this command's flags."""
-    values = cli.new_flags()
-    cli.define_ensemble(values)
-    cli.define_tta(values)
-    cli.define_net(values)
-    cli.define(values, str, "data_cache", None, "folder of what is downloaded (default: ~/.cache/graphcnn)")
-    cli.define(values, str, "array", None, "a .npy of images with the training images' size and pixel range")
-    cli.define(values, str, "out", None, "write the softmax rows, float32 [N, K], to this .npy")
+    values = flags.new_flags()
+    flags.define_ensemble(values)
+    flags.define_tta(values)
+    flags.define_net(values)
+    flags.define(values, str, "data_cache", None, "folder of what is downloaded (default: ~/.cache/graphcnn)")
+    flags.define(values, str, "array", None, "a .npy of images with the training images' size and pixel range")
+    flags.define(values, str, "out", None, "write the softmax rows, float32 [N, K], to this .npy")
     return values
 
 
@@ -30,17 +30,18 @@ def main(values, positional):
     """Print a line an image; with --out, save the probabilities too."""
     if bool(values.array) == bool(positional):
         raise InputError("expected image files, or --array=x.npy, and not both")
-    several = cli.ensemble(values)
+    several = flags.ensemble(values)
     import numpy as np
 
-    from graphcnn import ensemble, inference, runs
+    from graphcnn.evaluation import ensemble, predictor
+    from graphcnn.storage import runs
 
-    if cli.net(values, ("run", "tta", "ensemble")):
-        root, folder = cli.checkpoints_root(values), values.data_cache
-        restored, shape, class_names = inference.pretrained(values.net, values.weights, root, folder)
+    if flags.net(values, ("run", "tta", "ensemble")):
+        root, folder = flags.checkpoints_root(values), values.data_cache
+        restored, shape, class_names = predictor.pretrained(values.net, values.weights, root, folder)
         names, probabilities = _probabilities(values, positional, restored, shape, 255)
     else:
-        root = cli.checkpoints_root(values)
+        root = flags.checkpoints_root(values)
         members = ensemble.chosen(root, values.run) if several else [runs.chosen(root, values.run)]
         members = members if several else [ensemble.Member(members[0], members[0].config())]
         shares = [1 / len(members)] * len(members)
@@ -66,10 +67,10 @@ def _probabilities(values, paths, restored, shape, pixel_max):
     """Return (names, softmax outputs [N, K]) of the images that the flags name; shape, pixel_max: of the net's."""
     import numpy as np
 
-    from graphcnn import inference
+    from graphcnn.common.progress import bar
     from graphcnn.data import images, npy
     from graphcnn.data.dataset import check_images
-    from graphcnn.progress import bar
+    from graphcnn.evaluation import predictor
 
     if values.array:
         pixels = npy.read_array(values.array)
@@ -79,9 +80,9 @@ def _probabilities(values, paths, restored, shape, pixel_max):
         with images.quiet():
             pixels = np.stack([images.read_image(path, shape) for path in paths]) * np.float32(pixel_max / 255)
     with restored.session, bar("predict", len(pixels)) as advance:
-        found = inference.probabilities(restored.session, restored.graph, pixels, advance=advance, tta=values.tta)
+        found = predictor.probabilities(restored.session, restored.graph, pixels, advance=advance, tta=values.tta)
     return paths, found
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("predict", __doc__, define_flags(), main))
+    sys.exit(flags.run_command("predict", __doc__, define_flags(), main))

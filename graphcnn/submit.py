@@ -15,10 +15,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-from graphcnn import cli
-from graphcnn.errors import InputError
+from graphcnn.common import paths
+from graphcnn.common.errors import InputError
+from graphcnn.config import flags
 
-DEFAULT_OUT = Path(__file__).resolve().parents[1] / "submission"
 FILES = {
     "README.md",
     "checkpoint",
@@ -39,24 +39,25 @@ SIGNATURE = {"grader.py", "model.ckpt.meta", "result.npy"}  # what every hand-in
 
 def define_flags():
     """Return this command's flags."""
-    values = cli.new_flags()
-    cli.define_ensemble(values)
-    cli.define_data(values)
-    cli.define_tta(values)
-    cli.define(values, str, "out", None, "folder to write, its zip goes beside it (default: submission/)")
+    values = flags.new_flags()
+    flags.define_ensemble(values)
+    flags.define_data(values)
+    flags.define_tta(values)
+    flags.define(values, str, "out", None, "folder to write, its zip goes beside it (default: submission/)")
     return values
 
 
 def main(values, positional):
     """Write, verify and zip the hand-in; an older one stays until the new one is verified."""
-    cli.no_positional(positional)
-    out = Path(values.out).resolve() if values.out else DEFAULT_OUT
+    flags.no_positional(positional)
+    out = Path(values.out).resolve() if values.out else paths.SUBMISSION
     _check_replaceable(out)
-    several = cli.ensemble(values)
-    from graphcnn import ensemble, runs
-    from graphcnn.progress import say
+    several = flags.ensemble(values)
+    from graphcnn.common.progress import say
+    from graphcnn.evaluation import ensemble
+    from graphcnn.storage import runs
 
-    root, options = cli.checkpoints_root(values), cli.given_options(values)
+    root, options = flags.checkpoints_root(values), flags.given_options(values)
     if several:
         members = ensemble.chosen(root, values.run)
         ensemble.check_one_graph(members)
@@ -118,22 +119,23 @@ def _write(folder, members, kind, tta):
     """Write the FILES of the hand-in into an empty folder; kind: how several members are combined."""
     import numpy as np
 
-    from graphcnn import checkpoint, ensemble, inference
-    from graphcnn.progress import bar, say
+    from graphcnn.common.progress import bar, say
+    from graphcnn.evaluation import ensemble, predictor
+    from graphcnn.storage import checkpoint
 
     dataset, first = members[0].dataset, members[0]
     shares = ensemble.shares("mean", None, members) if kind == "mean" else ensemble.fitted_shares(members, tta)
     if len(members) > 1:
         if tta:
             for member in members:
-                inference.check_views(member.run, member.config)
-        restored = inference.restore_ensemble([(member.run, member.config) for member in members], shares)
+                predictor.check_views(member.run, member.config)
+        restored = predictor.restore_ensemble([(member.run, member.config) for member in members], shares)
     else:
-        restored = inference.restore(first.run, portable=True, tta=tta)
+        restored = predictor.restore(first.run, portable=True, tta=tta)
     with restored.session as session:
         say(f"predicting {len(dataset.x_test):,} test images")
         with bar("test", len(dataset.x_test)) as advance:
-            probabilities = inference.probabilities(session, restored.graph, dataset.x_test, advance=advance, tta=tta)
+            probabilities = predictor.probabilities(session, restored.graph, dataset.x_test, advance=advance, tta=tta)
         np.save(folder / "result.npy", probabilities)
         checkpoint.export(session, restored.saver, folder)
     if len(members) > 1:
@@ -148,7 +150,7 @@ def _write(folder, members, kind, tta):
     else:
         for name in ("config.json", "history.csv"):
             shutil.copyfile(first.run.path / name, folder / name)
-    shutil.copyfile(Path(__file__).with_name("grader.py"), folder / "grader.py")
+    shutil.copyfile(Path(__file__).parent / "submission" / "grader.py", folder / "grader.py")
     text = _readme(members, shares, dataset, probabilities.shape, tta)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
@@ -176,8 +178,8 @@ def _verify(folder, dataset, tta):
 
 def _readme(members, shares, dataset, shape, tta):
     """Return the text for the grader."""
-    from graphcnn import checkpoint
-    from graphcnn.tf1 import tf
+    from graphcnn.ops.tf1 import tf
+    from graphcnn.storage import checkpoint
 
     about = []
     for n, (member, share) in enumerate(zip(members, shares, strict=True), start=1):
@@ -223,4 +225,4 @@ Classes:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("submit", __doc__, define_flags(), main))
+    sys.exit(flags.run_command("submit", __doc__, define_flags(), main))

@@ -12,41 +12,47 @@ import shlex
 import sys
 from contextlib import nullcontext
 
-from graphcnn import cli, recipes, suites
-from graphcnn.errors import InputError
+from graphcnn.common import paths
+from graphcnn.common.errors import InputError, unknown_name
+from graphcnn.config import flags, suites
+from graphcnn.config.recipe import AUGMENTATIONS, RECIPES, recipe_from_dict
 
 SHEET_IMAGES, SHEET_EPOCHS = 8, 5  # at most, on the picture of --show_augmentation
 
 
 def define_flags():
     """Return this command's flags."""
-    values = cli.new_flags()
-    cli.define_run(values, "<recipe>-<n>; with --resume the newest")
-    cli.define_data(values, "a folder with x_train.npy and y_train.npy or of images, cifar10, digits (default: data/)")
-    named = f"named settings: {', '.join(recipes.RECIPES)}, or an experiment as <suite>/<name> (default: by the data)"
-    cli.define(values, str, "recipe", None, named)
-    cli.define(values, float, "dev_fraction", 0.25, "share of the training rows held out as the dev split; 0 for none")
-    cli.define(values, str, "dev_split", None, "first | stratified (default: by the data)")
-    cli.flags.DEFINE_boolean("resume", False, "continue the run, or start it", flag_values=values)
-    cli.flags.DEFINE_boolean("overwrite", False, "delete a run of this name first", flag_values=values)
+    values = flags.new_flags()
+    flags.define_run(values, "<recipe>-<n>; with --resume the newest")
+    flags.define_data(
+        values, "a folder with x_train.npy and y_train.npy or of images, cifar10, digits (default: data/)"
+    )
+    named = f"named settings: {', '.join(RECIPES)}, or an experiment as <suite>/<name> (default: by the data)"
+    flags.define(values, str, "recipe", None, named)
+    flags.define(
+        values, float, "dev_fraction", 0.25, "share of the training rows held out as the dev split; 0 for none"
+    )
+    flags.define(values, str, "dev_split", None, "first | stratified (default: by the data)")
+    flags.flags.DEFINE_boolean("resume", False, "continue the run, or start it", flag_values=values)
+    flags.flags.DEFINE_boolean("overwrite", False, "delete a run of this name first", flag_values=values)
     shown = "write a picture of augmented training images to augmentation.png in --checkpoints, and train nothing"
-    cli.flags.DEFINE_boolean("show_augmentation", False, shown, flag_values=values)
-    cli.define_recipe(values)
+    flags.flags.DEFINE_boolean("show_augmentation", False, shown, flag_values=values)
+    flags.define_recipe(values)
     return values
 
 
 def main(values, positional):
     """Train as the flags say; return the exit status."""
-    cli.no_positional(positional)
+    flags.no_positional(positional)
     for other in ("overwrite", "show_augmentation"):
         if values.resume and values[other].value:
             raise InputError(f"--resume and --{other} exclude each other; drop one of them")
     if values.dev_split not in (None, "first", "stratified"):
-        raise InputError(f"--dev_split: {recipes.unknown(values.dev_split, ['first', 'stratified'])}")
-    from graphcnn import runs
+        raise InputError(f"--dev_split: {unknown_name(values.dev_split, ['first', 'stratified'])}")
+    from graphcnn.storage import runs
 
     cluster = _cluster()
-    root = cli.checkpoints_root(values)
+    root = flags.checkpoints_root(values)
     run = None
     if values.run is not None:
         run = runs.Run(root, values.run)
@@ -65,31 +71,32 @@ def _cluster():
     if not os.environ.get("TF_CONFIG", "").strip():
         return None
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # tasks that are not there yet are no errors
-    from graphcnn import cluster
+    from graphcnn.training import workers
 
-    return cluster.from_environment()
+    return workers.from_environment()
 
 
 def _start(values, run_or_root, cluster):
     """Train a new run; without a name it becomes <recipe>-<n> under the root."""
-    from graphcnn import data, runs
+    from graphcnn.common.progress import say
+    from graphcnn.data import sources
     from graphcnn.data.dataset import split_dev
-    from graphcnn.progress import say
+    from graphcnn.storage import runs
 
     if values.recipe is not None:
         suites.named(values.recipe)
-    source = values.data or data.default_source()
+    source = values.data or sources.default_source()
     why = "" if values.data else " (no --data given" + ("; data/ has no x_train.npy)" if source == "digits" else ")")
     say(f"data: {source}{why}")
     name = values.recipe or ("digits" if source == "digits" else "assignment")
-    recipe = dataclasses.replace(suites.named(name).recipe, **cli.given_recipe_fields(values))
+    recipe = dataclasses.replace(suites.named(name).recipe, **flags.given_recipe_fields(values))
     if not values.recipe:
         say(f"recipe: {name}, {suites.named(name).source}")
     if recipe.stop_on == "dev_macro_f1" and values.dev_fraction == 0:
         raise InputError("--stop_on=dev_macro_f1: there is no dev split with --dev_fraction=0; use --stop_on=loss")
 
-    options = data.Options(recipe.image_size, **cli.given_options(values))
-    dataset = data.load(source, options=options)
+    options = sources.Options(recipe.image_size, **flags.given_options(values))
+    dataset = sources.load(source, options=options)
     kind = values.dev_split or dataset.dev_split
     train_rows, dev_rows = split_dev(dataset, kind, values.dev_fraction)
     say(_data_line(dataset, train_rows, dev_rows, kind))
@@ -100,9 +107,9 @@ def _start(values, run_or_root, cluster):
         if pixels >= min(dataset.image_shape):
             raise InputError(f"--{field}: found {pixels}, expected less than the images' {height}x{width} pixels")
     if values.show_augmentation:
-        return _show_augmentation(cli.checkpoints_root(values), recipe, dataset, train_rows)
-    from graphcnn.graph import check_frozen, check_net
-    from graphcnn.tf1 import choose_precision
+        return _show_augmentation(flags.checkpoints_root(values), recipe, dataset, train_rows)
+    from graphcnn.graphs.graph import check_frozen, check_net
+    from graphcnn.ops.tf1 import choose_precision
 
     check_net(recipe)
     check_frozen(recipe, dataset.image_shape, dataset.classes)
@@ -111,10 +118,10 @@ def _start(values, run_or_root, cluster):
     recipe = dataclasses.replace(recipe, precision=precision)  # what is recorded, so that --resume goes on with it
     beginning = origin = None
     if recipe.weights != "none":
-        from graphcnn import weights
+        from graphcnn.weights import initial
 
-        given, root = values["normalisation"].present, cli.checkpoints_root(values)
-        recipe, beginning, origin = weights.prepare(recipe, dataset, root, options.data_cache, given=given)
+        given, root = values["normalisation"].present, flags.checkpoints_root(values)
+        recipe, beginning, origin = initial.prepare(recipe, dataset, root, options.data_cache, given=given)
     _join(cluster, recipe, dataset, train_rows, dev_rows)
     if cluster and not cluster.chief:
         return _fit(values, None, recipe, dataset, train_rows, dev_rows, beginning, options.cache_dir, cluster)
@@ -140,7 +147,7 @@ def _join(cluster, recipe, dataset, train_rows, dev_rows):
     if recipe.epochs == 0:
         raise InputError("--epochs=0: is for one task; train without TF_CONFIG")
     cluster.check_batches(len(train_rows), recipe.batch_size)
-    from graphcnn.progress import say
+    from graphcnn.common.progress import say
 
     say(f"task {cluster.index} of {cluster.count}, at {cluster.addresses[cluster.index]}: waiting for the others")
     cluster.meet(f"{recipe} {dataset.fingerprint} {dev_rows.tolist()}")
@@ -150,13 +157,14 @@ def _show_augmentation(root, recipe, dataset, train_rows):
     """Draw some training images as they are and as the first epochs would see them; return the exit status."""
     import numpy as np
 
-    from graphcnn import augment, plots
-    from graphcnn.batches import as_rgb
-    from graphcnn.progress import say
+    from graphcnn.common.progress import say
+    from graphcnn.data.batches import as_rgb
+    from graphcnn.evaluation import pictures
+    from graphcnn.training import augment
 
     done = recipe.augmentation()
     if not done:
-        flags = ", ".join(f"--{name}" for name in recipes.AUGMENTATIONS)
+        flags = ", ".join(f"--{name}" for name in AUGMENTATIONS)
         raise InputError(f"--show_augmentation: this recipe augments nothing; add some of {flags}")
     places = np.linspace(0, len(train_rows) - 1, SHEET_IMAGES).astype(int)  # all over the file: it may go by class
     rows = train_rows[np.unique(places)]
@@ -166,20 +174,20 @@ def _show_augmentation(root, recipe, dataset, train_rows):
         epochs.append(augment.augmented(originals, recipe, drawn, dataset.pixel_max) / dataset.pixel_max)
     root.mkdir(parents=True, exist_ok=True)
     title = "  ".join(f"{name} {value}" for name, value in done.items())
-    plots.augmentation(as_rgb(originals) / dataset.pixel_max, epochs, title, root / "augmentation.png")
+    pictures.augmentation(as_rgb(originals) / dataset.pixel_max, epochs, title, root / "augmentation.png")
     say(f"augmentation of {len(epochs)} epochs: {root / 'augmentation.png'}; nothing was trained")
     return 0
 
 
 def _resume(values, run, cluster):
     """Continue a run with the recipe, data and split it recorded; only --epochs and where the data lies may differ."""
-    from graphcnn.progress import say
-    from graphcnn.runs import recorded_data
-    from graphcnn.tf1 import choose_precision
+    from graphcnn.common.progress import say
+    from graphcnn.ops.tf1 import choose_precision
+    from graphcnn.storage.runs import recorded_data
 
     with run.lock() if cluster is None or cluster.chief else nullcontext():
         config = run.config()
-        recipe = recipes.from_dict(config["recipe"], run.config_path)
+        recipe = recipe_from_dict(config["recipe"], run.config_path)
         recorded = {**dataclasses.asdict(recipe), "recipe": config["recipe_name"]}
         recorded |= {"dev_fraction": config["split"]["fraction"], "dev_split": config["split"]["kind"]}
         for name, was in recorded.items():
@@ -190,7 +198,7 @@ def _resume(values, run, cluster):
                     "continues it exactly; drop the flag or start a new run"
                 )
         say(f"data: {values.data or config['data']['source']}{'' if values.data else ' (as the run recorded)'}")
-        dataset, train_rows, dev_rows = recorded_data(run, config, values.data, options=cli.given_options(values))
+        dataset, train_rows, dev_rows = recorded_data(run, config, values.data, options=flags.given_options(values))
         say(_data_line(dataset, train_rows, dev_rows, config["split"]["kind"]))
         precision, why = choose_precision(recipe.precision)
         say(f"precision: {precision} ({why})")
@@ -213,19 +221,19 @@ def _beginning(values, run, config, recipe, dataset):
     """Return the weights {variable name: array} of a run that has no epoch yet and began with some, else None."""
     if recipe.weights == "none" or (run.path / "last").is_symlink():
         return None
-    from graphcnn import weights
+    from graphcnn.weights import initial
 
     origin, folder = config.get("weights"), values.data_cache or config["data"].get("options", {}).get("data_cache")
     if not isinstance(origin, dict) or not all(isinstance(origin.get(key), str) for key in ("source", "sha256")):
         raise InputError(f"{run.config_path}: 'weights' is not what train writes; restore the file or train anew")
-    return weights.prepare(recipe, dataset, run.root, folder, given=True, recorded=origin)[1]
+    return initial.prepare(recipe, dataset, run.root, folder, given=True, recorded=origin)[1]
 
 
 def _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir, cluster):
     """Train and say how it ended; return the exit status."""
-    from graphcnn.progress import say
-    from graphcnn.tf1 import tf
-    from graphcnn.training import Interrupted, fit
+    from graphcnn.common.progress import say
+    from graphcnn.ops.tf1 import tf
+    from graphcnn.training.loop import Interrupted, fit
 
     def trained():
         try:
@@ -245,12 +253,12 @@ def _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, cache_di
         say(f"finished after epoch {state['epoch']}; task 0 has written the run")
         return 0
     named = f"--run={run.name}"
-    if run.root != cli.DEFAULT_ROOT:
+    if run.root != paths.CHECKPOINTS:
         named += f" --checkpoints={shlex.quote(str(run.root))}"
     try:
         state = trained()
     except Interrupted as stop:
-        names = ("data", *cli.FOLDERS) if values.resume else ()
+        names = ("data", *flags.FOLDERS) if values.resume else ()
         again = "".join(f" --{name}={shlex.quote(values[name].value)}" for name in names if values[name].value)
         saved = "the last finished epoch is saved" if (run.path / "last").exists() else "no epoch was finished yet"
         say(f"interrupted; {saved}. Continue with: ./run.sh train {named} --resume{again}")
@@ -275,7 +283,7 @@ def _config(name, recipe, dataset, options, split, origin):
     import sklearn
 
     from graphcnn import __version__
-    from graphcnn.tf1 import cpu, tf
+    from graphcnn.ops.tf1 import cpu, tf
 
     return {
         "recipe_name": name,
@@ -302,4 +310,4 @@ def _config(name, recipe, dataset, options, split, origin):
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command("train", __doc__, define_flags(), main))
+    sys.exit(flags.run_command("train", __doc__, define_flags(), main))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphcnn import cli
+from graphcnn.config import flags
 
 TINY = ["--net=vgg_tiny", "--image_size=16", "--batch_size=16", "--warmup_steps=5", "--epochs=2"]
 FAST = ["--recipe=fast", "--image_size=18", "--early_size=16", "--batch_size=16", "--lookahead=2", "--epochs=2"]
@@ -114,7 +114,7 @@ def command(capfd):
     def run(name, *arguments):
         module = importlib.import_module(f"graphcnn.{name}")
         capfd.readouterr()
-        status = cli.run_command(name, module.__doc__, module.define_flags(), module.main, list(map(str, arguments)))
+        status = flags.run_command(name, module.__doc__, module.define_flags(), module.main, list(map(str, arguments)))
         return Outcome(status, *capfd.readouterr())
 
     return run
@@ -151,7 +151,7 @@ def train_once(root, name, settings):
 
     data, checkpoints = write_folder(root / "data"), root / "checkpoints"
     arguments = [f"--data={data}", f"--checkpoints={checkpoints}", f"--run={name}", "--dev_split=stratified", *settings]
-    assert cli.run_command("train", "", train.define_flags(), train.main, arguments) == 0
+    assert flags.run_command("train", "", train.define_flags(), train.main, arguments) == 0
     return checkpoints, data
 
 

@@ -5,9 +5,9 @@ import zlib
 
 import numpy as np
 
+from graphcnn.common.errors import InputError
 from graphcnn.data import cache, download
 from graphcnn.data.dataset import Dataset
-from graphcnn.errors import InputError
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SIZE = 170_052_171  # bytes

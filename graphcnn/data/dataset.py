@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from graphcnn.batches import rows_at_once
-from graphcnn.errors import InputError
-from graphcnn.progress import bar
+from graphcnn.common.errors import InputError
+from graphcnn.common.progress import bar
+from graphcnn.data.batches import rows_at_once
 
 SPLIT_SEED = 0  # of the stratified split: fixed, so that runs with different seeds share their dev rows
 

@@ -7,9 +7,9 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
+from graphcnn.common.errors import InputError
+from graphcnn.common.progress import bar, say
 from graphcnn.data import cache
-from graphcnn.errors import InputError
-from graphcnn.progress import bar, say
 
 TIMEOUT = 30  # seconds without an answer or a byte
 BLOCK = 1 << 16  # bytes read at once

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from graphcnn.batches import in_order
+from graphcnn.common.errors import InputError
+from graphcnn.common.progress import bar, say
 from graphcnn.data import cache
+from graphcnn.data.batches import in_order
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.images import quiet, read_image
 from graphcnn.data.npy import read_array
-from graphcnn.errors import InputError
-from graphcnn.progress import bar, say
 
 SUFFIXES = (".png", ".jpg", ".jpeg")  # in either case
 FORMATS = ("PNG", "JPEG")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphcnn.errors import InputError
+from graphcnn.common.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 64_000_000  # refuse larger ones before decoding: 192 MB as RGB

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from graphcnn.common.errors import InputError
 from graphcnn.data import cache
 from graphcnn.data.dataset import Dataset, check_classes, check_images, check_labels, written
-from graphcnn.errors import InputError
 
 
 def read_array(path):

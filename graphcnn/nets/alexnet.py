@@ -2,9 +2,9 @@
 
 import functools
 
-from graphcnn import sequential
-from graphcnn.blocks import Architecture
-from graphcnn.sequential import AdaptiveAveragePool, Conv, Dense, Dropout
+from graphcnn.nets import sequential
+from graphcnn.nets.blocks import Architecture
+from graphcnn.nets.sequential import AdaptiveAveragePool, Conv, Dense, Dropout
 
 POOL = {"pool": 3, "pool_stride": 2, "pool_padding": "VALID"}
 NETS = {

@@ -2,9 +2,9 @@
 
 import functools
 
-from graphcnn import layers
-from graphcnn.blocks import Architecture, Published, activation, conv, dense, norm
-from graphcnn.tf1 import tf
+from graphcnn.nets.blocks import Architecture, Published, activation, conv, dense, norm
+from graphcnn.ops import layers
+from graphcnn.ops.tf1 import tf
 
 BLOCKS = {"densenet201": (6, 12, 48, 32)}  # in each stage
 GROWTH = 32  # channels that a block adds; the 1x1 convolution before it has four times as many filters

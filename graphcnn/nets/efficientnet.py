@@ -7,8 +7,7 @@ are for 224x224.
 
 import functools
 
-from graphcnn import layers
-from graphcnn.blocks import (
+from graphcnn.nets.blocks import (
     Architecture,
     Packaged,
     Published,
@@ -20,7 +19,8 @@ from graphcnn.blocks import (
     dropout,
     norm,
 )
-from graphcnn.tf1 import tf
+from graphcnn.ops import layers
+from graphcnn.ops.tf1 import tf
 
 STAGES = (  # blocks, kernel, the first one's stride, how many times an input's channels are filtered, filters
     (1, 3, 1, 1, 16),  # 112

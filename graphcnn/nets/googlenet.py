@@ -3,9 +3,9 @@
 Sizes in the margin are for 224x224.
 """
 
-from graphcnn import layers
-from graphcnn.blocks import Architecture, activation, conv, dense, dropout, norm
-from graphcnn.tf1 import tf
+from graphcnn.nets.blocks import Architecture, activation, conv, dense, dropout, norm
+from graphcnn.ops import layers
+from graphcnn.ops.tf1 import tf
 
 INCEPTIONS = {  # filters: of 1x1; of 1x1 and the 3x3 after it, twice; of the 1x1 after a pool
     "inception3a": (64, (96, 128), (16, 32), 32),  # 28

@@ -8,9 +8,9 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-from graphcnn import layers
-from graphcnn.blocks import Architecture, Published, activation, conv, dense, norm
-from graphcnn.tf1 import tf
+from graphcnn.nets.blocks import Architecture, Published, activation, conv, dense, norm
+from graphcnn.ops import layers
+from graphcnn.ops.tf1 import tf
 
 NORM = layers.Norm(epsilon=1e-3, share=0.01, scale=False)
 

@@ -1,6 +1,6 @@
 """Report B's ladder: 3x3 convolutions, 3x3 pools of stride 2, dropout after each; and a net of dense layers alone."""
 
-from graphcnn.sequential import Conv, Dense, Dropout
+from graphcnn.nets.sequential import Conv, Dense, Dropout
 
 
 def _ladder(*filters, dense=None, doubled=False):

@@ -3,8 +3,8 @@
 Sizes in the margin are for 224x224.
 """
 
-from graphcnn import layers
-from graphcnn.blocks import Architecture, Published, activation, conv, dense, depthwise, dropout, norm
+from graphcnn.nets.blocks import Architecture, Published, activation, conv, dense, depthwise, dropout, norm
+from graphcnn.ops import layers
 
 V1 = (  # each block's filters and stride
     (64, 1),  # 112

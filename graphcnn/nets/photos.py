@@ -3,7 +3,7 @@
 Where the reports give no filters, kernels or units, they are ours.
 """
 
-from graphcnn.sequential import Conv, Dense, Dropout
+from graphcnn.nets.sequential import Conv, Dense, Dropout
 
 VALID = {"padding": "VALID", "pool": 2, "pool_padding": "VALID"}
 SAME = {"padding": "SAME", "pool": 2, "pool_padding": "VALID"}

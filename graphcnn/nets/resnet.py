@@ -2,8 +2,8 @@
 
 import functools
 
-from graphcnn import layers
-from graphcnn.blocks import Architecture, Published, activation, conv, dense, norm
+from graphcnn.nets.blocks import Architecture, Published, activation, conv, dense, norm
+from graphcnn.ops import layers
 
 FILTERS = (64, 128, 256, 512)  # of each stage's bottlenecks, whose outputs have four times as many
 BLOCKS = {  # in each stage

@@ -3,8 +3,8 @@
 Sizes in the margin are for 224x224.
 """
 
-from graphcnn import layers
-from graphcnn.blocks import Architecture, activation, conv, dense, norm
+from graphcnn.nets.blocks import Architecture, activation, conv, dense, norm
+from graphcnn.ops import layers
 
 STAGES = (  # blocks, filters within them; their outputs have twice as many
     (3, 128),  # 56

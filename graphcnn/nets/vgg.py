@@ -5,9 +5,9 @@ Sizes in the margin are for 32x32. VGG's scopes are named as in Keras.
 
 import functools
 
-from graphcnn import sequential
-from graphcnn.blocks import Architecture, Published
-from graphcnn.sequential import Conv, Dense, Dropout, GlobalMaxPool
+from graphcnn.nets import sequential
+from graphcnn.nets.blocks import Architecture, Published
+from graphcnn.nets.sequential import Conv, Dense, Dropout, GlobalMaxPool
 
 STAGES = {  # of report A's final net: its nine convolutions
     64: (Conv("conv1_1", 64), Conv("conv1_2", 64, pool=2)),  # 32 -> 16

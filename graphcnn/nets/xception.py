@@ -1,7 +1,7 @@
 """Xception (arXiv 1610.02357), scopes named as in Keras; sizes in the margin are for 299x299."""
 
-from graphcnn import layers
-from graphcnn.blocks import Architecture, Published, activation, conv, dense, depthwise, norm
+from graphcnn.nets.blocks import Architecture, Published, activation, conv, dense, depthwise, norm
+from graphcnn.ops import layers
 
 BLOCKS = {  # number: filters of its separable convolutions
     2: (128, 128),  # 147 -> 74

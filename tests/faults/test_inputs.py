@@ -28,11 +28,14 @@ from test_cifar10 import members, packed
 from test_weights import SHAPES, arrays, layers_of, mapping, storage, tensor, torch_file, write_h5
 from trials import pick, run
 
-from graphcnn import checkpoint, pickles, recipes
-from graphcnn.data import cifar10, images, load
-from graphcnn.errors import InputError
-from graphcnn.runs import Run
-from graphcnn.weights import read_keras
+from graphcnn.common.errors import InputError
+from graphcnn.config.recipe import recipe_from_dict
+from graphcnn.data import cifar10, images
+from graphcnn.data.sources import load
+from graphcnn.storage import checkpoint
+from graphcnn.storage.runs import Run
+from graphcnn.weights import pickles
+from graphcnn.weights.initial import read_keras
 
 pytestmark = pytest.mark.faults
 
@@ -389,7 +392,7 @@ def changed(draw, good):
 def opened(run, rows):
     """Read all that a command reads of a run before its weights."""
     config = run.config()
-    return config, recipes.from_dict(config["recipe"], run.config_path), run.dev_rows(rows)
+    return config, recipe_from_dict(config["recipe"], run.config_path), run.dev_rows(rows)
 
 
 def test_configs(watch, tally, trained_copy):

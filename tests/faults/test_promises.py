@@ -9,8 +9,10 @@ import pytest
 from conftest import FAST, one_line, tiny_arrays, write_folder
 from trials import LONG, SMALL, finish, kept, pick, run, start
 
-from graphcnn import checkpoint, train, training
-from graphcnn.cli import run_command
+from graphcnn import train
+from graphcnn.config.flags import run_command
+from graphcnn.storage import checkpoint
+from graphcnn.training import loop
 
 pytestmark = pytest.mark.faults
 
@@ -82,7 +84,7 @@ def test_nothing_grows_over_many_epochs(tmp_path, tally, monkeypatch):
         pytest.skip("this system does not say what a process has in use as Linux does")
     epochs = pick(200, 40)
     seen, graphs = [], []
-    build, publish = training.build_training, checkpoint.publish
+    build, publish = loop.build_training, checkpoint.publish
 
     def built(*arguments):
         graphs.append(build(*arguments))
@@ -94,7 +96,7 @@ def test_nothing_grows_over_many_epochs(tmp_path, tally, monkeypatch):
         files = len(list(Path("/proc/self/fd").iterdir()))
         seen.append((pages * os.sysconf("SC_PAGE_SIZE"), files, len(graphs[0].graph.get_operations())))
 
-    monkeypatch.setattr(training, "build_training", built)
+    monkeypatch.setattr(loop, "build_training", built)
     monkeypatch.setattr(checkpoint, "publish", published)
     data = write_folder(tmp_path / "data")
     flags = ["--flip=random", "--zoom=0.1", "--patience=1000", f"--epochs={epochs}"]

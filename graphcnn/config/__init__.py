@@ -1,0 +1,1 @@
+"""Recipes and suites: every setting of a training run as data."""

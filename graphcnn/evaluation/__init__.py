@@ -1,0 +1,1 @@
+"""Scores, predictions, ensembles, class activation maps and pictures."""

@@ -1,0 +1,1 @@
+"""A recipe as one TF1 graph, for inference or for training."""

@@ -1,0 +1,1 @@
+"""TensorFlow, and the layers, kernels and optimizers built on it."""

@@ -1,0 +1,1 @@
+"""The submission: result.npy, the inference graph and the grader's script."""

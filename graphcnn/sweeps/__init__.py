@@ -1,0 +1,1 @@
+"""Suites and sweeps: many trainings and their report."""

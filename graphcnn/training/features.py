@@ -1,0 +1,110 @@
+"""What a frozen backbone makes of each image, computed once and kept on disk, memory-mapped.
+
+A file `<cache_dir>/features-<key>.npy` holds float32 [M, C], a row for each training image; the key is a sha256 of the
+backbone's weights, the data, the size, the precision, the number of cores and what was done to the images. It may be
+deleted at any time.
+"""
+
+import hashlib
+import json
+import os
+import time
+
+import numpy as np
+
+from graphcnn.common.errors import InputError
+from graphcnn.common.progress import bar, clock, say
+from graphcnn.data import batches, cache
+from graphcnn.graphs.graph import frozen
+from graphcnn.ops.tf1 import cores, tf
+from graphcnn.training import augment
+
+FORM = "graphcnn features, 1"  # to be changed when the same net becomes other numbers
+SHAPING = (  # fields of a Recipe that say what the net makes of an image, given its weights
+    "net", "image_size", "normalisation", "precision", "whitening", "activation", "batch_norm", "batch_norm_at",
+)  # fmt: skip
+TIMED = 2  # batches; the first one sets the session up, the second one tells how long all will take
+
+
+def cached(session, graph, recipe, dataset, rows, folder):
+    """Return the features of the recipe's views of the images, a list of float32 [M, C]; the first has all rows.
+
+    Args:
+        session, graph: of a training Graph with a pooled head, whose variables have their values.
+        recipe: Recipe.
+        dataset: Dataset, of M images.
+        rows: int array of the training rows; the augmented views have these alone, other rows being 0.
+        folder: of the cache, None for the default.
+    """
+    backbone, fixed = hashlib.sha256(), frozen("backbone", graph.variables)
+    values = {variable.op.name: variable for variable in graph.variables if variable.op.name in fixed}
+    for name, value in session.run(values).items():
+        backbone.update(f"{name} {value.shape}".encode() + value.tobytes())
+    form = [FORM, tf.__version__, cores(), *(getattr(recipe, field) for field in SHAPING)]
+    views = []
+    for view in range(recipe.views):
+        key = [*form, dataset.fingerprint, backbone.hexdigest()]
+        if view:
+            key += [recipe.seed, view, recipe.augmentation(), hashlib.sha256(rows.tobytes()).hexdigest()]
+        key = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+        path = cache.folder(folder) / f"features-{key}.npy"
+        wanted = rows if view else np.arange(len(dataset.y_train))
+        with cache.locked(path):
+            shape = (len(dataset.y_train), int(graph.features.shape[1]))
+            found = _read(path, shape)
+            if found is None:
+                drawn = augment.draws(recipe, shape[0], view) if view else None
+                _compute(session, graph, recipe, dataset, wanted, drawn, path, shape, view)
+                found = _read(path, shape)
+            else:
+                say(f"features of view {view + 1}/{recipe.views}: {path}")
+        views.append(found)
+    return views
+
+
+def _read(path, shape):
+    """Return a file of features, memory-mapped, or None where there is none of that shape."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == shape and found.dtype == np.float32 else None
+
+
+def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
+    """Write the features of the rows into a new file, which appears whole or not at all."""
+    new = path.with_name(f".{path.name}.new")
+    largest = max(dataset.image_shape, (recipe.image_size,) * 2)  # stored, or as the net sees it
+    slices = list(batches.in_order(rows, batches.rows_at_once(largest)))
+
+    def images(part):
+        dataset.refuse_changes()
+        if drawn is None:
+            return batches.as_rgb(dataset.x_train[part])
+        return augment.augmented(dataset.x_train[part], recipe, drawn[part], dataset.pixel_max)
+
+    try:
+        with new.open("wb") as header:
+            np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            if hasattr(os, "posix_fallocate"):  # writing into a mapped file without room would end the process
+                os.posix_fallocate(header.fileno(), header.tell(), 4 * shape[0] * shape[1])
+            else:
+                header.truncate(header.tell() + 4 * shape[0] * shape[1])
+        file = np.lib.format.open_memmap(new, "r+")
+        with bar("features", len(rows)) as advance:
+            for n, (part, batch) in enumerate(batches.ahead((part, images(part)) for part in slices)):
+                began = time.monotonic()
+                file[part] = session.run(graph.features, {graph.x: batch})
+                advance(len(part))
+                if n + 1 == TIMED:
+                    left = (time.monotonic() - began) * (len(slices) - TIMED)
+                    said = f"features of view {view + 1}/{recipe.views}: {len(rows):,} images"
+                    say(f"{said}, about {clock(left)}; kept in {path}")
+        if not all(np.isfinite(file[part]).all() for part in slices):
+            raise InputError(f"--net={recipe.net}: its features are not finite; the weights are damaged or unfit")
+        file.flush()
+        del file
+        dataset.refuse_changes()
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Initial weights from files of other programs and from other runs."""

@@ -1,0 +1,169 @@
+"""The command lines' edges: help, flags, names, exit statuses, what is said first."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY, one_line, write_folder
+from test_architecture import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_loads_nothing_heavy(name):
+    program = (
+        "import sys, runpy\n"
+        f"sys.argv = ['{name}', '--help']\n"
+        "try: runpy.run_module('graphcnn.' + sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end: code = end.code\n"
+        "loaded = [m for m in ('tensorflow', 'sklearn', 'matplotlib') if m in sys.modules]\n"
+        "print(code, loaded)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert "./run.sh" in done.stdout
+    assert "--debug" in done.stdout
+
+
+def test_every_recipe_field_is_a_flag():
+    import dataclasses
+
+    from graphcnn import train
+    from graphcnn.config.recipe import Recipe
+
+    flags = train.define_flags()
+    assert {field.name for field in dataclasses.fields(Recipe)} <= set(flags)
+
+
+BAD = {  # name: (arguments of train, words of the message)
+    "unknown flag": (["--epoch=3"], "Did you mean: epochs"),
+    "text for a number": (["--epochs=many"], "epochs=many"),
+    "out of range": (["--batch_size=0"], "--batch_size: found 0, expected a whole number at least 1"),
+    "keep nothing": (["--keep_prob=0"], "above 0 and at most 1"),
+    "misspelt choice": (["--precision=bfloat61"], "did you mean 'bfloat16'"),
+    "misspelt net": (["--net=vgg_tinny"], "did you mean 'vgg_tiny'"),
+    "misspelt recipe": (["--recipe=digit"], "did you mean 'digits'"),
+    "misspelt experiment": (["--recipe=ladder/complex_3"], "did you mean 'ladder/complex_"),
+    "a photo net on small images": (
+        ["--recipe=restaurant/model_3_1", "--image_size=32"],
+        "--image_size: found 32, too",
+    ),
+    "a zoo net on small images": (
+        ["--recipe=zoo", "--net=xception", "--image_size=70"],
+        "wants at least 71; enlarge it",
+    ),
+    "another activation for a zoo net": (
+        ["--recipe=zoo", "--activation=silu"],
+        "--activation: --net=resnet50_v2 has its",
+    ),
+    "micro-batches for a zoo net with batch norm": (
+        ["--recipe=zoo", "--micro_batch=8"],
+        "--micro_batch=8: --net=resnet",
+    ),
+    "micro-batches with batch norm": (["--batch_norm", "--micro_batch=8"], "needs the moments of the whole batch"),
+    "misspelt split": (["--dev_split=fist"], "did you mean 'first'"),
+    "dev fraction of one": (["--dev_fraction=1"], "from 0 to below 1"),
+    "empty dev split": (["--dev_fraction=1e-9"], "leaves the dev split empty"),
+    "no such data": (["--data=nowhere"], "no such folder"),
+    "stopping on a score without dev": (["--dev_fraction=0", "--stop_on=dev_macro_f1"], "no dev split"),
+    "resume and overwrite": (["--resume", "--overwrite"], "exclude each other"),
+    "resume and a sheet": (["--resume", "--show_augmentation", "--zoom=0.1"], "exclude each other"),
+    "a sheet of nothing": (["--show_augmentation", "--data=digits"], "augments nothing; add some of --flip, --trans"),
+    "zoom to nothing": (["--zoom=1"], "--zoom: found 1.0, expected a number at least 0 and below 1"),
+    "blur beyond the images": (["--blur=32", "--data=digits"], "--blur: found 32.0, expected less than the images'"),
+    "a word that is no flag": (["digits"], "found 'digits'"),
+    "a run's name with a space": (["--run=a b"], "--run: found 'a b'"),
+    "a run outside the folder": (["--run=../a"], "--run: found '../a'"),
+    "a run too deep": (["--run=a/b/c"], "at most one '/'"),
+    "an absolute run": (["--run=/etc"], "--run: found"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_flags_end_with_one_line_and_status_2(case, tmp_path, command):
+    arguments, words = BAD[case]
+    outcome = command("train", f"--checkpoints={tmp_path}", *arguments)
+    assert outcome.status == 2
+    assert one_line(outcome.err), outcome.err
+    assert words in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(tmp_path, command):
+    outcome = command("train", f"--checkpoints={tmp_path}", "--data=nowhere", "--debug")
+    assert outcome.status == 2
+    assert "Traceback" in outcome.err
+
+
+def test_a_process_says_one_line_on_stderr_and_nothing_of_tensorflow_s(tmp_path):
+    arguments = ["--data=digits", "--epochs=1", "--net=vgg_tiny", f"--checkpoints={tmp_path}", "--run=a"]
+    command = [sys.executable, "-m", "graphcnn.train", *arguments]
+    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.startswith("data: digits\n")
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert second.returncode == 2
+    assert one_line(second.stderr)
+    assert "continue it with --resume, replace it with --overwrite" in second.stderr
+
+
+def test_the_default_data_and_its_recipe_are_said_and_recorded(tmp_path, command, monkeypatch):
+    from graphcnn.data import sources
+    from graphcnn.storage import runs
+
+    monkeypatch.setattr(sources, "DEFAULT_FOLDER", tmp_path / "data")
+    outcome = command("train", f"--checkpoints={tmp_path}", *TINY, "--epochs=1")
+    assert outcome.out.splitlines()[0] == "data: digits (no --data given; data/ has no x_train.npy)"
+    assert outcome.out.splitlines()[1].startswith("recipe: digits")
+    assert runs.Run(tmp_path, "digits-1").config()["data"]["source"] == "digits"
+    folder = write_folder(tmp_path / "data")
+    outcome = command("train", f"--checkpoints={tmp_path}", *TINY, "--epochs=1")
+    assert outcome.out.splitlines()[0] == f"data: {folder} (no --data given)"
+    assert runs.Run(tmp_path, "assignment-1").config()["data"]["source"] == str(folder)
+
+
+def test_names_resume_and_overwrite(data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--epochs=1"]
+    assert command("train", *common, "--run=suite/a", "--resume").status == 0  # starts it where nothing was saved yet
+    before = {p: p.read_bytes() for p in (tmp_path / "suite").rglob("*.ckpt*")}
+    refused = command("train", *common, "--run=suite/a")
+    assert refused.status == 2
+    done = command("train", *common, "--run=suite/a", "--resume")
+    assert done.status == 0
+    assert "finished (all epochs done)" in done.out
+    other = command("train", *common, "--run=suite/a", "--resume", "--seed=9")
+    assert other.status == 2
+    assert "--seed: found 9, but the run was started with 51" in other.err
+    bad = command("train", *common, "--run=suite/a", "--overwrite", "--dev_fraction=1e-9")
+    assert bad.status == 2
+    assert {p: p.read_bytes() for p in (tmp_path / "suite").rglob("*.ckpt*")} == before
+    assert command("train", *common, "--run=suite/a", "--overwrite", "--seed=9").status == 0
+    assert {p: p.read_bytes() for p in (tmp_path / "suite").rglob("*.ckpt*")} != before
+    assert command("eval", f"--checkpoints={tmp_path}").out.startswith("run: suite/a")
+
+
+def test_the_newest_run_is_the_default(data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--epochs=1"]
+    for _ in range(2):
+        assert command("train", *common).status == 0
+        time.sleep(0.01)
+    assert command("eval", f"--checkpoints={tmp_path}").out.startswith("run: assignment-2")
+    assert command("eval", f"--checkpoints={tmp_path}", "--run=assignment-1").out.startswith("run: assignment-1")
+
+
+def test_images_of_another_size_are_said_once(data_folder, tmp_path, command):
+    outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--image_size=24")
+    assert outcome.out.count("images: 16x16, resized in the graph to 24x24") == 1
+    assert command("eval", f"--checkpoints={tmp_path}").status == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_readme_tells_of_every_flag(name):
+    import importlib
+
+    readme = (ROOT / "README.md").read_text()
+    flags = set(importlib.import_module(f"graphcnn.{name}").define_flags()) - {"flagfile", "undefok"}
+    assert [flag for flag in sorted(flags) if f"`--{flag}" not in readme and f" --{flag}=" not in readme] == []

@@ -1,0 +1,82 @@
+"""run.sh in a folder of its own, with a stand-in package and no requirements, so that nothing is downloaded."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A folder with run.sh, an empty requirements.txt and a `train` that prints what it was given."""
+    folder = tmp_path / "clone with space"
+    (folder / "graphcnn").mkdir(parents=True)
+    shutil.copy(ROOT / "run.sh", folder)
+    (folder / "requirements.txt").write_text("# nothing\n")
+    (folder / "graphcnn" / "__init__.py").touch()
+    (folder / "graphcnn" / "train.py").write_text("import os, sys\nprint(os.getcwd(), sys.argv[1:])\nsys.exit(7)\n")
+    return folder
+
+
+def call(clone, *arguments, cwd="/", **environment):
+    environment = {**os.environ, **environment}
+    environment.pop("PYTHON" if "PYTHON" not in environment else "", None)
+    return subprocess.run([clone / "run.sh", *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def fake_python(folder, version):
+    path = folder / f"python{version}"
+    path.write_text(f"#!/bin/sh\necho {version}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_environment_is_made_once_repaired_and_renewed(clone, tmp_path):
+    first = call(clone, "train", "--epochs=1", "a b", cwd=tmp_path)
+    assert (first.returncode, first.stdout) == (7, f"{tmp_path} ['--epochs=1', 'a b']\n")
+    assert "making" in first.stderr
+    assert call(clone, "train").stderr == ""
+
+    (clone / ".venv" / "installed").unlink()  # as an interrupted install leaves it
+    (clone / ".venv" / "bin" / "python").unlink()
+    repaired = call(clone, "train")
+    assert (repaired.returncode, "making" in repaired.stderr) == (7, True)
+
+    (clone / ".venv" / "bin" / "python").unlink()  # as an upgrade of the system's Python leaves it
+    assert "making" in call(clone, "train").stderr
+
+    (clone / "requirements.txt").write_text("# something else\n")
+    assert "making" in call(clone, "train").stderr
+    assert call(clone, "train").stderr == ""
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.9", "3.14"])
+def test_an_unfit_python_is_said_in_one_line(clone, tmp_path, version):
+    done = call(clone, "train", PYTHON=str(fake_python(tmp_path, version)))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"is Python {version}" in done.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_a_python_that_is_none(clone):
+    done = call(clone, "train", PYTHON="/bin/false")
+    assert (done.returncode, done.stderr) == (2, "run.sh: /bin/false is not a Python\n")
+
+
+def test_a_python_that_is_not_there(clone):
+    done = call(clone, "train", PYTHON="/nowhere/python3")
+    assert done.returncode == 2
+    assert done.stderr == "run.sh: /nowhere/python3: no such Python; name one with PYTHON=/path/to/python3\n"
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), ([], 2), (["trian"], 2)])
+def test_usage(clone, arguments, status):
+    done = call(clone, *arguments)
+    assert done.returncode == status
+    assert "train|eval|predict|submit|explain|export|experiments|bench|launch|test" in done.stdout + done.stderr
+    assert not (clone / ".venv").exists()

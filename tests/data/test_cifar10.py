@@ -1,0 +1,294 @@
+"""CIFAR-10's archive: a tiny one of the same form, from a folder or a server in this process."""
+
+import hashlib
+import io
+import os
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+from conftest import TINY, one_line
+from serving import Server
+
+from graphcnn.common.errors import InputError
+from graphcnn.data import cifar10, sources
+
+ROWS = 20  # of a batch file
+NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+ARCHIVE = "cifar-10-binary.tar.gz"
+
+
+def batch(seed):
+    """Return (images uint8 [ROWS, 32, 32, 3], labels [ROWS], the file's bytes)."""
+    generator = np.random.default_rng(seed)
+    images, labels = generator.integers(0, 256, (ROWS, 32, 32, 3), np.uint8), generator.permutation(ROWS) % 10
+    records = [bytes([label]) + image.transpose(2, 0, 1).tobytes() for image, label in zip(images, labels, strict=True)]
+    return images, labels, b"".join(records)
+
+
+def members():
+    """Return {name: bytes} of a whole archive."""
+    files = {"batches.meta.txt": ("\n".join(NAMES) + "\n\n").encode(), "readme.html": b"<html>"}
+    files |= {f"data_batch_{n}.bin": batch(n)[2] for n in range(1, 6)}
+    files["test_batch.bin"] = batch(6)[2]
+    return {f"cifar-10-batches-bin/{name}": content for name, content in files.items()}
+
+
+def packed(files, others=()):
+    """Return the bytes of a .tar.gz of files {name: bytes} and of further TarInfo."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for info in others:
+            tar.addfile(info)
+    return out.getvalue()
+
+
+@pytest.fixture
+def known(monkeypatch, tmp_path):
+    """Make an archive's bytes the known ones: known(content) -> its path in tmp_path, not yet written."""
+    monkeypatch.setattr(cifar10, "RECORDS", ROWS)
+    monkeypatch.setattr(cifar10, "BATCH", ROWS * 3073)
+    monkeypatch.setattr(cifar10, "URL", f"http://127.0.0.1:9/{ARCHIVE}")  # the port that discards: nobody answers
+
+    def make(content):
+        monkeypatch.setattr(cifar10, "SIZE", len(content))
+        monkeypatch.setattr(cifar10, "SHA256", hashlib.sha256(content).hexdigest())
+        return tmp_path / ARCHIVE
+
+    return make
+
+
+def test_images_labels_and_names(known, tmp_path):
+    content = packed(members())
+    known(content).write_bytes(content)
+    dataset = sources.load("cifar10", options=sources.Options(data_cache=str(tmp_path)))
+    for n in range(5):
+        images, labels, _ = batch(n + 1)
+        assert np.array_equal(dataset.x_train[n * ROWS : (n + 1) * ROWS], images)
+        assert np.array_equal(dataset.y_train[n * ROWS : (n + 1) * ROWS], labels)
+    assert dataset.x_train.flags.c_contiguous
+    assert dataset.y_train.dtype == np.int32
+    assert dataset.class_names == tuple(NAMES)
+    assert (dataset.dev_split, dataset.pixel_max, dataset.x_test, dataset.y_test) == ("first", 255, None, None)
+    whole = sources.load("cifar10", True, sources.Options(data_cache=str(tmp_path)))
+    assert np.array_equal(whole.x_test, batch(6)[0])
+    assert np.array_equal(whole.y_test, batch(6)[1])
+    assert whole.fingerprint == dataset.fingerprint == hashlib.sha256(content).hexdigest()
+
+
+def test_the_test_batch_is_not_read_unless_asked_for(known, tmp_path):
+    files = members()
+    files["cifar-10-batches-bin/test_batch.bin"] = b"short"
+    content = packed(files)
+    known(content).write_bytes(content)
+    assert len(cifar10.load(False, tmp_path).x_train) == 5 * ROWS
+    with pytest.raises(InputError, match=r"test_batch.bin: 5 bytes, expected"):
+        cifar10.load(True, tmp_path)
+
+
+def test_the_official_archive_is_the_one_expected():
+    assert cifar10.SIZE == 170_052_171
+    assert cifar10.SHA256 == "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+    assert cifar10.BATCH == 30_730_000
+    assert f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}" == cifar10.URL
+
+
+FIRST = "cifar-10-batches-bin/data_batch_1.bin"
+
+
+def without_first(kind=None, linkname="", **changes):
+    """Return an archive in which data_batch_1.bin is another kind of member, or has other bytes, or is missing."""
+    files = {name: content for name, content in members().items() if name != FIRST}
+    others = []
+    if kind:
+        others = [tarfile.TarInfo(FIRST)]
+        others[0].type, others[0].linkname = kind, linkname
+    return packed(files | changes.get("files", {}), others)
+
+
+def labelled(label):
+    return bytes([label]) + batch(1)[2][1:]
+
+
+BAD = {  # name: (the archive, words of the message)
+    "a symbolic link": (without_first(tarfile.SYMTYPE, "/etc/passwd"), "is a link or a device"),
+    "a hard link": (without_first(tarfile.LNKTYPE, "cifar-10-batches-bin/data_batch_2.bin"), "is a link or a device"),
+    "a device": (without_first(tarfile.CHRTYPE), "is a link or a device"),
+    "a folder": (without_first(tarfile.DIRTYPE), "is a link or a device"),
+    "missing": (without_first(), "holds no cifar-10-batches-bin/data_batch_1.bin"),
+    "elsewhere": (without_first(files={f"../{FIRST}": batch(1)[2]}), "holds no"),
+    "absolute": (without_first(files={f"/{FIRST}": batch(1)[2]}), "holds no"),
+    "too short": (without_first(files={FIRST: batch(1)[2][:-1]}), "61459 bytes, expected 61460"),
+    "too long": (without_first(files={FIRST: batch(1)[2] + b"0"}), "61461 bytes, expected at most 61460"),
+    "a label of 10": (without_first(files={FIRST: labelled(10)}), "holds label 10, expected 0 to 9"),
+    "nine names": (packed(members() | {cifar10.NAMES: b"\n".join(map(str.encode, NAMES[1:]))}), "9 names, expected 10"),
+    "truncated": (packed(members())[:-5000], "truncated or damaged"),
+    "no archive": (b"hello", "truncated or damaged"),
+    "CIFAR-10's Python version": (packed({"cifar-10-batches-py/data_batch_1": b"\x80\x02"}), "holds no"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_archives(case, known, tmp_path, command):
+    """Even where the checksum were right."""
+    content, words = BAD[case]
+    known(content).write_bytes(content)
+    outcome = command("train", "--data=cifar10", f"--data_cache={tmp_path}", f"--checkpoints={tmp_path / 'runs'}")
+    assert outcome.status == 2
+    assert one_line(outcome.err), outcome.err
+    assert words in outcome.err
+    assert {path.name for path in tmp_path.iterdir()} == {ARCHIVE}
+
+
+def test_another_file_under_its_name_is_refused_before_it_is_opened(known, tmp_path, monkeypatch):
+    content = packed(members())
+    path = known(content)
+    monkeypatch.setattr(tarfile, "open", None)
+    for wrong in (content[:-1], content[:-1] + b"0", b""):
+        path.write_bytes(wrong)
+        with pytest.raises(InputError, match=rf"{ARCHIVE}: is not the file of .* delete it"):
+            cifar10.load(False, tmp_path)
+        assert path.read_bytes() == wrong
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Serve bytes as the archive: serve(content, manner="") -> Server."""
+    servers = []
+
+    def start(content, manner=""):
+        server = Server(content, manner)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        monkeypatch.setattr(cifar10, "URL", f"http://127.0.0.1:{server.server_port}/{ARCHIVE}")
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def left(tmp_path):
+    """Return the names of the files in the cache, without its lock."""
+    return {path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")}
+
+
+def test_downloaded_once(known, serve, tmp_path):
+    content = packed(members())
+    known(content)
+    server = serve(content)
+    for _ in range(2):
+        assert len(cifar10.load(False, tmp_path / "new").x_train) == 5 * ROWS
+    assert server.asked == [None]
+    assert left(tmp_path / "new") == {ARCHIVE}
+
+
+@pytest.mark.parametrize(
+    ("manner", "have", "asked"),
+    [
+        ("", 1000, ["bytes=1000-"]),
+        ("ignores ranges", 1000, ["bytes=1000-"]),
+        ("other offset", 1000, ["bytes=1000-", None]),
+        ("has less", 1000, ["bytes=1000-", None]),
+        ("", 10**7, [None]),  # more than there is
+        ("", 0, [None]),
+    ],
+)
+def test_a_stopped_download_goes_on(manner, have, asked, known, serve, tmp_path):
+    content = packed(members())
+    path = known(content)
+    kept = content[:have] if have <= len(content) else bytes(have)
+    path.with_name(f"{ARCHIVE}.part").write_bytes(kept)
+    server = serve(content, manner)
+    assert len(cifar10.load(False, tmp_path).x_train) == 5 * ROWS
+    assert server.asked == asked
+    assert path.read_bytes() == content
+    assert left(tmp_path) == {ARCHIVE}
+
+
+def test_a_whole_part_is_not_asked_for_again(known, tmp_path):
+    content = packed(members())
+    known(content).with_name(f"{ARCHIVE}.part").write_bytes(content)
+    assert len(cifar10.load(False, tmp_path).x_train) == 5 * ROWS
+
+
+def test_a_server_that_hangs_up(known, serve, tmp_path):
+    content = packed(members())
+    path = known(content)
+    server = serve(content, "hangs up")
+    with pytest.raises(InputError, match=r"call again to go on"):
+        cifar10.load(False, tmp_path)
+    assert left(tmp_path) == {f"{ARCHIVE}.part"}
+    have = (tmp_path / f"{ARCHIVE}.part").stat().st_size
+    assert 0 < have <= len(content) // 2
+    server.manner = ""
+    cifar10.load(False, tmp_path)
+    assert server.asked[1] == f"bytes={have}-"
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("wrong", ["other bytes", "longer"])
+def test_wrong_bytes_are_not_kept(wrong, known, serve, tmp_path):
+    content = packed(members())
+    known(content)
+    serve(content[:-9] + bytes(9) if wrong == "other bytes" else b"0" + content)
+    with pytest.raises(InputError, match="not the known file") as caught:
+        cifar10.load(False, tmp_path)
+    assert str(tmp_path / ARCHIVE) in str(caught.value)
+    assert left(tmp_path) == set()
+
+
+def test_no_network_says_where_to_put_the_file(known, serve, tmp_path, command):
+    known(packed(members()))
+    arguments = ["--data=cifar10", f"--data_cache={tmp_path}", f"--checkpoints={tmp_path / 'runs'}"]
+    for refuses in (False, True):
+        if refuses:
+            serve(b"", "refuses")
+        outcome = command("train", *arguments)
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert f"or put the file at {tmp_path / ARCHIVE} by hand" in outcome.err
+        assert left(tmp_path) == set()
+
+
+def test_two_at_once_download_once(known, serve, tmp_path):
+    content = packed(members())
+    known(content)
+    server = serve(content)
+    threads = [threading.Thread(target=cifar10.load, args=(False, tmp_path)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.asked == [None]
+    assert left(tmp_path) == {ARCHIVE}
+
+
+def test_train_eval_and_submit(known, tmp_path, command, monkeypatch):
+    """The cache's place is recorded; another one may be named later."""
+    content = packed(members())
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / known(content).name).write_bytes(content)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    root = f"--checkpoints={tmp_path / 'runs'}"
+    cache = f"--data_cache={os.path.relpath(tmp_path / 'cache')}"
+    outcome = command("train", "--data=cifar10", cache, root, "--run=a", *TINY)
+    assert outcome.status == 0, outcome.err
+    assert "75 training, 25 dev (first) images 32x32, 10 classes" in outcome.out
+    outcome = command("eval", root, "--split=test")
+    assert outcome.status == 0, outcome.err
+    assert "automobile" in outcome.out
+    (tmp_path / "cache").rename(tmp_path / "moved")
+    assert "cannot be downloaded" in command("eval", root).err
+    moved = f"--data_cache={tmp_path / 'moved'}"
+    assert command("eval", root, moved).status == 0
+    assert command("train", root, moved, "--run=a", "--resume", "--epochs=3").status == 0
+    outcome = command("submit", root, moved, f"--out={tmp_path / 'hand-in'}")
+    assert outcome.status == 0, outcome.err
+    assert np.array_equal(np.load(tmp_path / "hand-in" / "x_test.npy"), batch(6)[0])

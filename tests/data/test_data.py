@@ -1,0 +1,315 @@
+import io
+import itertools
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import tiny_arrays, write_folder
+from PIL import Image
+
+from graphcnn.common.errors import InputError
+from graphcnn.data import digits, images, npy, sources
+from graphcnn.data.dataset import check_images, split_dev
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10_jpeg.npz"
+
+
+def npy_bytes(array, **options):
+    file = io.BytesIO()
+    np.save(file, array, **options)
+    return file.getvalue()
+
+
+X, Y = tiny_arrays()
+GOOD = npy_bytes(X)
+BAD_BYTES = {  # of x_train.npy: (bytes, words of the message)
+    "empty": (b"", "empty"),
+    "truncated header": (GOOD[:40], "truncated or damaged"),
+    "truncated pixels": (GOOD[:-1], "ends early"),
+    "no pixels": (GOOD[:128], "truncated or damaged|ends early"),
+    "pickle": (b"\x80\x04\x95\x10\x00", "is a pickle"),
+    "pickled objects": (npy_bytes(np.array([{}, None], object), allow_pickle=True), "pickled Python objects"),
+    "lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+    "text": (b"1,2,3\n", "not a .npy file"),
+    "header that is code": (b"\x93NUMPY\x01\x00" + struct.pack("<H", 20) + b"__import__('os')   \n", "damaged"),
+    "header of a huge shape": (GOOD.replace(b"(96, 16", b"(9999999999, 16"[:7]), "damaged|ends early"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BYTES)
+def test_bad_files(case, tmp_path):
+    content, words = BAD_BYTES[case]
+    folder = write_folder(tmp_path)
+    (folder / "x_train.npy").write_bytes(content)
+    with pytest.raises(InputError, match=words) as caught:
+        sources.load(folder)
+    assert str(folder / "x_train.npy") in str(caught.value)
+
+
+def with_pixel(value, dtype=np.float32):
+    x = X.astype(dtype)
+    x[5, 3, 3, 1] = value
+    return x
+
+
+def gap(labels):
+    return np.where(labels == 1, 3, labels)
+
+
+BAD_ARRAYS = {  # name: (arrays of the folder, words of the message)
+    "text dtype": ({"x_train": np.full((96, 16, 16, 3), "a")}, "dtype"),
+    "complex dtype": ({"x_train": X.astype(complex)}, "dtype is complex128"),
+    "boolean pixels": ({"x_train": X > 9}, "dtype is bool"),
+    "rank 2": ({"x_train": X.reshape(96, -1)}, r"shape is \(96, 768\)"),
+    "rank 5": ({"x_train": X[..., None]}, "shape is"),
+    "channels first": ({"x_train": X.transpose(0, 3, 1, 2)}, r"x.transpose\(0, 2, 3, 1\)"),
+    "four channels": ({"x_train": np.zeros((96, 16, 16, 4), np.uint8)}, "1 or 3 channels"),
+    "no rows": ({"x_train": X[:0]}, "no pixels"),
+    "nan": ({"x_train": with_pixel(np.nan)}, "row 5 has NaN or infinite"),
+    "infinite": ({"x_train": with_pixel(np.inf)}, "row 5 has NaN or infinite"),
+    "negative pixels": ({"x_train": with_pixel(-1)}, "from -1 to"),
+    "pixels above 255": ({"x_train": with_pixel(256, np.int64)}, "expected 0..255"),
+    "lengths differ": ({"y_train": Y[:-1]}, "95 labels for 96 images"),
+    "negative label": ({"y_train": Y - 1}, "smallest label is -1"),
+    "fractional label": ({"y_train": Y + 0.5}, "fractional"),
+    "nan label": ({"y_train": np.where(Y == 1, np.nan, Y)}, "non-finite"),
+    "a gap": ({"y_train": gap(Y)}, "no label is 1"),
+    "huge label": ({"y_train": Y + 2**40}, "largest label"),
+    "text labels": ({"y_train": Y.astype(str)}, "dtype"),
+    "labels of rank 3": ({"y_train": Y[..., None]}, "one-hot"),
+    "not one-hot": ({"y_train": np.ones((96, 3))}, "not one-hot"),
+    "one-hot without a class": ({"y_train": np.eye(5)[gap(Y[:, 0])]}, "no label is 1"),
+    "one-hot without the last class": ({"y_train": np.eye(4)[Y[:, 0]]}, "no label is 3"),
+    "single class": ({"y_train": Y * 0}, "single class"),
+    "test of another size": ({"x_test": X[:, :8]}, "8x16, expected 16x16"),
+    "test in another range": ({"x_test": X / 255}, "expected 0..255"),
+    "test longer than its labels": ({"y_test": Y[:5]}, "5 labels for 24 images"),
+    "one-hot test labels of another width": ({"y_test": np.eye(4)[np.arange(24) % 3]}, "one-hot with 4 columns"),
+    "test label unknown": ({"y_test": np.full(24, 3)}, "holds label 3"),
+    "no x_train": ({"x_train": None}, "no such file"),
+    "no y_train": ({"y_train": None}, "no such file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARRAYS)
+def test_bad_arrays(case, tmp_path):
+    arrays, words = BAD_ARRAYS[case]
+    (tmp_path / "x_train.npy").unlink(missing_ok=True)
+    write_folder(tmp_path, **arrays)
+    with pytest.raises(InputError, match=words) as caught:
+        sources.load(tmp_path, test=True)
+    assert f"{next(iter(arrays))}.npy" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+FORMS = {  # the same data in the forms a folder may have
+    "labels (N,)": ({"y_train": Y[:, 0]}, 255),
+    "one-hot": ({"y_train": np.eye(3)[Y[:, 0]]}, 255),
+    "float labels": ({"y_train": Y.astype(float)}, 255),
+    "float 0..255": ({"x_train": X.astype(np.float64)}, 255),
+    "float 0..1": ({"x_train": X / 255, "x_test": None}, 1),
+    "int64 0..255": ({"x_train": X.astype(np.int64)}, 255),
+    "big-endian": ({"x_train": X.astype(">f4")}, 255),
+    "column order": ({"x_train": np.asfortranarray(X)}, 255),
+    "grey": ({"x_train": X[..., 0], "x_test": None}, 255),
+    "grey with an axis": ({"x_train": X[..., :1], "x_test": None}, 255),
+}
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_forms(case, tmp_path):
+    arrays, pixel_max = FORMS[case]
+    dataset = sources.load(write_folder(tmp_path, **arrays))
+    assert dataset.pixel_max == pixel_max
+    assert dataset.y_train.dtype == np.int32
+    assert np.array_equal(dataset.y_train, Y[:, 0])
+    assert isinstance(dataset.x_train, np.memmap)
+    assert dataset.x_train.dtype == arrays.get("x_train", X).dtype
+    assert dataset.image_shape == (16, 16)
+    assert dataset.class_names == ("0", "1", "2")
+
+
+def test_fingerprint_tells_data_apart(tmp_path):
+    prints = [sources.load(write_folder(tmp_path / str(n), **arrays)).fingerprint for n, arrays in
+              enumerate([{}, {}, {"x_train": X[::-1]}, {"y_train": Y[::-1]}])]  # fmt: skip
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+
+
+def test_class_names_file(tmp_path):
+    folder = write_folder(tmp_path)
+    (folder / "class_names.txt").write_text("cat\ndog\nowl\n")
+    assert sources.load(folder).class_names == ("cat", "dog", "owl")
+    (folder / "class_names.txt").write_text("cat\ndog\n")
+    with pytest.raises(InputError, match="2 different names, expected 3"):
+        sources.load(folder)
+
+
+def test_sources(tmp_path, monkeypatch):
+    for source, words in ((tmp_path / "none", "no such folder"), (__file__, "is a file")):
+        with pytest.raises(InputError, match=words):
+            sources.load(source)
+    monkeypatch.setattr(sources, "DEFAULT_FOLDER", tmp_path)
+    assert sources.default_source() == "digits"
+    write_folder(tmp_path)
+    assert sources.default_source() == str(tmp_path)
+
+
+def test_digits_are_scikit_learn_s_enlarged():
+    from sklearn.datasets import load_digits
+
+    dataset, raw = digits.load(test=True), load_digits()
+    assert (len(dataset.x_train), len(dataset.x_test)) == (1437, 360)
+    assert dataset.x_train.shape[1:] == (32, 32, 3)
+    assert np.array_equal(np.bincount(np.r_[dataset.y_train, dataset.y_test]), np.bincount(raw.target))
+    shrunk = dataset.x_test[..., 0].reshape(360, 8, 4, 8, 4).mean(axis=(2, 4)).reshape(360, -1)
+    originals = raw.data[::5] * 255 / 16
+    assert np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(shrunk, originals, strict=True)]) > 0.97
+
+
+class TestSplit:
+    def test_first_is_the_first_quarter(self, data_folder):
+        train, dev = split_dev(sources.load(data_folder), "first", 0.25)
+        assert np.array_equal(dev, np.arange(24))
+        assert np.array_equal(train, np.arange(24, 96))
+
+    def test_stratified_keeps_shares_and_repeats(self):
+        dataset = digits.load(test=False)
+        train, dev = split_dev(dataset, "stratified", 0.25)
+        assert len(dev) == 359
+        assert np.array_equal(np.sort(np.r_[train, dev]), np.arange(1437))
+        expected = np.bincount(dataset.y_train) * 359 / 1437
+        assert np.abs(np.bincount(dataset.y_train[dev]) - expected).max() < 1
+        assert np.array_equal(dev, split_dev(dataset, "stratified", 0.25)[1])
+
+    def test_none(self, data_folder):
+        train, dev = split_dev(sources.load(data_folder), "first", 0)
+        assert (len(train), len(dev)) == (96, 0)
+
+    @pytest.mark.parametrize(
+        ("kind", "fraction", "words"),
+        [
+            ("first", 0.001, "leaves the dev split empty"),
+            ("first", 1.0, "from 0 to below 1"),
+            ("first", -0.1, "from 0 to below 1"),
+            ("first", float("nan"), "from 0 to below 1"),
+            ("first", 0.99, "too few rows to split: class"),
+            ("stratified", 0.011, "too few rows to split"),
+            ("stratified", 0.99, "too few rows to split"),
+        ],
+    )
+    def test_refused(self, data_folder, kind, fraction, words):
+        with pytest.raises(InputError, match=words):
+            split_dev(sources.load(data_folder), kind, fraction)
+
+    @pytest.mark.parametrize(("kind", "words"), [("first", "class 2 has none"), ("stratified", "smallest with 1")])
+    def test_a_class_absent_from_the_training_rows(self, tmp_path, kind, words):
+        y = np.r_[2, np.arange(95) % 2]
+        with pytest.raises(InputError, match=words):
+            split_dev(sources.load(write_folder(tmp_path, y_train=y, y_test=None)), kind, 0.25)
+
+
+def test_uint8_pixels_are_not_scanned():
+    class Unread:
+        dtype, ndim, shape = np.dtype(np.uint8), 4, (1_000_000, 32, 32, 3)
+
+    assert check_images(Unread(), "x") == 255
+
+
+def test_the_test_split_is_touched_only_when_asked_for(tmp_path):
+    folder = write_folder(tmp_path)
+    (folder / "x_test.npy").write_bytes(b"damaged")
+    assert sources.load(folder).x_test is None
+    with pytest.raises(InputError, match="x_test"):
+        sources.load(folder, test=True)
+    assert digits.load(test=False).x_test is None
+
+
+def test_random_damage_to_a_header_is_one_error(tmp_path):
+    generator = np.random.default_rng(0)
+    refused = 0
+    for n in range(300):
+        content = bytearray(GOOD)
+        for offset in generator.integers(6, 128, generator.integers(1, 4)):
+            content[offset] = generator.integers(0, 256)
+        path = tmp_path / f"{n}.npy"
+        path.write_bytes(content)
+        try:
+            check_images(npy.read_array(path), path)
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error)
+        path.unlink()
+    assert refused > 100
+
+
+def test_black_test_images_fit_any_range(tmp_path):
+    folder = write_folder(tmp_path, x_test=np.zeros((24, 16, 16, 3), np.float32))
+    assert len(sources.load(folder, test=True).x_test) == 24
+
+
+def png(tmp_path, image, name="image.png", **options):
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+class TestImages:
+    def test_modes_become_rgb(self, tmp_path):
+        rgb = Image.fromarray(X[0])
+        for mode in ("RGB", "L", "RGBA", "P", "1", "CMYK"):
+            path = png(tmp_path, rgb.convert(mode), "image.jpg" if mode == "CMYK" else "image.png")
+            pixels = images.read_image(path, (8, 4))
+            assert pixels.shape == (8, 4, 3)
+            assert pixels.dtype == np.uint8
+
+    def test_16_bit_grey_is_scaled_not_clipped(self, tmp_path):
+        path = png(tmp_path, Image.fromarray(np.full((4, 4), 32896, np.uint16)))
+        assert np.unique(images.read_image(path, (4, 4))) == [128]
+
+    def test_exif_orientation(self, tmp_path):
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        pixels[:4] = 255
+        exif = Image.Exif()
+        exif[0x0112] = 3  # turned by 180 degrees
+        path = png(tmp_path, Image.fromarray(pixels), exif=exif)
+        assert images.read_image(path, (8, 8))[7, 0, 0] == 255
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [(None, "no such file"), (b"", "not an image"), (b"hello", "not an image"), ("half", "truncated or damaged")],
+    )
+    def test_bad_files(self, tmp_path, content, words):
+        path = tmp_path / "image.png"
+        if content == "half":
+            whole = png(tmp_path, Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)))
+            path.write_bytes(whole.read_bytes()[:2000])
+        elif content is not None:
+            path.write_bytes(content)
+        with pytest.raises(InputError, match=words):
+            images.read_image(path, (8, 8))
+
+    def test_a_folder_and_a_huge_declared_size(self, tmp_path):
+        with pytest.raises(InputError, match="is a folder"):
+            images.read_image(tmp_path, (8, 8))
+        path = png(tmp_path, Image.new("1", (9000, 9000)))
+        with pytest.raises(InputError, match="expected at most"):
+            images.read_image(path, (8, 8))
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"the real data is not here: {REAL.parent.name}/{REAL.name}")
+def test_the_real_data_in_the_assignment_s_form(tmp_path):
+    """A thousand real images through the folder loader: fitted statistics near CIFAR-10's well-known ones."""
+    from graphcnn.data.batches import channel_statistics
+
+    with np.load(REAL, allow_pickle=False) as packed:
+        offsets = packed["train_offsets"]
+        blob = packed["train_jpeg"][: offsets[1000]].tobytes()
+        jpegs = [blob[a:b] for a, b in itertools.pairwise(offsets[:1001])]
+        labels = packed["train_labels"][:1000].reshape(-1, 1)
+    x = np.stack([np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")) for jpeg in jpegs])
+    dataset = sources.load(write_folder(tmp_path, x_train=x, y_train=labels, x_test=None, y_test=None))
+    mean, deviation = channel_statistics(dataset.x_train, np.arange(1000))
+    assert mean == pytest.approx([125.3, 123.0, 113.9], abs=5)
+    assert deviation == pytest.approx([63.0, 62.1, 66.7], abs=5)
+    assert dataset.classes == 10

@@ -1,0 +1,563 @@
+"""Folders of images: which files count, what becomes of them, and the cache of their pixels."""
+
+import io
+import json
+import os
+import shutil
+import struct
+import threading
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, one_line
+from PIL import Image
+
+from graphcnn.common.errors import InputError
+from graphcnn.data import cache, folder, images, sources
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "ants_bees.zip"
+COLOURS = {"owl": (200, 40, 40), "bat": (40, 200, 40), "cat": (40, 40, 200)}
+
+
+def picture(seed, height=20, width=30, colour=(0, 0, 0)):
+    """Return smooth uint8 pixels [height, width, 3] of about a colour."""
+    generator = np.random.default_rng(seed)
+    coarse = Image.fromarray(generator.integers(0, 56, (4, 4, 3), np.uint8)).resize((width, height))
+    return np.asarray(coarse) + np.uint8(colour)
+
+
+def saved(array, path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def write_photos(root, rows=8, classes=("owl", "bat", "cat"), seed=0):
+    """Write rows photos a class, PNG and JPEG of several sizes; return the folder."""
+    for k, name in enumerate(classes):
+        for n in range(rows):
+            pixels = picture([seed, k, n], 20 + n, 30 - n, COLOURS.get(name, (k * 60,) * 3))
+            saved(pixels, root / name / f"{n:02d}.{('png', 'jpg', 'JPEG')[n % 3]}")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path, monkeypatch):
+    """The default cache is this test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    return tmp_path / "xdg" / "graphcnn"
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The names of the files that are decoded from here on."""
+    names, read = [], folder.read_image
+    monkeypatch.setattr(folder, "read_image", lambda path, *others: names.append(path.name) or read(path, *others))
+    return names
+
+
+def load(root, test=False, **options):
+    return sources.load(root, test, sources.Options(**{"image_size": 16, **options}))
+
+
+def by_pillow(path, size=16):
+    return np.asarray(Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+
+
+class TestRows:
+    def test_train_and_test(self, tmp_path, cache_home):
+        write_photos(tmp_path / "set" / "train")
+        write_photos(tmp_path / "set" / "test", rows=2, seed=1)
+        dataset = load(tmp_path / "set", test=True)
+        assert dataset.class_names == ("bat", "cat", "owl")
+        for split, x, y in (("train", dataset.x_train, dataset.y_train), ("test", dataset.x_test, dataset.y_test)):
+            paths = sorted((tmp_path / "set" / split).glob("*/*"))
+            assert np.array_equal(x, [by_pillow(path) for path in paths])
+            assert np.array_equal(y, [dataset.class_names.index(path.parent.name) for path in paths])
+            assert isinstance(x, np.memmap)
+            assert not x.flags.writeable
+            assert y.dtype == np.int32
+        assert (dataset.dev_split, dataset.pixel_max, dataset.image_shape) == ("stratified", 255, (16, 16))
+        entries = [entry for entry in cache_home.iterdir() if entry.is_dir()]
+        assert len(entries) == 2
+        index = json.loads((cache_home / f"images-{dataset.fingerprint[:32]}" / "index.json").read_text())
+        assert index["files"] == [f"{p.parent.name}/{p.name}" for p in sorted((tmp_path / "set/train").glob("*/*"))]
+        assert (index["class_names"], index["skipped"]) == (["bat", "cat", "owl"], {})
+
+    def test_classes_alone(self, tmp_path):
+        dataset = load(write_photos(tmp_path / "set"), test=True)
+        assert np.array_equal(np.bincount(dataset.y_train), [8, 8, 8])
+        assert (dataset.x_test, dataset.y_test) == (None, None)
+
+    def test_classes_called_train_and_test(self, tmp_path):
+        assert load(write_photos(tmp_path, classes=("car", "train", "test"))).class_names == ("car", "test", "train")
+
+    def test_the_test_split_is_read_only_when_asked_for(self, tmp_path, decoded):
+        write_photos(tmp_path / "train")
+        write_photos(tmp_path / "test", rows=1)
+        (tmp_path / "test" / "cat" / "broken.png").write_bytes(b"")
+        load(tmp_path)
+        assert len(decoded) == 24
+        with pytest.raises(InputError, match=r"broken.png: not an image"):
+            load(tmp_path, test=True)
+
+    def test_litter_and_links(self, tmp_path):
+        root = write_photos(tmp_path / "set")
+        expected = load(root).fingerprint
+        for name in ("owl/.DS_Store", "owl/._00.png", "owl/Thumbs.db", "owl/desktop.ini", "LICENSE.txt", ".git/x"):
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_bytes(b"litter")
+        (root / "__MACOSX").mkdir()
+        assert load(root).fingerprint == expected
+        shutil.move(root / "owl", tmp_path / "elsewhere")
+        (root / "owl").symlink_to(tmp_path / "elsewhere")
+        shutil.move(root / "cat" / "00.png", tmp_path / "photo")
+        (root / "cat" / "00.png").symlink_to(tmp_path / "photo")
+        assert load(root).fingerprint == expected
+
+    def test_a_loop_of_links_is_no_file(self, tmp_path):
+        root = write_photos(tmp_path / "set")
+        (root / "owl" / "loop.png").symlink_to("loop.png")
+        with pytest.raises(InputError, match=r"loop.png: is no .png, .jpg, .jpeg file"):
+            load(root)
+        (root / "owl" / "loop.png").unlink()
+        (root / "owl" / "again").symlink_to(root)
+        with pytest.raises(InputError, match="again: is no"):
+            load(root)
+
+    def test_x_train_npy_comes_first(self, data_folder):
+        write_photos(data_folder)
+        assert sources.load(data_folder).class_names == ("0", "1", "2")
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+TURNS = {  # EXIF orientation: how the stored pixels [H, W, C] become upright ones
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda a: np.rot90(a),
+}
+SIDE = 16
+
+
+class TestPixels:
+    """Of images that have the wanted size already, so that NumPy can tell what is right."""
+
+    @pytest.mark.parametrize("orientation", TURNS)
+    @pytest.mark.parametrize("suffix", ["png", "jpg"])
+    def test_orientation(self, orientation, suffix, tmp_path):
+        pixels = picture(0, SIDE, SIDE)
+        path = saved(pixels, tmp_path / f"a.{suffix}", exif=exif(orientation))
+        expected = TURNS[orientation](np.asarray(Image.open(path)))
+        assert np.array_equal(images.read_image(path, (SIDE, SIDE)), expected)
+
+    def test_a_damaged_exif_block_is_passed_over(self, tmp_path):
+        path = saved(picture(0, SIDE, SIDE), tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05cut")
+        with images.quiet():
+            assert np.array_equal(images.read_image(path, (SIDE, SIDE)), np.asarray(Image.open(path)))
+
+    def test_modes(self, tmp_path):
+        pixels, alpha = picture(0, SIDE, SIDE), np.full((SIDE, SIDE, 1), 9, np.uint8)
+        grey = pixels[..., :1]
+        cases = {
+            "rgb": (Image.fromarray(pixels), pixels),
+            "rgba": (Image.fromarray(np.concatenate([pixels, alpha], 2)), pixels),
+            "grey": (Image.fromarray(grey[..., 0]), np.repeat(grey, 3, 2)),
+            "la": (Image.fromarray(np.concatenate([grey, alpha], 2)), np.repeat(grey, 3, 2)),
+            "bilevel": (Image.fromarray(grey[..., 0] > 30), np.repeat((grey > 30) * np.uint8(255), 3, 2)),
+        }
+        palette = Image.fromarray(grey[..., 0] // 8).convert("P")
+        palette.putpalette(list(range(256)) * 3)
+        colours = np.arange(768).reshape(256, 3).astype(np.uint8)
+        cases["palette"] = (palette, colours[np.asarray(palette)])
+        for name, (image, expected) in cases.items():
+            image.save(tmp_path / f"{name}.png")
+            assert np.array_equal(images.read_image(tmp_path / f"{name}.png", (SIDE, SIDE)), expected), name
+        palette.save(tmp_path / "transparent.png", transparency=bytes(range(256)))
+        with images.quiet():
+            found = images.read_image(tmp_path / "transparent.png", (SIDE, SIDE))
+        assert np.array_equal(found, cases["palette"][1])
+
+    def test_16_bits(self, tmp_path):
+        values = np.linspace(0, 65535, SIDE * SIDE).reshape(SIDE, SIDE).astype(np.uint16)
+        path = saved(values, tmp_path / "grey.png")
+        found = images.read_image(path, (SIDE, SIDE))
+        assert np.array_equal(found, np.repeat((values // 257).astype(np.uint8)[..., None], 3, 2))
+        turned = saved(values, tmp_path / "turned.png", exif=exif(6))
+        assert np.array_equal(images.read_image(turned, (SIDE, SIDE)), np.rot90(found, -1))
+        rgb = np.stack([values, values[::-1], values.T], axis=2)
+        (tmp_path / "rgb.png").write_bytes(png_16_bit(rgb))
+        found = images.read_image(tmp_path / "rgb.png", (SIDE, SIDE))
+        assert np.abs(found.astype(float) - rgb / 257).max() <= 1
+
+    def test_cmyk(self, tmp_path):
+        """Adobe's JPEGs store ink inverted; ink and black make colours by (255 - ink)(255 - black) / 255."""
+        ink = np.concatenate([picture(1, SIDE, SIDE) * 3, picture(2, SIDE, SIDE)[..., :1]], axis=2)
+        Image.fromarray(ink, "CMYK").save(tmp_path / "a.jpg", quality=100, subsampling=0)
+        assert b"Adobe" in (tmp_path / "a.jpg").read_bytes()
+        ink = ink.astype(float)
+        expected = (255 - ink[..., :3]) * (255 - ink[..., 3:]) / 255
+        found = images.read_image(tmp_path / "a.jpg", (SIDE, SIDE))
+        assert np.abs(found - expected).mean() < 2
+        assert np.abs(found - expected).max() < 12
+
+    def test_shrinking_averages(self, tmp_path):
+        """A checkerboard of single pixels becomes grey, not a pattern of its own."""
+        board = (np.indices((160, 160)).sum(axis=0) % 2 * 255).astype(np.uint8)
+        found = images.read_image(saved(board, tmp_path / "a.png"), (SIDE, SIDE))
+        assert np.abs(found[1:-1, 1:-1].astype(int) - 127).max() <= 3
+
+
+def png_16_bit(values):
+    """Return a PNG of uint16 [H, W, 3], which Pillow reads but does not write."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, _ = values.shape
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+def png_of_size(width, height):
+    """Return a PNG whose header declares a size that its few bytes do not have."""
+    content = bytearray(png_16_bit(np.zeros((1, 1, 3), np.uint16)))
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
+def jpeg(size=64, form="JPEG"):
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)).save(out, form)
+    return out.getvalue()
+
+
+BROKEN = {  # a file in owl/: (name, its bytes, words of the message)
+    "a text": ("notes.txt", b"hello", "is no .png, .jpg, .jpeg file"),
+    "no suffix": ("photo", jpeg(), "is no .png, .jpg, .jpeg file"),
+    "a GIF": ("a.gif", jpeg(form="GIF"), "is no .png, .jpg, .jpeg file"),
+    "a GIF in disguise": ("a.png", jpeg(form="GIF"), "not an image, expected one of PNG, JPEG"),
+    "a text in disguise": ("a.jpg", b"hello", "not an image, expected one of PNG, JPEG"),
+    "no bytes": ("a.jpg", b"", "not an image, expected one of PNG, JPEG"),
+    "a truncated JPEG": ("a.jpg", jpeg()[:-500], "truncated or damaged"),
+    "a truncated PNG": ("a.png", jpeg(form="PNG")[:-500], "truncated or damaged"),
+    "a large PNG": ("a.png", png_of_size(9000, 9000), "too many pixels, expected at most 64000000"),
+    "a larger PNG": ("a.png", png_of_size(12000, 12000), "too many pixels, expected at most 64000000"),
+    "a huge PNG": ("a.png", png_of_size(2**31 - 1, 2**31 - 1), "too many pixels, expected at most 64000000"),
+    "a folder": ("more.jpg/a.jpg", jpeg(), "more.jpg: is no .png, .jpg, .jpeg file"),
+    "a name in another encoding": (os.fsdecode(b"caf\xe9.jpg"), b"", "not an image"),
+}
+
+
+class TestBroken:
+    @pytest.mark.parametrize("case", BROKEN)
+    def test_named_and_refused_or_left_out(self, case, tmp_path, command, cache_home):
+        name, content, words = BROKEN[case]
+        root = write_photos(tmp_path / "set")
+        whole = load(root)
+        (root / "owl" / name).parent.mkdir(exist_ok=True)
+        (root / "owl" / name).write_bytes(content)
+        flags = [f"--data={root}", f"--checkpoints={tmp_path / 'runs'}", *TINY, "--epochs=1"]
+        outcome = command("train", *flags)
+        assert outcome.status == 2
+        assert one_line(outcome.err), outcome.err
+        shown = root / "owl" / name.split("/")[0].split("\udce9")[0]
+        assert str(shown) in outcome.err
+        assert words in outcome.err
+        assert len([entry for entry in cache_home.iterdir() if not entry.name.endswith(".lock")]) == 1
+        outcome = command("train", *flags, "--skip_broken", "--nodebug")
+        assert outcome.status == 0, outcome.err
+        assert outcome.err == ""
+        assert f"skipped: {shown}" in outcome.out
+        assert words in outcome.out
+        assert "18 training, 6 dev" in outcome.out
+        assert np.array_equal(load(root, skip_broken=True).x_train, whole.x_train)
+        with pytest.raises(InputError, match="skip_broken leaves such files out"):
+            load(root)
+
+    def test_what_was_left_out_is_said_again_and_rows_keep_their_classes(self, tmp_path, capfd, decoded):
+        root = write_photos(tmp_path / "set", rows=4)
+        for name in ("bat/00.png", "bat/02.JPEG", "cat/03.png"):
+            (root / name).write_bytes(b"hello")
+        expected = [p for p in sorted(root.glob("*/*")) if p.read_bytes() != b"hello"]
+        for _ in range(2):
+            dataset = load(root, skip_broken=True)
+            assert len(decoded) == 12
+            assert capfd.readouterr().out.count("skipped: ") == 3
+            assert np.array_equal(dataset.x_train, [by_pillow(path) for path in expected])
+            assert np.array_equal(dataset.y_train, [("bat", "cat", "owl").index(p.parent.name) for p in expected])
+
+    def test_an_image_beside_the_class_folders(self, tmp_path):
+        root = write_photos(tmp_path / "set")
+        saved(picture(0), root / "stray.png")
+        with pytest.raises(InputError, match=r"stray.png: lies beside the class folders"):
+            load(root)
+        assert len(load(root, skip_broken=True).x_train) == 24
+
+
+def write_layout(root, layout):
+    for name in layout:
+        (root / name).mkdir(parents=True) if name.endswith("/") else saved(picture(0), root / name)
+    return root
+
+
+LAYOUTS = {  # name: (what is in the folder, words of the message)
+    "nothing": ([], "x_train.npy: no such file, nor class folders beside it; expected"),
+    "images alone": (["a.png"], "no such file, nor class folders"),
+    "one class": (["owl/a.png"], r"1 class folders \(owl\), expected at least two"),
+    "train without classes": (["train/a.png"], r"1 class folders \(train\), expected at least two"),
+    "one class in train": (["train/owl/a.png", "test/owl/a.png"], r"1 class folders \(owl\)"),
+    "an empty class": (["owl/a.png", "bat/"], "bat: holds no image; add .png, .jpg, .jpeg files"),
+    "an empty class in test": (
+        ["train/owl/a.png", "train/bat/a.png", "test/owl/a.png", "test/bat/"],
+        "test/bat: holds no image",
+    ),
+    "a class in test alone": (
+        ["train/owl/a.png", "train/bat/a.png", "test/owl/a.png", "test/bat/a.png", "test/cat/a.png"],
+        "test/cat: this class is in test/ alone",
+    ),
+    "a class in train alone": (
+        ["train/owl/a.png", "train/bat/a.png", "test/owl/a.png"],
+        "train/bat: this class is in train/ alone",
+    ),
+    "an empty test": (["train/owl/a.png", "train/bat/a.png", "test/"], "train/bat: this class is in train/ alone"),
+    "test without train": (["test/owl/a.png", "test/bat/a.png"], "has test/ but no train/"),
+    "a class of two lines": (["owl/a.png", "b\nat/a.png"], r"'b\\nat' is not one line of UTF-8 text"),
+    "a class in another encoding": (["owl/a.png", os.fsdecode(b"caf\xe9/a.png")], "is not one line of UTF-8 text"),
+}
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_bad_layouts(case, tmp_path, command):
+    layout, words = LAYOUTS[case]
+    (tmp_path / "set").mkdir()
+    root = write_layout(tmp_path / "set", layout)
+    with pytest.raises(InputError, match=words):
+        load(root, test=True)
+    if "test" not in words:
+        outcome = command("train", f"--data={root}", f"--checkpoints={tmp_path / 'runs'}")
+        assert outcome.status == 2
+        assert one_line(outcome.err), outcome.err
+
+
+def test_a_class_of_which_nothing_is_left(tmp_path, cache_home):
+    root = write_photos(tmp_path / "set")
+    for path in (root / "owl").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="owl: holds no image"):
+        load(root, skip_broken=True)
+    assert not [entry for entry in cache_home.iterdir() if entry.is_dir()]
+
+
+class TestCache:
+    def test_made_once_and_whatever_the_place_and_the_dates(self, tmp_path, decoded):
+        root = write_photos(tmp_path / "set")
+        first = load(root)
+        assert len(decoded) == 24
+        for path in root.glob("*/*"):
+            os.utime(path, (1, 1))
+        second = load(root)
+        root.rename(tmp_path / "moved")
+        third = load(tmp_path / "moved")
+        assert len(decoded) == 24
+        assert first.fingerprint == second.fingerprint == third.fingerprint
+        assert np.array_equal(first.x_train, third.x_train)
+
+    @pytest.mark.parametrize("change", ["one byte", "a name", "one less", "one more", "another class", "another size"])
+    def test_made_anew_when_something_changes(self, change, tmp_path, decoded):
+        root = write_photos(tmp_path / "set")
+        first, size = load(root), 16
+        kept = np.array(first.x_train)
+        path = root / "owl" / "00.png"
+        before = path.stat()
+        if change == "one byte":  # of the same length and date
+            content = bytearray(path.read_bytes())
+            content[-1] ^= 1
+            path.write_bytes(content)
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        elif change == "a name":
+            path.rename(path.with_name("99.png"))
+        elif change == "one less":
+            path.unlink()
+        elif change == "one more":
+            shutil.copy(path, path.with_name("99.png"))
+        elif change == "another class":
+            path.rename(root / "bat" / "99.png")
+        else:
+            size = 17
+        decoded.clear()
+        second = load(root, image_size=size)
+        assert len(decoded) == len(second.x_train) >= 23
+        assert second.fingerprint != first.fingerprint
+        assert np.array_equal(first.x_train, kept)
+
+    @pytest.mark.parametrize("damage", ["shorter", "other shape", "no index", "bad index", "odd index", "no pixels"])
+    def test_a_damaged_one_is_made_anew(self, damage, tmp_path, decoded, capfd):
+        root = write_photos(tmp_path / "set")
+        dataset = load(root, cache_dir=str(tmp_path / "cache"))
+        place = tmp_path / "cache" / f"images-{dataset.fingerprint[:32]}"
+        whole = np.array(dataset.x_train)
+        pixels, index = place / "x.npy", place / "index.json"
+        if damage == "shorter":
+            os.truncate(pixels, pixels.stat().st_size - 1)
+        elif damage == "other shape":
+            np.save(pixels, whole[1:])
+        elif damage == "no index":
+            index.unlink()
+        elif damage == "bad index":
+            index.write_text("{")
+        elif damage == "odd index":
+            index.write_text(json.dumps({**json.loads(index.read_text()), "skipped": 5}))
+        else:
+            pixels.unlink()
+        decoded.clear()
+        capfd.readouterr()
+        again = load(root, cache_dir=str(tmp_path / "cache"))
+        assert f"{place}: damaged, made anew" in capfd.readouterr().out
+        assert len(decoded) == 24
+        assert np.array_equal(again.x_train, whole)
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+    def test_an_interrupted_build_leaves_nothing(self, error, tmp_path, cache_home, monkeypatch):
+        root = write_photos(tmp_path / "set")
+        read, count = folder.read_image, []
+
+        def stops(*arguments):
+            count.append(1)
+            if len(count) > 10:
+                raise error
+            return read(*arguments)
+
+        monkeypatch.setattr(folder, "read_image", stops)
+        with pytest.raises(error):
+            load(root)
+        assert [entry for entry in cache_home.iterdir() if not entry.name.endswith(".lock")] == []
+        monkeypatch.undo()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home.parent))
+        assert len(load(root).x_train) == 24
+
+    def test_what_a_kill_left_is_cleared(self, tmp_path, cache_home):
+        root = write_photos(tmp_path / "set")
+        fingerprint = load(root).fingerprint
+        place = cache_home / f"images-{fingerprint[:32]}"
+        place.rename(place.with_name(f".{place.name}.new"))
+        assert len(load(root).x_train) == 24
+        assert [entry for entry in cache_home.iterdir() if entry.is_dir()] == [place]
+
+    def test_several_at_once_decode_once(self, tmp_path, decoded):
+        root, found = write_photos(tmp_path / "set"), []
+        threads = [threading.Thread(target=lambda: found.append(load(root))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(decoded) == 24
+        assert len(found) == 4
+        assert all(np.array_equal(dataset.x_train, found[0].x_train) for dataset in found)
+
+    def test_many_rows_are_in_order(self, tmp_path):
+        for n in range(300):
+            saved(np.full((2, 2, 3), n % 256, np.uint8), tmp_path / "set" / "ab"[n % 2] / f"{n:03d}.png")
+        found = load(tmp_path / "set").x_train
+        assert found[:, 3, 3, 0].tolist() == [n % 256 for n in [*range(0, 300, 2), *range(1, 300, 2)]]
+
+
+def test_the_default_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/there")
+    assert cache.folder() == Path("/there/graphcnn")
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")  # relative ones are to be ignored
+    assert cache.folder() == tmp_path / ".cache" / "graphcnn"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache.folder() == tmp_path / ".cache" / "graphcnn"
+    assert cache.folder(tmp_path / "x") == tmp_path / "x"
+
+
+def test_from_photos_to_predictions(tmp_path, command, cache_home):
+    """Class names as people write them; other places for the data and its cache later; a photo of any size."""
+    names = ("$5 $x^2$", "Käuze", "猫")
+    write_photos(tmp_path / "set" / "train", rows=16, classes=names)
+    write_photos(tmp_path / "set" / "test", rows=4, classes=names, seed=1)
+    (tmp_path / "set" / "train" / "猫" / "00.png").write_bytes(b"")
+    root, own = f"--checkpoints={tmp_path / 'runs'}", f"--cache_dir={tmp_path / 'own'}"
+    outcome = command("train", f"--data={tmp_path / 'set'}", root, own, "--run=a", "--skip_broken", *TINY)
+    assert outcome.status == 0, outcome.err
+    assert "36 training, 11 dev (stratified) images 16x16, 3 classes" in outcome.out
+    assert not cache_home.exists()
+    for split in ("dev", "test"):
+        outcome = command("eval", root, f"--split={split}")
+        assert (outcome.status, outcome.err) == (0, "")
+        assert all(name in outcome.out for name in names)
+    numbers = json.loads((tmp_path / "runs" / "a" / "report" / "test.json").read_text())
+    assert np.sum(numbers["confusion"]) == 12
+    assert set(numbers["per_class"]) == set(names)
+
+    path = tmp_path / "set" / "test" / "Käuze" / "03.png"
+    outcome = command("predict", root, path, f"--out={tmp_path / 'p.npy'}")
+    assert outcome.out.startswith(f"{path}: ")
+    outcome = command("submit", root, f"--out={tmp_path / 'hand-in'}")
+    assert outcome.status == 0, outcome.err
+    assert np.load(tmp_path / "hand-in" / "result.npy")[7] == pytest.approx(np.load(tmp_path / "p.npy")[0], abs=1e-6)
+    assert np.array_equal(np.load(tmp_path / "hand-in" / "x_test.npy")[7], by_pillow(path))
+
+    (tmp_path / "set").rename(tmp_path / "moved")
+    assert "no such folder" in command("eval", root).err
+    moved = f"--data={tmp_path / 'moved'}"
+    assert command("eval", root, moved).status == 0
+    assert command("train", root, moved, f"--cache_dir={tmp_path / 'new'}", "--resume", "--epochs=3").status == 0
+    assert (tmp_path / "new").exists()
+    outcome = command("eval", root, moved, "--noskip_broken")
+    assert outcome.status == 2
+    assert "00.png: not an image" in outcome.err
+    saved(picture(9), tmp_path / "moved" / "train" / "猫" / "99.png")
+    assert "are not those of run a" in command("eval", root, moved).err
+
+
+def test_without_test_images(tmp_path, command):
+    root = f"--checkpoints={tmp_path / 'runs'}"
+    outcome = command("train", f"--data={write_photos(tmp_path / 'set')}", root, *TINY, "--epochs=1")
+    assert outcome.status == 0, outcome.err
+    for name, flags in (("eval", ["--split=test"]), ("submit", [f"--out={tmp_path / 'out'}"])):
+        outcome = command(name, root, *flags)
+        assert outcome.status == 2
+        assert f"no {tmp_path / 'set' / 'test'}" in outcome.err
+
+
+def test_runs_from_before_there_were_options(trained_copy, command):
+    path = trained_copy / "tiny" / "config.json"
+    config = json.loads(path.read_text())
+    assert config["data"].pop("options") == {
+        "image_size": 16, "skip_broken": False, "cache_dir": None, "data_cache": None,
+    }  # fmt: skip
+    path.write_text(json.dumps(config))
+    assert command("eval", f"--checkpoints={trained_copy}").status == 0
+    for options in ({"image_size": "16"}, {"skip_broken": 1}, {"cache_dir": 5}, {"other": 1}, [], 3):
+        path.write_text(json.dumps({**config, "data": {**config["data"], "options": options}}))
+        outcome = command("eval", f"--checkpoints={trained_copy}")
+        assert outcome.status == 2, options
+        assert "config.json: damaged" in outcome.err
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"the real photos are not here: {REAL.parent.name}/{REAL.name}")
+def test_real_photos(tmp_path):
+    with zipfile.ZipFile(REAL) as packed:
+        packed.extractall(tmp_path)
+    dataset = load(tmp_path / "ants_bees", test=True, image_size=64)
+    assert (len(dataset.x_train), len(dataset.x_test)) == (243, 153)
+    assert dataset.class_names == ("ants", "bees")
+    paths = sorted((tmp_path / "ants_bees" / "train").glob("*/*"))
+    assert np.array_equal(dataset.x_train[::20], [by_pillow(path, 64) for path in paths[::20]])

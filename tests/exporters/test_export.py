@@ -1,0 +1,179 @@
+"""What other programs get, computed by them in processes of their own."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import TINY, one_line, tiny_arrays, write_folder
+
+from graphcnn.evaluation import predictor
+from graphcnn.storage.runs import Run
+
+EAGER = {  # how a program without this package computes probabilities: {format: its code, given path and images}
+    "savedmodel": """
+import tensorflow as tf
+found = tf.saved_model.load(path).signatures["serving_default"](x=tf.constant(images))["hypothesis"].numpy()
+""",
+    "tflite": """
+import tensorflow as tf
+interpreter = tf.lite.Interpreter(model_path=path)
+given, made = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+assert (given["name"], list(given["shape_signature"])) == ("x", [-1, *images.shape[1:]])
+interpreter.resize_tensor_input(given["index"], images.shape)
+interpreter.allocate_tensors()
+interpreter.set_tensor(given["index"], images)
+interpreter.invoke()
+found = interpreter.get_tensor(made["index"])
+""",
+    "npz": """
+file = np.load(path, allow_pickle=False)
+x = (images - file["normalisation/mean"]) / file["normalisation/scale"]
+for layer in ("conv1_1", "conv2_1", "conv3_1"):
+    x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (1, 2))  # [N, H, W, C, 3, 3]
+    x = np.maximum(np.einsum("nhwcij,ijck->nhwk", windows, file[f"{layer}/w"]) + file[f"{layer}/b"], 0)
+    n, h, w, k = x.shape
+    x = x.reshape(n, h // 2, 2, w // 2, 2, k).max(axis=(2, 4))
+x = x.reshape(len(x), -1)
+for layer in ("dense1", "output"):
+    x = x @ file[f"{layer}/w"] + file[f"{layer}/b"]
+e = np.exp(x - x.max(axis=1, keepdims=True))
+found = e / e.sum(axis=1, keepdims=True)
+""",
+}
+
+
+def computed(kind, path, images, folder):
+    """Return what a process without this package makes of the images."""
+    np.save(folder / "images.npy", images)
+    program = (
+        "import sys\nimport numpy as np\npath, folder = sys.argv[1:]\nimages = np.load(folder + '/images.npy')\n"
+        f"{EAGER[kind]}\nnp.save(folder + '/found.npy', found)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path, folder], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return np.load(folder / "found.npy")
+
+
+@pytest.mark.parametrize("kind", EAGER)
+def test_another_program_computes_the_same(kind, trained, tmp_path, command):
+    checkpoints, data = trained
+    out = tmp_path / f"out.{kind}"
+    outcome = command("export", f"--format={kind}", f"--checkpoints={checkpoints}", "--run=tiny", f"--out={out}")
+    assert outcome.status == 0, outcome.err
+    assert outcome.err == ""
+    assert "agrees on 24 of the run's images" in outcome.out
+    images = np.load(data / "x_test.npy").astype(np.float32)
+    restored = predictor.restore(Run(checkpoints, "tiny"))
+    with restored.session:
+        expected = predictor.probabilities(restored.session, restored.graph, images)
+    assert computed(kind, out, images, tmp_path) == pytest.approx(expected, abs=1e-5)
+    again = command("export", f"--format={kind}", f"--checkpoints={checkpoints}", "--run=tiny", f"--out={out}")
+    assert again.status == 0, again.err
+
+
+@pytest.mark.parametrize("kind", EAGER)
+def test_several_runs_as_one(kind, trained, trained_fast, tmp_path, command):
+    """Of other nets, one of them with views, lookahead and whitening: the mean that predict gives."""
+    import shutil
+
+    checkpoints, data = tmp_path / "both", trained[1]
+    shutil.copytree(trained[0], checkpoints, symlinks=True)
+    shutil.copytree(trained_fast[0] / "fast", checkpoints / "fast", symlinks=True)
+    common = [f"--checkpoints={checkpoints}", "--run=tiny,fast"]
+    out = tmp_path / f"out.{kind}"
+    outcome = command("export", f"--format={kind}", *common, f"--out={out}", f"--data={data}")
+    if kind == "tflite":  # fast resizes 16x16 images to 18x18 inside the graph
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert "an operation that TensorFlow Lite lacks" in outcome.err
+        assert not out.exists()
+        return
+    assert outcome.status == 0, outcome.err
+    if kind == "savedmodel":
+        images = np.load(data / "x_test.npy").astype(np.float32)
+        assert command("predict", *common, f"--array={data / 'x_test.npy'}", f"--out={tmp_path / 'p.npy'}").status == 0
+        assert computed(kind, out, images, tmp_path) == pytest.approx(np.load(tmp_path / "p.npy"), abs=1e-5)
+    else:
+        with np.load(out, allow_pickle=False) as file:
+            said = json.loads(str(file["config.json"]))
+            assert {name.partition("/")[0] for name in file} == {"config.json", "member_1", "member_2"}
+        assert [each["run"] for each in said["members"]] == ["tiny", "fast"]
+        assert said["class_names"] == ["0", "1", "2"]
+
+
+def test_without_the_data_noise_is_compared(trained_copy, tmp_path, command):
+    run = Run(trained_copy, "tiny")
+    config = run.config()
+    run.write_config({**config, "data": {**config["data"], "source": str(tmp_path / "gone")}})
+    outcome = command("export", "--format=npz", f"--checkpoints={trained_copy}", f"--out={tmp_path / 'a.npz'}")
+    assert outcome.status == 0, outcome.err
+    assert "256 images of noise" in outcome.out
+
+
+def test_what_disagrees_replaces_nothing(trained, tmp_path, command, monkeypatch):
+    from graphcnn import export
+
+    out = tmp_path / "a.npz"
+    common = ["--format=npz", f"--checkpoints={trained[0]}", "--run=tiny", f"--out={out}"]
+    assert command("export", *common).status == 0
+    before = out.read_bytes()
+    write, compute = export.FORMATS["npz"]
+
+    def off(path, images):
+        found, runtime = compute(path, images)
+        return found + 2e-4, runtime
+
+    monkeypatch.setitem(export.FORMATS, "npz", (write, off))
+    outcome = command("export", *common)
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "differs by 0.0002; nothing was replaced" in outcome.err
+    assert out.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_runs_of_other_data_are_no_graph(trained, tmp_path, command):
+    import shutil
+
+    checkpoints = tmp_path / "both"
+    shutil.copytree(trained[0], checkpoints, symlinks=True)
+    x, _ = tiny_arrays()
+    data = write_folder(tmp_path / "unit", x_train=(x / 255).astype(np.float32), x_test=None, y_test=None)
+    common = [f"--data={data}", f"--checkpoints={checkpoints}", "--run=unit", "--dev_split=stratified"]
+    assert command("train", *common, *TINY).status == 0
+    outcome = command("export", "--format=npz", f"--checkpoints={checkpoints}", "--run=tiny,unit")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "unit and tiny were trained on other data" in outcome.err
+
+
+BAD = {  # name: (flags, words of the message)
+    "an unknown format": (["--format=savedmodl"], "did you mean 'savedmodel'"),
+    "a folder of other things": (["--format=savedmodel", "--out=FULL"], "exists, and is no savedmodel of an export"),
+    "another program's model": (["--format=savedmodel", "--out=FULL/model"], "exists, and is no savedmodel of"),
+    "a folder for a file": (["--format=npz", "--out=FULL"], "exists, and is no npz of an export"),
+    "a file for a folder": (["--format=savedmodel", "--out=FULL/a"], "exists, and is no savedmodel of an export"),
+    "another npz": (["--format=npz", "--out=FULL/x.npz"], "exists, and is no npz of an export"),
+    "another file": (["--format=tflite", "--out=FULL/a"], "exists, and is no tflite of an export"),
+    "an unwritable place": (["--format=savedmodel", "--out=/proc/model"], "/proc"),
+    "an unknown run": (["--format=npz", "--run=other"], "no such run"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_flags(case, trained, tmp_path, command):
+    flags, words = BAD[case]
+    (tmp_path / "full" / "model" / "variables").mkdir(parents=True)
+    (tmp_path / "full" / "model" / "saved_model.pb").write_bytes(b"")
+    (tmp_path / "full" / "a").write_text("mine")
+    np.savez(tmp_path / "full" / "x.npz", x=np.zeros(3))
+    flags = [flag.replace("FULL", str(tmp_path / "full")) for flag in flags]
+    outcome = command("export", f"--checkpoints={trained[0]}", *flags)
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert words in outcome.err
+    assert (tmp_path / "full" / "a").read_text() == "mine"
+    assert np.load(tmp_path / "full" / "x.npz")["x"].shape == (3,)

@@ -1,0 +1,254 @@
+"""The other forms of a convolution against tf.nn.conv2d and TensorFlow's own gradients."""
+
+import numpy as np
+import pytest
+
+from graphcnn.ops import kernels
+from graphcnn.ops.tf1 import session, tf, tf1
+
+SHAPES = {  # name: (N, H, W, C, K, kernel)
+    "32 images": (32, 4, 4, 5, 6, (3, 3)),
+    "one image": (1, 4, 4, 5, 6, (3, 3)),
+    "33 images": (33, 4, 4, 3, 2, (3, 3)),
+    "not square": (5, 6, 2, 3, 4, (3, 3)),
+    "map smaller than the kernel": (3, 2, 2, 3, 4, (5, 5)),
+    "a single pixel": (3, 1, 1, 3, 4, (3, 3)),
+    "a row kernel": (3, 5, 4, 3, 4, (1, 3)),
+    "5x5 kernel": (3, 8, 8, 3, 4, (5, 5)),
+}
+
+
+def arrays(shape, seed=0):
+    count, height, width, channels, units, kernel = shape
+    generator = np.random.default_rng(seed)
+    sizes = [(count, height, width, channels), (*kernel, channels, units), (count, height, width, units)]
+    return [generator.normal(size=size).astype(np.float32) for size in sizes]
+
+
+def evaluate(build, *values, dtype=tf.float32):
+    """Feed arrays with an unknown batch size, as training does, to the tensors that build returns."""
+    with tf1.Graph().as_default() as graph:
+        places = [
+            tf1.placeholder(tf.float32, [None, *v.shape[1:]] if n != 1 or v.ndim == 1 else v.shape)
+            for n, v in enumerate(values)
+        ]
+        results = [tf.cast(t, tf.float32) for t in build(*(tf.cast(place, dtype) for place in places))]
+        with session(graph) as running:
+            return running.run(results, dict(zip(places, values, strict=True)))
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_both_forms_equal_tensorflows_own(shape):
+    def own(x, w, dy):
+        y = tf.nn.conv2d(x, w, strides=1, padding="SAME")
+        return [y, *tf1.gradients(y, [x, w], dy)]
+
+    def other(x, w, dy):
+        y = kernels.interleaved_conv2d(x, w)
+        dx = kernels.interleaved_conv2d(dy, kernels.turned(w))
+        return [y, dx, kernels.filter_gradient_by_taps(x, dy, w.shape[:2])]
+
+    values = arrays(shape)
+    for expected, found in zip(evaluate(own, *values), evaluate(other, *values), strict=True):
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= 2e-6 * np.abs(expected).max()
+
+
+SPECTRAL = {  # name: (N, side, C, K, kernel)
+    "two_conv's": (3, 16, 3, 4, 16),
+    "odd period": (2, 11, 3, 4, 8),
+    "odd kernel": (2, 12, 3, 4, 9),
+    "kernel larger than the map": (2, 5, 3, 4, 9),
+    "a pixel": (1, 1, 2, 3, 9),
+}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 5e-6), ("bfloat16", 0.02)])
+@pytest.mark.parametrize("shape", SPECTRAL.values(), ids=SPECTRAL)
+def test_spectral_form_equals_tensorflows_own(shape, dtype, tolerance):
+    count, side, channels, units, kernel = shape
+    values = arrays((count, side, side, channels, units, (kernel, kernel)))
+
+    def build(convolve):
+        def tensors(x, w, dy):
+            y = convolve(x, w)
+            return [y, *tf1.gradients(y, [x, w], dy)]
+
+        return tensors
+
+    own = evaluate(build(lambda x, w: tf.nn.conv2d(x, w, strides=1, padding="SAME")), *values)
+    ours = evaluate(build(kernels.spectral_conv2d), *values, dtype=tf.as_dtype(dtype))
+    for expected, found in zip(own, ours, strict=True):
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "channels", "chosen"),
+    [
+        (16, 16, 64, True),
+        (16, 9, 64, True),
+        (16, 7, 64, False),
+        (16, 16, 3, False),
+        (32, 16, 64, False),
+        (None, 16, 64, False),
+    ],
+)
+def test_large_kernels_on_small_maps_are_spectral(side, kernel, channels, chosen):
+    with tf1.Graph().as_default() as graph:
+        x = tf1.placeholder("float32", [None, side, side, channels])
+        w = tf1.placeholder("float32", [kernel, kernel, channels, 64])
+        assert kernels.spectral(x, w) == chosen
+        kernels.conv2d(x, w)
+        assert any(op.type == "Conv2D" for op in graph.get_operations()) != chosen
+
+
+FORMS = {  # name: (H, W, C, K, kernel, dtype) -> (interleave, taps)
+    "conv4_2 of vgg": ((4, 4, 512, 512, 3, "bfloat16"), (True, True)),
+    "conv4_1 of vgg": ((4, 4, 256, 512, 3, "bfloat16"), (True, True)),
+    "conv3_2 of vgg": ((8, 8, 256, 256, 3, "bfloat16"), (False, True)),
+    "conv2_2 of vgg": ((16, 16, 128, 128, 3, "bfloat16"), (False, False)),
+    "conv1_1 of vgg": ((32, 32, 3, 64, 3, "bfloat16"), (False, False)),
+    "conv4_2 in float32": ((4, 4, 512, 512, 3, "float32"), (True, True)),
+    "conv3_2 in float32": ((8, 8, 256, 256, 3, "float32"), (False, False)),
+    "few channels": ((4, 4, 32, 32, 3, "bfloat16"), (False, False)),
+    "few input channels": ((4, 4, 16, 512, 3, "bfloat16"), (False, False)),
+    "a wide map": ((4, 32, 512, 512, 3, "bfloat16"), (False, False)),
+    "conv4 of resnet50": ((10, 10, 256, 256, 3, "bfloat16"), (False, True)),
+    "1x1 kernel": ((4, 4, 512, 512, 1, "bfloat16"), (False, True)),
+    "1x1 kernel, larger map": ((20, 20, 512, 128, 1, "bfloat16"), (False, False)),
+    "1x1 kernel, larger map, float32": ((80, 80, 96, 24, 1, "float32"), (False, True)),
+    "5x5 kernel": ((4, 4, 512, 512, 5, "bfloat16"), (False, False)),
+    "even kernel": ((4, 4, 512, 512, 2, "bfloat16"), (False, False)),
+    "a pixel": ((1, 1, 512, 512, 3, "bfloat16"), (False, False)),
+    "unknown size": ((None, None, 512, 512, 3, "bfloat16"), (False, False)),
+}
+
+
+@pytest.mark.parametrize(("shape", "forms"), FORMS.values(), ids=FORMS)
+def test_the_shape_alone_chooses_the_form(shape, forms):
+    height, width, channels, units, kernel, dtype = shape
+    with tf1.Graph().as_default():
+        x = tf1.placeholder(dtype, [None, height, width, channels])
+        w = tf1.placeholder(dtype, [kernel, kernel, channels, units])
+        assert kernels.faster_forms(x, w) == forms
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02)])
+@pytest.mark.parametrize(
+    ("side", "channels", "units", "forms"),
+    [(4, 256, 512, (True, True)), (8, 128, 128, (False, True)), (8, 16, 16, (False, False))],
+)
+def test_chosen_convolution_and_gradients(side, channels, units, forms, dtype, tolerance):
+    """Relative to the largest value, against TensorFlow's float32; at the shapes where other forms are chosen."""
+    values = arrays((3, side, side, channels, units, (3, 3)))
+    chosen = []
+
+    def build(convolve, note=False):
+        def tensors(x, w, dy):
+            if note:
+                chosen.append(kernels.faster_forms(x, w))
+            y = convolve(x, w)
+            return [y, *tf1.gradients(y, [x, w], dy)]
+
+        return tensors
+
+    own = evaluate(build(lambda x, w: tf.nn.conv2d(x, w, strides=1, padding="SAME")), *values)
+    ours = evaluate(build(kernels.conv2d, note=True), *values, dtype=tf.as_dtype(dtype))
+    assert chosen == [forms if dtype == "bfloat16" else (forms[0], forms[0])]
+    for expected, found in zip(own, ours, strict=True):
+        assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride"),
+    [(8, 3, 1), (8, 5, 1), (7, 3, 2), (8, 3, 2), (9, 5, 2), (8, 5, 2), (9, 3, 3), (6, 2, 1)],
+)
+def test_depthwise_convolution_and_gradients(side, kernel, stride, padding):
+    """Against TensorFlow's own."""
+    x, w, _ = arrays((3, side, side, 5, 1, (kernel, kernel)))
+
+    def build(convolve):
+        def tensors(x, w):
+            y = convolve(x, w, strides=[1, stride, stride, 1], padding=padding)
+            dy = tf.cos(tf.reshape(tf.range(tf.size(y), dtype=tf.float32), tf.shape(y)))
+            return [y, *tf1.gradients(y, [x, w], dy)]
+
+        return tensors
+
+    own = evaluate(build(tf.nn.depthwise_conv2d), x, w)
+    for expected, found in zip(own, evaluate(build(kernels.depthwise_conv2d), x, w), strict=True):
+        assert found.shape == expected.shape
+        assert found == pytest.approx(expected, abs=2e-6 * float(np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["tensorflow's", "slice by slice"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.03)])
+@pytest.mark.parametrize(("stride", "padding"), [(1, "SAME"), (2, "SAME"), (2, "VALID")])
+def test_grouped_convolution_and_gradients(stride, padding, dtype, tolerance, own, monkeypatch):
+    """Against an ungrouped convolution whose other weights are zeros."""
+    groups, each, units, side = 3, 4, 6, 7
+    if own and not kernels.has_grouped_gradients(tf.as_dtype(dtype)):
+        pytest.skip(f"this TensorFlow has no gradients of grouped convolutions in {dtype}")
+    monkeypatch.setattr(kernels, "has_grouped_gradients", lambda dtype: own)
+    windows = -(-side // stride) if padding == "SAME" else (side - 3) // stride + 1
+    generator = np.random.default_rng(0)
+    x, w, dy = (
+        generator.normal(size=size).astype(np.float32)
+        for size in ((5, side, side, groups * each), (3, 3, each, units), (5, windows, windows, units))
+    )
+    group = np.arange(units) // (units // groups)
+    inside = np.arange(groups * each)[:, None] // each == group  # [C, K]
+
+    def ungrouped(x, w, dy):
+        whole = tf.tile(w, [1, 1, groups, 1]) * inside.astype(np.float32)
+        y = tf.nn.conv2d(x, whole, strides=stride, padding=padding)
+        return [y, *tf1.gradients(y, [x, w], dy)]
+
+    def grouped(x, w, dy):
+        y = kernels.grouped_conv2d(x, w, groups, stride, padding)
+        assert sum(op.type == "Conv2D" for op in y.graph.get_operations()) == (1 if own else groups)
+        return [y, *tf1.gradients(y, [x, w], dy)]
+
+    ours = evaluate(grouped, x, w, dy, dtype=tf.as_dtype(dtype))
+    again = evaluate(grouped, x, w, dy, dtype=tf.as_dtype(dtype))
+    assert [a.tobytes() for a in ours] == [a.tobytes() for a in again]
+    for expected, found in zip(evaluate(ungrouped, x, w, dy), ours, strict=True):
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 0.02)])
+def test_silu_and_its_gradient(dtype, tolerance):
+    x, dy = np.random.default_rng(0).normal(size=(2, 500)).astype(np.float32) * 4
+
+    def build(function):
+        def tensors(x, dy):
+            y = function(x)
+            return [y, *tf1.gradients(y, x, dy)]
+
+        return tensors
+
+    own = evaluate(build(tf.nn.silu), x, dy)
+    for expected, found in zip(own, evaluate(build(kernels.silu), x, dy, dtype=tf.as_dtype(dtype)), strict=True):
+        assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("options", [{"strides": 2}, {"padding": "VALID"}])
+def test_other_strides_and_paddings_are_tensorflows(options):
+    values = arrays((2, 4, 4, 256, 512, (3, 3)))[:2]
+    expected = {"strides": options.get("strides", 1), "padding": options.get("padding", "SAME")}
+    ours, own = evaluate(lambda x, w: [kernels.conv2d(x, w, **options), tf.nn.conv2d(x, w, **expected)], *values)
+    assert np.array_equal(ours, own)
+
+
+def test_the_same_bytes_every_time():
+    values = arrays((40, 4, 4, 256, 512, (3, 3)))
+
+    def build(x, w, dy):
+        y = kernels.conv2d(x, w)
+        return [y, *tf1.gradients(y, [x, w], dy)]
+
+    first, second = (evaluate(build, *values, dtype=tf.bfloat16) for _ in range(2))
+    assert [a.tobytes() for a in first] == [b.tobytes() for b in second]

@@ -1,0 +1,119 @@
+"""Each update rule against its formula in NumPy."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from graphcnn.config.recipe import Recipe
+from graphcnn.ops import optimizers
+from graphcnn.ops.tf1 import session, tf, tf1
+
+GENERATOR = np.random.default_rng(0)
+FILTER = GENERATOR.normal(size=(3, 3, 4, 8)).astype(np.float32)
+MATRIX = GENERATOR.normal(size=(5, 4)).astype(np.float32)
+VECTOR = GENERATOR.normal(size=4).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "shares"),
+    [
+        ("constant", 0, [1, 1, 1, 1, 1]),
+        ("constant", 4, [0.25, 0.5, 0.75, 1, 1]),
+        ("linear", 0, [1, 0.8, 0.6, 0.4, 0.2]),
+        ("linear", 2, [0.5, 1, 1, 2 / 3, 1 / 3]),
+    ],
+)
+def test_course(schedule, warmup, shares):
+    recipe = Recipe(schedule=schedule, warmup_steps=warmup)
+    with tf1.Graph().as_default() as graph:
+        course = [optimizers.course(recipe, tf.constant(step, tf.int64), 5) for step in range(6)]
+        with session(graph) as running:
+            *found, after = running.run(course)
+    assert found == pytest.approx(shares, abs=1e-6)
+    assert after == (1 if schedule == "constant" else 0)  # past the end it stays there
+
+
+def run_steps(recipe, values, slopes, steps=3, total_steps=4):
+    """Return the variables' values after each of some updates with gradients `slopes` * (1, 2, 3, …)."""
+    with tf1.Graph().as_default() as graph:
+        step = tf1.train.create_global_step()
+        weights = [tf1.get_variable(f"w{n}", initializer=value) for n, value in enumerate(values)]
+        factor = tf.cast(step + 1, tf.float32)
+        update = optimizers.train_op(recipe, weights, [s * factor for s in slopes], step, total_steps, tf.float32)
+        init = tf1.global_variables_initializer()
+        found = []
+        with session(graph) as running:
+            running.run(init)
+            for done in range(1, steps + 1):
+                running.run(update)
+                assert running.run(step) == done
+                found.append(running.run(weights))
+        return found
+
+
+def test_nesterov_with_its_own_rate_for_biases():
+    recipe = Recipe(optimizer="nesterov", learning_rate=0.1, bias_rate=5.0, momentum=0.8, warmup_steps=0)
+    recipe = dataclasses.replace(recipe, schedule="linear")
+    found = run_steps(recipe, [MATRIX, VECTOR], [MATRIX * 0.1, VECTOR * 0.2])
+    for n, (value, slope, factor) in enumerate(((MATRIX, MATRIX * 0.1, 1), (VECTOR, VECTOR * 0.2, 5))):
+        velocity = 0
+        for step in range(3):
+            gradient = slope * (step + 1)
+            velocity = 0.8 * velocity + gradient
+            value = value - 0.1 * factor * (1 - step / 4) * (gradient + 0.8 * velocity)
+            assert found[step][n] == pytest.approx(value, abs=1e-5)
+
+
+def polynomial(matrix, steps=3):
+    """Newton-Schulz by its effect on singular values, float64."""
+    u, s, v = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
+    s = s / np.sqrt((s**2).sum())
+    for _ in range(steps):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    return u @ np.diag(s) @ v
+
+
+@pytest.mark.parametrize("shape", [(40, 7), (7, 40), (9, 9)])
+def test_orthogonalized_keeps_directions_and_evens_out_sizes(shape):
+    matrix = np.random.default_rng(1).normal(size=shape).astype(np.float32) * 100
+    with tf1.Graph().as_default() as graph, session(graph) as running:
+        found = running.run(optimizers.orthogonalized(tf.constant(matrix)))
+    assert found == pytest.approx(polynomial(matrix), abs=1e-4)
+    before, after = (np.linalg.svd(m, compute_uv=False) for m in (matrix, found))
+    assert after.max() < 1.3
+    assert after.max() / after.min() < before.max() / before.min()
+
+
+def test_muon_moves_filters_and_nesterov_the_rest():
+    recipe = Recipe(optimizer="muon", learning_rate=0.1, momentum=0.8, muon_rate=0.2, muon_momentum=0.6, warmup_steps=0)
+    found = run_steps(recipe, [FILTER, MATRIX], [FILTER * 0.3, MATRIX * 0.1])
+    plain = run_steps(dataclasses.replace(recipe, optimizer="nesterov"), [MATRIX], [MATRIX * 0.1])
+    value, velocity = FILTER.astype(np.float64), 0
+    for step in range(3):
+        gradient = FILTER * 0.3 * (step + 1)
+        velocity = 0.6 * velocity + gradient
+        direction = polynomial((gradient + 0.6 * velocity).reshape(36, 8)).reshape(FILTER.shape)
+        value = value * np.sqrt(8) / np.linalg.norm(value) - 0.2 * direction
+        assert found[step][0] == pytest.approx(value, abs=1e-4)
+        assert np.array_equal(found[step][1], plain[step][0])
+
+
+def test_lookahead_pulls_every_so_many_steps_and_after_the_last():
+    with tf1.Graph().as_default() as graph:
+        step = tf1.placeholder(tf.int64, [])
+        fast = tf1.get_variable("w", initializer=np.float32(1.0))
+        move = tf1.assign_add(fast, 1.0)
+        pull = optimizers.lookahead([fast], 2, step, 5)
+        init = tf1.global_variables_initializer()
+        with session(graph) as running:
+            running.run(init)
+            slow, value = 1.0, 1.0
+            for done in range(1, 6):
+                running.run(move)
+                running.run(pull, {step: done})
+                value += 1
+                if done in (2, 4, 5):
+                    keep = 0.95**2 * (done / 5) ** 3
+                    slow = value = keep * slow + (1 - keep) * value
+                assert running.run(fast) == pytest.approx(value, rel=1e-6)

@@ -1,0 +1,141 @@
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import one_line, write_folder
+
+from graphcnn.common.errors import InputError
+from graphcnn.storage import checkpoint
+from graphcnn.storage.runs import Run
+
+DATA = "model.ckpt.data-00000-of-00001"
+
+
+def flip(path, offset):
+    """Change one byte in place."""
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def test_best_and_last_are_relative_links_to_whole_folders(trained):
+    run = Run(trained[0], "tiny")
+    for which in ("best", "last"):
+        link = run.path / which
+        assert link.is_symlink()
+        assert "/" not in str(link.readlink())
+        assert checkpoint.verify(run, which) == link.resolve()
+        assert {path.name for path in link.iterdir()} == {
+            DATA, "model.ckpt.index", "model.ckpt.meta", "state.json", "manifest.json",
+        }  # fmt: skip
+    state = checkpoint.read_state(run.path / "last")
+    assert state["epoch"] == 2
+    assert len(list(run.path.glob("epoch-*"))) == len({state["epoch"], state["best_epoch"]})
+
+
+DAMAGES = {  # name: (what is done to the folder, words of the message)
+    "a flipped byte of the weights": (lambda f: flip(f / DATA, 1000), "sha256"),
+    "a flipped byte of the index": (lambda f: flip(f / "model.ckpt.index", 10), "sha256"),
+    "a flipped byte of the graph": (lambda f: flip(f / "model.ckpt.meta", 10), "sha256"),
+    "a flipped byte of the state": (lambda f: flip(f / "state.json", 5), "sha256"),
+    "a flipped byte of the manifest": (lambda f: flip(f / "manifest.json", 0), "missing or damaged"),
+    "a missing shard": (lambda f: (f / DATA).unlink(), "No such file"),
+    "a truncated shard": (lambda f: (f / DATA).write_bytes((f / DATA).read_bytes()[:-1]), "sha256"),
+    "a missing manifest": (lambda f: (f / "manifest.json").unlink(), "missing or damaged"),
+    "a manifest without the shard": (lambda f: (f / "manifest.json").write_text("{}"), "missing or damaged"),
+    "a missing folder": (lambda f: shutil.rmtree(f), "no such checkpoint|no finished epoch"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_damage_is_named(case, trained_copy, command):
+    damage, words = DAMAGES[case]
+    run = Run(trained_copy, "tiny")
+    damage((run.path / "best").resolve())
+    with pytest.raises(InputError, match=words):
+        checkpoint.verify(run, "best")
+    outcome = command("eval", f"--checkpoints={trained_copy}", "--run=tiny")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+
+
+def test_another_net_s_variables(trained_copy, command):
+    run = Run(trained_copy, "tiny")
+    config = run.config()
+    run.write_config({**config, "recipe": {**config["recipe"], "image_size": 32}})
+    outcome = command("eval", f"--checkpoints={trained_copy}")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "dense1/w" in outcome.err
+    assert "another network" in outcome.err
+    run.write_config({**config, "recipe": {**config["recipe"], "net": "vgg"}})
+    assert (
+        "conv1_1/w found shape [3, 3, 3, 8], expected shape [3, 3, 3, 64]"
+        in command("eval", f"--checkpoints={trained_copy}").err
+    )
+
+
+CONFIGS = {  # name: (text of config.json, words of the message)
+    "not json": ("{", "damaged"),
+    "a list": ("[]", "damaged"),
+    "an empty object": ("{}", "damaged"),
+    "binary": ("\x00\x01", "damaged"),
+    "too deep": ("[" * 200_000, "damaged"),
+    "a wrong type inside": (lambda c: {**c, "data": 3}, "damaged"),
+    "a wrong shape": (lambda c: {**c, "data": {**c["data"], "image_shape": "16"}}, "not what train writes"),
+    "no recipe's name": (lambda c: {k: v for k, v in c.items() if k != "recipe_name"}, "no 'recipe_name'"),
+    "a split of another type": (lambda c: {**c, "split": "first"}, "damaged"),
+    "an unknown net": (lambda c: {**c, "recipe": {**c["recipe"], "net": "vggg"}}, "did you mean"),
+    "an unknown setting": (lambda c: {**c, "recipe": {**c["recipe"], "momentun": 1}}, "unknown name 'momentun'"),
+    "a lost setting": (lambda c: {**c, "recipe": {}}, "lacks"),
+}
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_a_damaged_config(case, trained_copy, command):
+    change, words = CONFIGS[case]
+    path = trained_copy / "tiny" / "config.json"
+    path.write_text(change if isinstance(change, str) else json.dumps(change(json.loads(path.read_text()))))
+    outcome = command("eval", f"--checkpoints={trained_copy}", "--run=tiny")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert words in outcome.err
+
+
+def packed(rows):
+    """Return the bytes of a split.npz."""
+    out = io.BytesIO()
+    np.savez_compressed(out, dev_rows=rows)
+    return out.getvalue()
+
+
+SPLITS = {
+    "empty": b"",
+    "cut": b"PK\x03\x04",
+    "gone": None,
+    "large": packed(np.zeros(10**6, np.int64)),
+    "twice": packed(np.array([3, 3])),
+}
+
+
+@pytest.mark.parametrize("content", SPLITS.values(), ids=SPLITS)
+def test_a_damaged_split(content, trained_copy, command):
+    path = trained_copy / "tiny" / "split.npz"
+    path.unlink() if content is None else path.write_bytes(content)
+    outcome = command("eval", f"--checkpoints={trained_copy}", "--run=tiny")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "split.npz" in outcome.err
+
+
+def test_other_data_are_refused_and_moved_data_found(trained_copy, tmp_path, command):
+    same = write_folder(tmp_path / "moved")
+    assert command("eval", f"--checkpoints={trained_copy}", f"--data={same}").status == 0
+    from conftest import tiny_arrays
+
+    other = write_folder(tmp_path / "other", x_train=tiny_arrays(seed=9)[0])
+    outcome = command("eval", f"--checkpoints={trained_copy}", f"--data={other}")
+    assert outcome.status == 2
+    assert "fingerprint" in outcome.err

@@ -1,0 +1,51 @@
+"""The folders of the package, and which of them may import which."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "graphcnn"
+FOLDERS = (  # each imports only folders above it in this list
+    "common", "config", "data", "ops", "nets", "graphs", "storage", "weights", "evaluation", "training", "sweeps",
+    "submission", "benchmark", "exporters",
+)  # fmt: skip
+COMMANDS = ("train", "eval", "predict", "submit", "explain", "export", "experiments", "bench", "launch")
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imported_folders(path):
+    """Return the folders of the package, and the commands, that a file imports anywhere."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("graphcnn.")} - {"__version__"}
+
+
+def test_every_folder_and_command_is_listed():
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} <= set(FOLDERS)
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {*COMMANDS, "__init__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_folder_imports_only_folders_above_it(path):
+    own = path.relative_to(PACKAGE).parts[0]
+    if own == "__init__.py":
+        assert imported_folders(path) == set()
+    elif own in FOLDERS:
+        assert imported_folders(path) <= set(FOLDERS[: FOLDERS.index(own) + 1])
+    else:
+        assert imported_folders(path) <= set(FOLDERS), "a command does not import another command"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_tensorflow_is_imported_in_one_place(path):
+    if name_of(path) not in ("ops/tf1.py", "submission/grader.py"):
+        assert "import tensorflow" not in path.read_text()

