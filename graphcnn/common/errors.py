@@ -1,17 +1,103 @@
-"""The package's one error for everything a user can put right."""
+"""Errors that a user can put right. Code acts on their types and fields, never on the words of a message."""
+
+# ruff: noqa: N818 (names that say what happened)
+
+from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from string import Formatter
 
 
 class InputError(Exception):
     """Bad input: one line that says which file or flag, what was found, what was expected and what to do.
 
-    The command line prints it on stderr without a traceback and ends with exit status 2.
+    The command line prints the line on stderr without a traceback and ends with exit status 2.
     """
 
+    def as_flags(self) -> str:
+        """Return the line as the command line prints it."""
+        return str(self)
 
-def unknown_name(name, names):
-    """Return "unknown name 'x'; did you mean 'y'? (a, b, c)" for an error line."""
+
+class SettingError(InputError):
+    """A setting of a recipe that is not possible.
+
+    Args:
+        setting: name of the Recipe field.
+        problem: what was expected and what to do; {name} in it stands for another setting.
+        found: the value, None where the problem tells it.
+    """
+
+    def __init__(self, setting: str, problem: str, found: object = None) -> None:
+        self.setting, self.problem, self.found = setting, problem, found
+        super().__init__(self._worded(""))
+
+    def as_flags(self) -> str:
+        """Return the line with each setting written as a flag: --learning_rate."""
+        return self._worded("--")
+
+    def _worded(self, prefix: str) -> str:
+        names = {name: prefix + name for _, name, _, _ in Formatter().parse(self.problem) if name}
+        value = "" if self.found is None else f"={self.found}"
+        return f"{prefix}{self.setting}{value}: {self.problem.format(**names)}"
+
+
+class DamagedRun(InputError):
+    """A file of a run does not have the bytes that were written: its sha256 does not fit the manifest.
+
+    Args:
+        path: the file.
+        problem: what was found, what was expected and what to do.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path}: {problem}")
+
+
+class Diverged(InputError):
+    """Training stopped because the loss or a weight is not finite.
+
+    Args:
+        epoch: the epoch that was not finished, from 1.
+        problem: what is not finite, which checkpoint is kept and what to do.
+    """
+
+    def __init__(self, epoch: int, problem: str) -> None:
+        self.epoch, self.problem = epoch, problem
+        super().__init__(f"epoch {epoch}: {problem}")
+
+
+class WorkerLost(InputError):
+    """A worker of a distributed training cannot be reached any more.
+
+    Args:
+        worker: its index in TF_CONFIG.
+        problem: which worker, and what to do.
+    """
+
+    def __init__(self, worker: int, problem: str) -> None:
+        self.worker, self.problem = worker, problem
+        super().__init__(problem)
+
+
+class Interrupted(Exception):
+    """The user asked to stop with SIGINT or SIGTERM; the last finished epoch is saved.
+
+    Args:
+        signal: the number of the signal.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+
+def unknown_name(name: object, names: Iterable[str]) -> str:
+    """Return "unknown name 'x'; did you mean 'y'? (expected one of: a, b, c)" for an error line."""
+    names = list(names)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown name {name!r}; {hint}(expected one of: {', '.join(names)})"
