@@ -19,7 +19,7 @@ ZOO_HEAD = """# The zoo beside its peers
 Each architecture with random weights, 10 classes and a batch of 8 random images, float32, here and in the library that
 its weights are from. Parameters: trainable ones. Logits: the largest difference, in the largest logit, at inference.
 Step: after one step of SGD, the largest difference of a weight's or moving moment's update, in that update's norm.
-Written by `./run.sh test -m slow -k parity --zoo=docs/zoo.md`.
+Written by `./run.sh test -m slow -k parity --zoo=docs/results/zoo.md`.
 
 | architecture | peer | parameters here | there | side | logits | step | side | logits | step |
 |---|---|---|---|---|---|---|---|---|---|
@@ -52,7 +52,7 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture
 def tally(request):
-    """Count for docs/faults.md what is tried and what of it is lost: tally(what, lost=0, tried=1)."""
+    """Count for docs/results/faults.md what is tried and what of it is lost: tally(what, lost=0, tried=1)."""
     counts = request.config.stash.setdefault(TALLY, {})
 
     def count(what, lost=0, tried=1):
@@ -62,7 +62,7 @@ def tally(request):
 
 
 def _write_faults(session):
-    """Write docs/faults.md after a whole long form."""
+    """Write docs/results/faults.md after a whole long form."""
     counts, option = session.config.stash.get(TALLY, {}), session.config.option
     parts = option.keyword or any(Path(argument).exists() for argument in session.config.invocation_params.args)
     whole = option.markexpr == "faults" and not parts and not (session.shouldstop or session.shouldfail)
@@ -75,7 +75,7 @@ def _write_faults(session):
     rows = [f"| {what} | {count['tried']:,} | {count['lost']} |\n" for what, count in counts.items()]
     tests = f"\nTests: {session.testscollected} of this form, {session.testsfailed} of them failed.\n"
     text = FAULTS_HEAD.format(cores=os.cpu_count(), **versions) + "".join(rows) + tests
-    (Path(__file__).resolve().parents[1] / "docs" / "faults.md").write_text(text)
+    (Path(__file__).resolve().parents[1] / "docs" / "results" / "faults.md").write_text(text)
 
 
 def _write_zoo(session):

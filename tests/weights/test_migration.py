@@ -1,4 +1,4 @@
-"""docs/migration.md: each row's right-hand side runs and gives what the left-hand side gave."""
+"""docs/guides/migration.md: each row's right-hand side runs and gives what the left-hand side gave."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 from graphcnn.ops.tf1 import tf, tf1
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "migration.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "migration.md"
 CODE = re.compile(r"`([^`]+)`")
 ROWS = [
     (line.split(" | ")[0].strip("| "), CODE.search(line.rpartition(" | ")[2])[1])
