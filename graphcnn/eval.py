@@ -177,7 +177,7 @@ def _score_file(values):
         raise InputError("--predictions and --labels go together; name both files")
     import numpy as np
 
-    from graphcnn.data.dataset import check_labels
+    from graphcnn.data.checks import check_labels
     from graphcnn.data.npy import read_array
 
     probabilities = read_array(values.predictions)

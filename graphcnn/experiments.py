@@ -280,7 +280,7 @@ class Work:
     def __init__(self, values, name, suite, sides, random=frozenset()):
         from graphcnn.common.progress import say
         from graphcnn.data import sources
-        from graphcnn.data.dataset import split_dev
+        from graphcnn.data.splits import split_dev
 
         self.random = random  # nets without published weights
         self.name, self.suite, self.root = name, suite, flags.checkpoints_root(values)
@@ -292,15 +292,15 @@ class Work:
         if fraction == 0:
             raise InputError("--dev_fraction: found 0, expected a share above 0: the dev split compares experiments")
         options = flags.given_options(values)
-        dataset = sources.load(source, options=sources.Options(sides[0], **options))
+        dataset = sources.load(source, options=sources.DataOptions(sides[0], **options))
         self.split = {"kind": values.dev_split or dataset.dev_split, "fraction": fraction}
         train_rows, dev_rows = split_dev(dataset, **self.split)
-        self.tested = dataset.tested
+        self.tested = dataset.has_test_labels
         photos = self.tested and Path(dataset.file("x_train")).is_dir()
         self.photos = Path(source).resolve() if photos else None
         self.fingerprints = {sides[0]: dataset.fingerprint}
         for side in sides[1:]:  # a folder of images is decoded at each size
-            self.fingerprints[side] = sources.load(source, options=sources.Options(side, **options)).fingerprint
+            self.fingerprints[side] = sources.load(source, options=sources.DataOptions(side, **options)).fingerprint
         self.place = [f"--data={source}", *(f"--{flag}={value}" for flag, value in options.items())]
         self.start = ["--dev_fraction=" + repr(fraction), f"--dev_split={self.split['kind']}"]
         self.recipe = None if values.sweep is None else values.recipe

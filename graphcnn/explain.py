@@ -69,7 +69,7 @@ def main(values, positional):
             shown = (pixels * (255 / data["pixel_max"])).round().astype(np.uint8)
             chosen = np.stack([probabilities.argmax(axis=1), labels], axis=1)
         else:
-            with images.quiet():
+            with images.suppress_warnings():
                 shown = [_shrunk(images.read_image(path)) for path in positional]
                 pixels = np.stack([images.read_image(path, data["image_shape"]) for path in positional])
             pixels, titles = pixels * np.float32(data["pixel_max"] / 255), [Path(path).name for path in positional]

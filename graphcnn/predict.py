@@ -69,15 +69,15 @@ def _probabilities(values, paths, restored, shape, pixel_max):
 
     from graphcnn.common.progress import bar
     from graphcnn.data import images, npy
-    from graphcnn.data.dataset import check_images
+    from graphcnn.data.checks import check_compatible
     from graphcnn.evaluation import predictor
 
     if values.array:
         pixels = npy.read_array(values.array)
-        npy.check_like(pixels, check_images(pixels, values.array), values.array, shape, pixel_max)
+        check_compatible(pixels, values.array, shape, pixel_max)
         paths = [f"{values.array}[{row}]" for row in range(len(pixels))]
     else:
-        with images.quiet():
+        with images.suppress_warnings():
             pixels = np.stack([images.read_image(path, shape) for path in paths]) * np.float32(pixel_max / 255)
     with restored.session, bar("predict", len(pixels)) as advance:
         found = predictor.probabilities(restored.session, restored.graph, pixels, advance=advance, tta=values.tta)

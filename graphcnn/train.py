@@ -80,7 +80,7 @@ def _start(values, run_or_root, cluster):
     """Train a new run; without a name it becomes <recipe>-<n> under the root."""
     from graphcnn.common.progress import say
     from graphcnn.data import sources
-    from graphcnn.data.dataset import split_dev
+    from graphcnn.data.splits import split_dev
     from graphcnn.storage import runs
 
     if values.recipe is not None:
@@ -95,7 +95,7 @@ def _start(values, run_or_root, cluster):
     if recipe.stop_on == "dev_macro_f1" and values.dev_fraction == 0:
         raise InputError("--stop_on=dev_macro_f1: there is no dev split with --dev_fraction=0; use --stop_on=loss")
 
-    options = sources.Options(recipe.image_size, **flags.given_options(values))
+    options = sources.DataOptions(recipe.image_size, **flags.given_options(values))
     dataset = sources.load(source, options=options)
     kind = values.dev_split or dataset.dev_split
     train_rows, dev_rows = split_dev(dataset, kind, values.dev_fraction)

@@ -129,7 +129,7 @@ class Graphcnn:
         """Return the seconds of each step, the first of the turn left out as in Keras's."""
         rows = (training_rows(self.job, step) for step in range(self.step, self.step + steps + 1))
         self.step += steps + 1
-        return laps(self.batches.ahead(map(self._batch, rows)), self._step)[1:]
+        return laps(self.batches.prefetch(map(self._batch, rows)), self._step)[1:]
 
     def _batch(self, rows):
         return self.batches.as_rgb(self.images[rows]), self.labels[rows]

@@ -88,7 +88,7 @@ def define_data(values, help="where the data lies now (default: where the run re
 
 
 def given_options(values):
-    """Return {name: value} of the given flags that are fields of data.Options, folders as absolute paths."""
+    """Return {name: value} of the given flags that are fields of DataOptions, folders as absolute paths."""
     folders = {name: str(Path(values[name].value).resolve()) for name in FOLDERS if values[name].value}
     return folders | ({"skip_broken": values.skip_broken} if values["skip_broken"].present else {})
 

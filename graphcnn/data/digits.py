@@ -27,7 +27,7 @@ def load(test):
         y_train=y_train,
         class_names=tuple(map(str, digits.target_names)),
         pixel_max=255,
-        tested=True,
+        has_test_labels=True,
         fingerprint=hashlib.sha256(x_train.tobytes() + y_train.tobytes()).hexdigest(),
         dev_split="stratified",
         x_test=images[held_out] if test else None,

@@ -19,7 +19,7 @@ from graphcnn.common.progress import bar, say
 from graphcnn.data import cache
 from graphcnn.data.batches import in_order
 from graphcnn.data.dataset import Dataset
-from graphcnn.data.images import quiet, read_image
+from graphcnn.data.images import read_image, suppress_warnings
 from graphcnn.data.npy import read_array
 
 SUFFIXES = (".png", ".jpg", ".jpeg")  # in either case
@@ -71,7 +71,7 @@ def load(folder, test, size, cache_dir=None, skip_broken=False):
         y_train=y_train,
         class_names=tuple(class_names),
         pixel_max=255,
-        tested=held_out is not None,
+        has_test_labels=held_out is not None,
         fingerprint=fingerprint,
         dev_split="stratified",
         x_test=x_test,
@@ -179,7 +179,7 @@ def _build(place, folder, class_names, names, fingerprint, size, skip_broken):
     new.mkdir()
     try:
         files, skipped = [], {}
-        with _synced(new / "x.npy") as file, bar("decoding", len(names)) as advance, quiet():
+        with _synced(new / "x.npy") as file, bar("decoding", len(names)) as advance, suppress_warnings():
             _write_header(file, len(names), size)
             for name, pixels in zip(names, _in_threads(decode, names), strict=True):
                 if isinstance(pixels, np.ndarray):

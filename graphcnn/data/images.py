@@ -59,7 +59,7 @@ def _upright(image):
 
 
 @contextmanager
-def quiet():
+def suppress_warnings():
     """Keep Pillow's warnings of odd files off stderr; around all threads that read images, not in each."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")

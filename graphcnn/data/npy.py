@@ -9,7 +9,8 @@ import numpy as np
 
 from graphcnn.common.errors import InputError
 from graphcnn.data import cache
-from graphcnn.data.dataset import Dataset, check_classes, check_images, check_labels, written
+from graphcnn.data.checks import check_classes, check_compatible, check_images, check_labels
+from graphcnn.data.dataset import Dataset, file_state
 
 
 def read_array(path):
@@ -48,21 +49,8 @@ def read_array(path):
 def read_images(path, like):
     """Return images [N, H, W(, C)] of a .npy file, checked to have the size and range of the data set `like`."""
     images = read_array(path)
-    top = check_images(images, path)
-    check_like(images, top, path, like.image_shape, like.pixel_max)
+    check_compatible(images, path, like.image_shape, like.pixel_max)
     return images
-
-
-def check_like(images, top, path, image_shape, pixel_max):
-    """Refuse images whose (H, W) or range differs from what the network was trained on."""
-    if tuple(images.shape[1:3]) != tuple(image_shape):
-        raise InputError(
-            f"{path}: images are {images.shape[1]}x{images.shape[2]}, expected {image_shape[0]}x{image_shape[1]} "
-            "like the training images; resize them"
-        )
-    black = top < pixel_max and not images.any()  # fits either range
-    if top != pixel_max and not black:
-        raise InputError(f"{path}: pixels are 0..{top}, expected 0..{pixel_max} like the training images; rescale them")
 
 
 def load(folder, test):
@@ -72,7 +60,7 @@ def load(folder, test):
     """
     folder = Path(folder).resolve()
     files = {name: folder / f"{name}.npy" for name in ("x_train", "y_train", "x_test", "y_test")}
-    unread = {files["x_train"]: written(files["x_train"])}
+    states = {files["x_train"]: file_state(files["x_train"])}
     x_train = read_array(files["x_train"])
     pixel_max = check_images(x_train, files["x_train"])
     y_train, columns = check_labels(read_array(files["y_train"]), files["y_train"], len(x_train))
@@ -83,13 +71,13 @@ def load(folder, test):
         y_train=y_train,
         class_names=_class_names(folder / "class_names.txt", classes),
         pixel_max=pixel_max,
-        tested=files["x_test"].exists() and files["y_test"].exists(),
+        has_test_labels=files["x_test"].exists() and files["y_test"].exists(),
         fingerprint=_fingerprint(files["x_train"], files["y_train"]),
         dev_split="first",
         files=files,
-        written=unread,
+        file_states=states,
     )
-    dataset.refuse_changes()
+    dataset.check_unchanged()
     if not (test and files["x_test"].exists()):
         return dataset
     x_test, y_test = read_images(files["x_test"], dataset), None

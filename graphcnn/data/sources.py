@@ -17,7 +17,7 @@ def default_source():
 
 
 @dataclass(frozen=True)
-class Options:
+class DataOptions:
     """How to load what is not stored as arrays; each source uses what concerns it, a run records all.
 
     image_size: side in pixels that a folder's images are resized to.
@@ -40,9 +40,9 @@ class Options:
 def load(source, test=False, options=None):
     """Return the Dataset of a --data value: "digits", "cifar10", a folder of .npy files or of images.
 
-    The test split is read only where `test` is True. options: Options, None for their defaults.
+    The test split is read only where `test` is True. options: DataOptions, None for their defaults.
     """
-    options = options or Options()
+    options = options or DataOptions()
     if source == "digits":
         from graphcnn.data import digits
 

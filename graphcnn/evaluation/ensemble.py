@@ -91,7 +91,7 @@ def _fingerprint_at(member, dataset):
     if own.image_shape == dataset.image_shape or not Path(own.file("x_train")).is_dir():
         return own.fingerprint
     options = {**member.config["data"].get("options", {}), "image_size": dataset.image_shape[0]}
-    return sources.load(own.source, options=sources.Options(**options)).fingerprint
+    return sources.load(own.source, options=sources.DataOptions(**options)).fingerprint
 
 
 def restored(member, precision=None, portable=False, tta=False):

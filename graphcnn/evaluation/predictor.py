@@ -9,7 +9,7 @@ import numpy as np
 
 from graphcnn.common.errors import InputError, unknown_name
 from graphcnn.config.recipe import PREPROCESSING, Recipe, recipe_from_dict
-from graphcnn.data.batches import ahead, as_rgb, in_order, rows_at_once
+from graphcnn.data.batches import as_rgb, chunk_size, in_order, prefetch
 from graphcnn.graphs.graph import Graph, build_ensemble, build_inference, member_scope
 from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.ops.tf1 import session as new_session
@@ -158,9 +158,9 @@ def probabilities(session, graph, images, rows=None, advance=None, tta=False, fe
     """
     rows = np.arange(len(images)) if rows is None else rows
     size = (1, 1) if features else images.shape[1:3]
-    slices = in_order(rows, rows_at_once(size))  # a fixed size: another one may round differently
+    slices = in_order(rows, chunk_size(size))  # a fixed size: another one may round differently
     parts = []
-    for batch in ahead(images[each] if features else as_rgb(images[each]) for each in slices):
+    for batch in prefetch(images[each] if features else as_rgb(images[each]) for each in slices):
         fed = {graph.features: batch} if features else {graph.x: batch, graph.tta: tta}
         parts.append(session.run(graph.hypothesis, fed))
         if advance:
@@ -173,6 +173,6 @@ def maps(restored, images, target):
 
     restored: extended by attention.attention.
     """
-    slices = in_order(np.arange(len(images)), rows_at_once(images.shape[1:3], most=32))
+    slices = in_order(np.arange(len(images)), chunk_size(images.shape[1:3], most=32))
     fed = ({restored.graph.x: images[each], restored.more.target: target[each]} for each in slices)
     return np.concatenate([restored.session.run(restored.more.maps, each) for each in fed])

@@ -30,7 +30,7 @@ class Graph(NamedTuple):
     first, whole: int32 []; fed where x is a part of a step's batch, a micro-batch or a task's: the row that x starts
     with, and that batch's number of rows. None where batches are whole.
     variables: what a prediction depends on, as a list: weights, moving moments, normalisation.
-    whitening: the variable that wants batches.whitening_filters of `images` before the first step, or None.
+    whitening: the variable that wants statistics.whitening_filters of `images` before the first step, or None.
     loss: float32, the batch's mean (smoothed) cross-entropy plus L2; a micro-batch's share of it. cross_entropy:
     float32, the mean without either. correct: int32, how many rows' largest logit is the right one while training. Of
     a cluster's tasks all three are for the whole batch.

@@ -97,7 +97,7 @@ def whitening(x, scope, side):
     """Convolve with frozen filters, VALID: [N, H, W, C] -> [N, H - side + 1, W - side + 1, 2 * side * side * C].
 
     Variables, not trainable: <scope>/w [side, side, C, 2 * side * side * C], zeros until they are given
-    batches.whitening_filters.
+    statistics.whitening_filters.
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):

@@ -92,7 +92,7 @@ class Run:
                 and place["pixel_max"] in (1, 255)
                 and [type(side) for side in place["image_shape"]] == [int, int]
                 and isinstance(split["fraction"], (int, float))
-                and sources.Options(**place.get("options", {})).well_formed()
+                and sources.DataOptions(**place.get("options", {})).well_formed()
                 and len(names) > 1
             ):
                 raise ValueError("'recipe_name', 'recipe', 'data', 'split' or 'class_names' is not what train writes")
@@ -221,11 +221,11 @@ def recorded_data(run, config, source=None, test=False, options=None):
     Args:
         source: another place of the same data; its fingerprint is checked.
         test: whether the test split is wanted too.
-        options: {name: value} of sources.Options that differ from the recorded ones.
+        options: {name: value} of sources.DataOptions that differ from the recorded ones.
     """
     source = source or config["data"]["source"]
     recorded = config["data"].get("options", {})  # the first versions' runs have none
-    dataset = sources.load(source, test, sources.Options(**{**recorded, **(options or {})}))
+    dataset = sources.load(source, test, sources.DataOptions(**{**recorded, **(options or {})}))
     if dataset.fingerprint != config["data"]["fingerprint"]:
         raise InputError(
             f"--data={source}: its training images or labels are not those of run {run.name} "

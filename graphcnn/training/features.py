@@ -75,10 +75,10 @@ def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
     """Write the features of the rows into a new file, which appears whole or not at all."""
     new = path.with_name(f".{path.name}.new")
     largest = max(dataset.image_shape, (recipe.image_size,) * 2)  # stored, or as the net sees it
-    slices = list(batches.in_order(rows, batches.rows_at_once(largest)))
+    slices = list(batches.in_order(rows, batches.chunk_size(largest)))
 
     def images(part):
-        dataset.refuse_changes()
+        dataset.check_unchanged()
         if drawn is None:
             return batches.as_rgb(dataset.x_train[part])
         return augment.augmented(dataset.x_train[part], recipe, drawn[part], dataset.pixel_max)
@@ -92,7 +92,7 @@ def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
                 header.truncate(header.tell() + 4 * shape[0] * shape[1])
         file = np.lib.format.open_memmap(new, "r+")
         with bar("features", len(rows)) as advance:
-            for n, (part, batch) in enumerate(batches.ahead((part, images(part)) for part in slices)):
+            for n, (part, batch) in enumerate(batches.prefetch((part, images(part)) for part in slices)):
                 began = time.monotonic()
                 file[part] = session.run(graph.features, {graph.x: batch})
                 advance(len(part))
@@ -104,7 +104,7 @@ def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
             raise InputError(f"--net={recipe.net}: its features are not finite; the weights are damaged or unfit")
         file.flush()
         del file
-        dataset.refuse_changes()
+        dataset.check_unchanged()
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)

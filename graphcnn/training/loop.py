@@ -10,7 +10,7 @@ import numpy as np
 from graphcnn.common.errors import InputError
 from graphcnn.common.progress import bar, clock, say
 from graphcnn.config.recipe import PREPROCESSING
-from graphcnn.data import batches
+from graphcnn.data import batches, statistics
 from graphcnn.evaluation import metrics, pictures, predictor
 from graphcnn.graphs.graph import build_training, count_parameters
 from graphcnn.ops.tf1 import reason, tf, tf1
@@ -109,7 +109,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             trained += _whiten(session, graph, recipe, dataset, train_rows)
         if until == 0:  # nothing to train: the run is what the weights are
             state["best_score"] = _dev_scores(session, graph, dataset, dev_rows)[0]
-            dataset.refuse_changes()
+            dataset.check_unchanged()
             checkpoint.save(run, session, saver, 0, state)
             run.write_history([])
             checkpoint.publish(run, 0, 0)
@@ -141,9 +141,11 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
                 made = (
                     (_batch(recipe, dataset, part, augmentation, view), first, len(rows))
                     for rows in slices
-                    for first, part in ([cluster.part(rows)] if cluster else batches.parts(rows, recipe.micro_batch))
+                    for first, part in (
+                        [cluster.part(rows)] if cluster else batches.micro_batches(rows, recipe.micro_batch)
+                    )
                 )
-                for (images, labels), first, whole in batches.ahead(made):
+                for (images, labels), first, whole in batches.prefetch(made):
                     feed = {graph.x if views is None else graph.features: images}
                     feed |= {graph.y: labels, graph.keep_prob: recipe.keep_prob}
                     loss, entropy, right, stop = _step(session, graph, feed, first, whole, cluster, asked)
@@ -200,7 +202,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             }
 
             # Everything on disk: the checkpoint, then the history, then the links
-            dataset.refuse_changes()
+            dataset.check_unchanged()
             history.append(row)
             if cluster:
                 cluster.check_same(session, variables)
@@ -263,7 +265,7 @@ def _dev_scores(session, graph, dataset, dev_rows, views=None, cluster=None):
     """
     if not len(dev_rows):
         return None, None, None
-    dataset.refuse_changes()
+    dataset.check_unchanged()
     shown = {"images": dataset.x_train} if views is None else {"images": views[0], "features": True}
     first, rows = cluster.part(dev_rows) if cluster else (0, dev_rows)
     softmax = np.zeros([len(dev_rows), dataset.classes], np.float32)
@@ -283,7 +285,7 @@ def _batch(recipe, dataset, rows, drawn, view=None):
     """
     if view is not None:
         return view[rows], dataset.y_train[rows]
-    dataset.refuse_changes()  # before a read beyond a shortened file's end, which would be a bus error
+    dataset.check_unchanged()  # before a read beyond a shortened file's end, which would be a bus error
     images = augment.augmented(dataset.x_train[rows], recipe, drawn[rows], dataset.pixel_max)
     return images, dataset.y_train[rows]
 
@@ -293,9 +295,9 @@ def _whiten(session, graph, recipe, dataset, train_rows):
     began = time.monotonic()
     if graph.whitening is not None:
         rows = np.random.default_rng([recipe.seed, 0]).permutation(train_rows)[:WHITENING_IMAGES]
-        parts = batches.in_order(np.sort(rows), batches.rows_at_once(dataset.image_shape))
+        parts = batches.in_order(np.sort(rows), batches.chunk_size(dataset.image_shape))
         seen = (session.run(graph.images, {graph.x: batches.as_rgb(dataset.x_train[part])}) for part in parts)
-        filters = batches.whitening_filters(seen, recipe.whitening)
+        filters = statistics.whitening_filters(seen, recipe.whitening)
         initializer = graph.whitening.initializer
         session.run(initializer, {initializer.inputs[1]: filters})
     return time.monotonic() - began
@@ -305,7 +307,7 @@ def input_statistics(recipe, dataset, train_rows):
     """Return (mean [3], scale [3]) in raw units for the recipe's normalisation, fitted on the training rows."""
     if recipe.normalisation == "standardize":
         with bar("statistics", len(train_rows)) as advance:
-            return batches.channel_statistics(dataset.x_train, train_rows, advance)
+            return statistics.channel_statistics(dataset.x_train, train_rows, advance)
     if recipe.normalisation in PREPROCESSING:
         mean, scale = (np.array(values) * dataset.pixel_max / 255 for values in PREPROCESSING[recipe.normalisation])
         return mean, scale

@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from graphcnn.data import batches
+from graphcnn.data import batches, statistics
 
 
 @pytest.mark.parametrize(("rows", "size"), [(10, 3), (9, 3), (1, 128), (257, 128)])
@@ -39,26 +39,26 @@ def test_as_rgb(shape):
 def test_channel_statistics_of_the_given_rows(dtype):
     images = np.random.default_rng(0).integers(0, 256, (50, 300, 400, 3)).astype(dtype)  # 8 rows at once
     rows = np.arange(0, 50, 2)
-    mean, deviation = batches.channel_statistics(images, rows)
+    mean, deviation = statistics.channel_statistics(images, rows)
     assert mean == pytest.approx(images[rows].mean(axis=(0, 1, 2)), rel=1e-6)
     assert deviation == pytest.approx(images[rows].std(axis=(0, 1, 2)), rel=1e-6)
 
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_a_constant_channel_is_not_divided_by_zero(value):
-    _, deviation = batches.channel_statistics(np.full((3, 4, 4), value, np.uint8), np.arange(3))
+    _, deviation = statistics.channel_statistics(np.full((3, 4, 4), value, np.uint8), np.arange(3))
     assert np.array_equal(deviation, [1, 1, 1])
 
 
 @pytest.mark.parametrize(("shape", "rows"), [((32, 32), 256), ((64, 64), 256), ((300, 300), 11), ((2000, 2000), 1)])
 def test_rows_at_once(shape, rows):
-    assert batches.rows_at_once(shape) == rows
+    assert batches.chunk_size(shape) == rows
 
 
 class TestAhead:
     def test_order_and_end(self):
-        assert list(batches.ahead(iter(range(5)))) == [0, 1, 2, 3, 4]
-        assert list(batches.ahead(iter(()))) == []
+        assert list(batches.prefetch(iter(range(5)))) == [0, 1, 2, 3, 4]
+        assert list(batches.prefetch(iter(()))) == []
 
     def test_the_next_item_is_made_while_one_is_in_use(self):
         made = threading.Event()
@@ -68,7 +68,7 @@ class TestAhead:
             made.set()
             yield "second"
 
-        for item in batches.ahead(items()):
+        for item in batches.prefetch(items()):
             assert made.wait(10), item
 
     def test_an_error_reaches_the_caller_after_the_items_before_it(self):
@@ -76,14 +76,14 @@ class TestAhead:
             yield 1
             raise OSError("unreadable")
 
-        source = batches.ahead(items())
+        source = batches.prefetch(items())
         assert next(source) == 1
         with pytest.raises(OSError, match="unreadable"):
             next(source)
 
     def test_stopping_early_leaves_no_thread(self):
         before = threading.active_count()
-        source = batches.ahead(itertools.count())
+        source = batches.prefetch(itertools.count())
         assert next(source) == 0
         source.close()
         assert threading.active_count() == before

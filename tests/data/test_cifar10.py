@@ -66,7 +66,7 @@ def known(monkeypatch, tmp_path):
 def test_images_labels_and_names(known, tmp_path):
     content = packed(members())
     known(content).write_bytes(content)
-    dataset = sources.load("cifar10", options=sources.Options(data_cache=str(tmp_path)))
+    dataset = sources.load("cifar10", options=sources.DataOptions(data_cache=str(tmp_path)))
     for n in range(5):
         images, labels, _ = batch(n + 1)
         assert np.array_equal(dataset.x_train[n * ROWS : (n + 1) * ROWS], images)
@@ -75,7 +75,7 @@ def test_images_labels_and_names(known, tmp_path):
     assert dataset.y_train.dtype == np.int32
     assert dataset.class_names == tuple(NAMES)
     assert (dataset.dev_split, dataset.pixel_max, dataset.x_test, dataset.y_test) == ("first", 255, None, None)
-    whole = sources.load("cifar10", True, sources.Options(data_cache=str(tmp_path)))
+    whole = sources.load("cifar10", True, sources.DataOptions(data_cache=str(tmp_path)))
     assert np.array_equal(whole.x_test, batch(6)[0])
     assert np.array_equal(whole.y_test, batch(6)[1])
     assert whole.fingerprint == dataset.fingerprint == hashlib.sha256(content).hexdigest()

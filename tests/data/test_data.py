@@ -10,7 +10,8 @@ from PIL import Image
 
 from graphcnn.common.errors import InputError
 from graphcnn.data import digits, images, npy, sources
-from graphcnn.data.dataset import check_images, split_dev
+from graphcnn.data.checks import check_images
+from graphcnn.data.splits import split_dev
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10_jpeg.npz"
 
@@ -300,7 +301,7 @@ class TestImages:
 @pytest.mark.skipif(not REAL.exists(), reason=f"the real data is not here: {REAL.parent.name}/{REAL.name}")
 def test_the_real_data_in_the_assignment_s_form(tmp_path):
     """A thousand real images through the folder loader: fitted statistics near CIFAR-10's well-known ones."""
-    from graphcnn.data.batches import channel_statistics
+    from graphcnn.data.statistics import channel_statistics
 
     with np.load(REAL, allow_pickle=False) as packed:
         offsets = packed["train_offsets"]

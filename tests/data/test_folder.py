@@ -60,7 +60,7 @@ def decoded(monkeypatch):
 
 
 def load(root, test=False, **options):
-    return sources.load(root, test, sources.Options(**{"image_size": 16, **options}))
+    return sources.load(root, test, sources.DataOptions(**{"image_size": 16, **options}))
 
 
 def by_pillow(path, size=16):
@@ -165,7 +165,7 @@ class TestPixels:
 
     def test_a_damaged_exif_block_is_passed_over(self, tmp_path):
         path = saved(picture(0, SIDE, SIDE), tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05cut")
-        with images.quiet():
+        with images.suppress_warnings():
             assert np.array_equal(images.read_image(path, (SIDE, SIDE)), np.asarray(Image.open(path)))
 
     def test_modes(self, tmp_path):
@@ -186,7 +186,7 @@ class TestPixels:
             image.save(tmp_path / f"{name}.png")
             assert np.array_equal(images.read_image(tmp_path / f"{name}.png", (SIDE, SIDE)), expected), name
         palette.save(tmp_path / "transparent.png", transparency=bytes(range(256)))
-        with images.quiet():
+        with images.suppress_warnings():
             found = images.read_image(tmp_path / "transparent.png", (SIDE, SIDE))
         assert np.array_equal(found, cases["palette"][1])
 

@@ -112,7 +112,7 @@ def outcome(read, path, watch, tally, kind, room=0):
     with watch.over(path.parent), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # as Python does by itself
-        warnings.filterwarnings("ignore", module="PIL")  # as the loaders' callers do: see images.quiet
+        warnings.filterwarnings("ignore", module="PIL")  # as the loaders' callers do: see images.suppress_warnings
         try:
             found = read()
         except InputError as error:

@@ -464,7 +464,7 @@ def test_micro_batches_make_the_whole_batch_s_step(micro_batch):
         with started(recipe) as (graph, running):
             for _ in range(2):
                 losses, correct = 0.0, 0
-                for first, part in batches.parts(np.arange(24), recipe.micro_batch):
+                for first, part in batches.micro_batches(np.arange(24), recipe.micro_batch):
                     feed = {graph.x: x[part], graph.y: y[part], graph.keep_prob: 0.5}
                     loss, _, right, _ = training_step(running, graph, feed, first, 24)
                     losses, correct = losses + loss, correct + right

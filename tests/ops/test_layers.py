@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from graphcnn.data import batches
+from graphcnn.data import statistics
 from graphcnn.nets import blocks
 from graphcnn.nets.sequential import NORMS
 from graphcnn.ops import layers
@@ -68,7 +68,7 @@ def test_whitened_patches_are_uncorrelated_with_unit_deviation():
     images = generator.normal(size=(300, 9, 9, 3)).astype(np.float32)
     images[..., 1] += images[..., 0]
     images[:, 1:] += 0.5 * images[:, :-1]
-    filters = batches.whitening_filters(iter([images[:100], images[100:]]), 2, epsilon=0)
+    filters = statistics.whitening_filters(iter([images[:100], images[100:]]), 2, epsilon=0)
     assert filters.shape == (2, 2, 3, 24)
     with tf1.Graph().as_default() as graph:
         y = layers.whitening(tf.constant(images), "white", 2)
@@ -86,7 +86,7 @@ def test_whitened_patches_are_uncorrelated_with_unit_deviation():
 def test_directions_that_do_not_vary_get_the_others_filters():
     """Grey images: three equal channels leave four of the twelve directions; a filter for the rest shows noise."""
     grey = np.random.default_rng(0).normal(size=(100, 9, 9, 1)).astype(np.float32)
-    filters = batches.whitening_filters([np.repeat(grey, 3, axis=3)], 2).reshape(12, 24)
+    filters = statistics.whitening_filters([np.repeat(grey, 3, axis=3)], 2).reshape(12, 24)
     assert np.array_equal(filters, np.concatenate([sign * filters[:, :4] for sign in (1, 1, 1, -1, -1, -1)], axis=1))
     assert (np.abs(filters).sum(axis=0) > 0.1).all()
 

@@ -1,0 +1,149 @@
+"""Checks of images, labels and classes that all data sources share.
+
+N images, H x W pixels, C channels, K classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from graphcnn.common.errors import InputError
+from graphcnn.common.progress import bar
+from graphcnn.data.batches import chunk_size
+
+
+def check_images(images: np.ndarray, name: str | Path) -> int:
+    """Check rank, channels, size, dtype, finiteness and range of images; return the top of the range, 255 or 1.
+
+    Integer pixels are 0..255. Floating-point pixels are 0..1 if none is above 1, else 0..255.
+
+    Args:
+        images: the array to check.
+        name: the file or array, for messages.
+
+    Raises:
+        InputError: the array cannot be images.
+    """
+    _check_form(images, name)
+    if images.dtype == np.uint8:
+        return 255
+    low, high = _range(images, name)
+    if low < 0 or high > 255:
+        raise InputError(f"{name}: pixels run from {low:g} to {high:g}, expected 0..255 or 0..1; undo their scaling")
+    return 1 if images.dtype.kind == "f" and high <= 1 else 255
+
+
+def _check_form(images: np.ndarray, name: str | Path) -> None:
+    if images.dtype.kind not in "uif":
+        raise InputError(f"{name}: dtype is {images.dtype}, expected uint8 or float pixels")
+    if images.ndim not in (3, 4):
+        raise InputError(f"{name}: shape is {images.shape}, expected (N, H, W, 3), (N, H, W, 1) or (N, H, W)")
+    if images.ndim == 4 and images.shape[3] not in (1, 3):
+        if images.shape[1] in (1, 3):
+            raise InputError(
+                f"{name}: shape {images.shape} has its channels first, expected (N, H, W, C); "
+                "transpose it with x.transpose(0, 2, 3, 1)"
+            )
+        raise InputError(f"{name}: shape is {images.shape}, expected 1 or 3 channels last")
+    if 0 in images.shape:
+        raise InputError(f"{name}: shape {images.shape} holds no pixels")
+
+
+def _range(images: np.ndarray, name: str | Path) -> tuple[float, float]:
+    """Return (smallest, largest) pixel value; refuse NaN and infinite pixels."""
+    low, high = np.inf, -np.inf
+    size = chunk_size(images.shape[1:3])
+    with bar("checking pixels", len(images)) as advance:
+        for start in range(0, len(images), size):
+            chunk = images[start : start + size]
+            if not np.isfinite(chunk).all():
+                row = int(start + np.argmin(np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)))
+                raise InputError(f"{name}: row {row} has NaN or infinite pixels; remove or repair such rows")
+            low, high = min(low, chunk.min()), max(high, chunk.max())
+            advance(len(chunk))
+    return low, high
+
+
+def check_compatible(images: np.ndarray, name: str | Path, image_shape: tuple[int, ...], pixel_max: int) -> None:
+    """Check images, and that their size and range are those of the training images.
+
+    Args:
+        images: the array to check.
+        name: the file or array, for messages.
+        image_shape: (H, W) of the training images.
+        pixel_max: the top of the training images' range, 255 or 1.
+
+    Raises:
+        InputError: the array cannot be images, or they differ from the training images in size or range.
+    """
+    found_max = check_images(images, name)
+    if tuple(images.shape[1:3]) != tuple(image_shape):
+        raise InputError(
+            f"{name}: images are {images.shape[1]}x{images.shape[2]}, expected {image_shape[0]}x{image_shape[1]} "
+            "like the training images; resize them"
+        )
+    black = found_max < pixel_max and not images.any()  # fits either range
+    if found_max != pixel_max and not black:
+        raise InputError(
+            f"{name}: pixels are 0..{found_max}, expected 0..{pixel_max} like the training images; rescale them"
+        )
+
+
+def check_labels(labels: np.ndarray, name: str | Path, count: int) -> tuple[np.ndarray, int | None]:
+    """Check the form of labels; return (class ids int32 [N], K or None).
+
+    K is known from one-hot labels only. `check_classes` checks the class ids as a set.
+
+    Args:
+        labels: (N,), (N, 1) or one-hot (N, K).
+        name: the file, for messages.
+        count: the number of images, N.
+
+    Raises:
+        InputError: the labels are not of such a form, or not N.
+    """
+    if labels.dtype.kind not in "uifb":
+        raise InputError(f"{name}: dtype is {labels.dtype}, expected whole class numbers 0, 1, 2, …")
+    if labels.ndim not in (1, 2) or 0 in labels.shape:
+        raise InputError(f"{name}: shape is {labels.shape}, expected (N,), (N, 1) or one-hot (N, K)")
+    if len(labels) != count:
+        raise InputError(f"{name}: {len(labels)} labels for {count} images; expected one label per image, in order")
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
+            raise InputError(f"{name}: shape {labels.shape} is not one-hot: expected a single 1 in each row, else 0")
+        return labels.argmax(axis=1).astype(np.int32), labels.shape[1]
+    labels = labels.reshape(-1)
+    if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.floor(labels)).all()):
+        raise InputError(f"{name}: holds fractional or non-finite labels, expected whole class numbers 0, 1, 2, …")
+    if labels.min() < 0:
+        raise InputError(f"{name}: the smallest label is {labels.min():g}, expected class numbers from 0 up")
+    if labels.max() >= 2**31:
+        raise InputError(f"{name}: the largest label is {labels.max():g}, expected class numbers 0, 1, 2, …")
+    return labels.astype(np.int32), None
+
+
+def check_classes(labels: np.ndarray, classes: int | None, name: str | Path) -> int:
+    """Check that the class ids are 0 .. K-1 without a gap and K >= 2; return K.
+
+    Args:
+        labels: class ids [N].
+        classes: K as one-hot labels say it, None where the labels are class ids.
+        name: the file, for messages.
+
+    Raises:
+        InputError: there is a gap, or a single class.
+    """
+    present = np.unique(labels)
+    classes = classes or int(present[-1]) + 1
+    if len(present) == classes == 1:
+        raise InputError(f"{name}: a single class (every label is 0), expected at least two")
+    if len(present) != classes:
+        missing = int(np.argmin(np.isin(np.arange(len(present) + 1), present)))
+        raise InputError(
+            f"{name}: {classes} classes, 0 to {classes - 1}, but no label is {missing}; "
+            f"number the classes 0 to {len(present) - 1} without a gap"
+        )
+    return classes

@@ -1,0 +1,60 @@
+"""The dev split: which training rows are kept apart to select the best epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphcnn.common.errors import InputError
+from graphcnn.data.dataset import Dataset
+
+SPLIT_SEED = 0  # of the stratified split; fixed, so that runs with different seeds share their dev rows
+
+
+def split_dev(dataset: Dataset, kind: str, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return (training rows, dev rows), sorted int64 arrays.
+
+    Args:
+        dataset: the Dataset to split.
+        kind: "first" (the first floor(N * fraction) rows) or "stratified" (the same fraction of each class, chosen at
+            random with SPLIT_SEED).
+        fraction: 0 <= fraction < 1; 0 leaves no dev rows.
+
+    Raises:
+        InputError: the fraction is out of range, or leaves a class without rows.
+    """
+    labels, rows = dataset.y_train, len(dataset.y_train)
+    if not 0 <= fraction < 1:
+        raise InputError(f"--dev_fraction: found {fraction:g}, expected a number from 0 to below 1")
+    count = int(rows * fraction)
+    if fraction == 0:
+        dev = np.arange(0)
+    elif count == 0:
+        raise InputError(
+            f"--dev_fraction: {fraction:g} of {rows} rows leaves the dev split empty; set a larger fraction, or 0"
+        )
+    elif kind == "first":
+        dev = np.arange(count)
+    else:
+        dev = _stratified(labels, dataset.classes, count)
+    train = np.setdiff1d(np.arange(rows), dev)
+    absent = sorted(set(range(dataset.classes)) - set(labels[train].tolist()))
+    if absent:
+        raise InputError(
+            f"{dataset.file('y_train')}: too few rows to split: class {dataset.class_names[absent[0]]} has none among "
+            f"the {len(train)} training rows; lower --dev_fraction ({fraction:g}) or use --dev_split=stratified"
+        )
+    return train, dev
+
+
+def _stratified(labels: np.ndarray, classes: int, count: int) -> np.ndarray:
+    """Return `count` sorted rows that hold the same fraction of each class."""
+    from sklearn.model_selection import train_test_split
+
+    smallest = np.bincount(labels, minlength=classes).min()
+    if smallest < 2 or count < classes or len(labels) - count < classes:
+        raise InputError(
+            f"--dev_fraction: too few rows to split: {count} dev and {len(labels) - count} training rows for {classes} "
+            f"classes, the smallest with {smallest}; expected at least 2 rows per class, and 1 per class in each split"
+        )
+    _, dev = train_test_split(np.arange(len(labels)), test_size=count, random_state=SPLIT_SEED, stratify=labels)
+    return np.sort(dev)
