@@ -97,7 +97,7 @@ def main(values, positional):
     if values.forms:
         return _forms(recipe)
     from graphcnn.evaluation import pictures
-    from graphcnn.storage import runs
+    from graphcnn.storage.run import replacing
 
     out = Path(values.out) if values.out else paths.CHECKPOINTS / "bench.json"
     if out.suffix != ".json" or out.is_dir():
@@ -115,7 +115,7 @@ def main(values, positional):
         _check_no_rows(recipe, asked)
     results = _compare(values, recipe, asked)
     _print(results)
-    with runs.replacing(out) as file:
+    with replacing(out) as file:
         file.write((json.dumps(results, indent=2) + "\n").encode())
     pictures.contest(results, out.with_suffix(".png"))
     say(f"written: {out}, {out.with_suffix('.png').name}")

@@ -46,9 +46,10 @@ def main(values, positional):
         return _score_ensemble(values, splits, asked)
     from graphcnn.common.progress import bar, say
     from graphcnn.evaluation import predictor
-    from graphcnn.storage import runs
+    from graphcnn.storage.recorded_data import load_recorded_data
+    from graphcnn.storage.select_run import select_run
 
-    run = runs.chosen(flags.checkpoints_root(values), values.run)
+    run = select_run(flags.checkpoints_root(values), values.run)
     config = run.config()
     from graphcnn.ops.tf1 import choose_precision
 
@@ -56,10 +57,8 @@ def main(values, positional):
     precision, why = choose_precision(asked or ("auto" if trained == "bfloat16" else trained))
     computed = f"computed in {precision}{' with tta' * values.tta} ({why})"
     say(f"run: {run.name} ({run.path / 'best'}), trained in {trained}, {computed}")
-    dataset, train_rows, dev_rows = runs.recorded_data(
-        run, config, values.data, "test" in splits, flags.given_options(values)
-    )
-    wanted = runs.parts(splits, dataset, train_rows, dev_rows)
+    data = load_recorded_data(run, config, values.data, "test" in splits, flags.given_options(values))
+    wanted = data.splits(splits)
 
     restored = predictor.restore(run, precision, tta=values.tta)
     from graphcnn.graphs.graph import count_parameters
@@ -73,7 +72,7 @@ def main(values, positional):
                 probabilities = predictor.probabilities(
                     restored.session, restored.graph, images, rows, advance, values.tta
                 )
-            _report(run.name, run.path / "report", dataset, name, wanted[name], probabilities, settings)
+            _report(run.name, run.path / "report", data.dataset, name, wanted[name], probabilities, settings)
     return 0
 
 
@@ -83,12 +82,13 @@ def _score_ensemble(values, splits, asked):
 
     from graphcnn.common.progress import say
     from graphcnn.evaluation import ensemble
-    from graphcnn.storage import runs
+    from graphcnn.storage.recorded_data import RecordedData
+    from graphcnn.storage.select_run import ensemble_folder
 
     root = flags.checkpoints_root(values)
     members = ensemble.chosen(root, values.run)
     members = ensemble.loaded(members, values.data, "test" in splits, flags.given_options(values))
-    wanted = [runs.parts(splits, member.dataset, member.train_rows, member.dev_rows) for member in members]
+    wanted = [RecordedData(member.dataset, member.train_rows, member.dev_rows).splits(splits) for member in members]
     order = sorted(splits, key=lambda split: split != "dev")  # its outputs serve for fitting too
     shares, name = None, " + ".join(member.run.name for member in members)
     for split in order:
@@ -120,7 +120,7 @@ def _score_ensemble(values, splits, asked):
         _print_members(split, settings)
         if values.ensemble == "fitted" and split == "dev":
             say("the shares were fitted on this split, so its score of the ensemble is a little high")
-        folder = runs.ensemble_folder(root, [member.run.name for member in members])
+        folder = ensemble_folder(root, [member.run.name for member in members])
         folder.mkdir(parents=True, exist_ok=True)
         combined = ensemble.combined(outputs, shares)
         _report(name, folder, members[0].dataset, split, wanted[0][split], combined, settings)
@@ -152,7 +152,7 @@ def _report(name, report, dataset, split, part, probabilities, settings):
     """
     from graphcnn.common.progress import say
     from graphcnn.evaluation import pictures
-    from graphcnn.storage import runs
+    from graphcnn.storage.run import replacing
 
     images, labels, rows = part
     scores, names = metrics.summary(labels[rows], probabilities), dataset.class_names
@@ -160,7 +160,7 @@ def _report(name, report, dataset, split, part, probabilities, settings):
     report.mkdir(exist_ok=True)
     stem = f"{report}/{split}"
     numbers = {**scores, **settings, "per_class": per_class, "confusion": scores["confusion"].tolist()}
-    with runs.replacing(f"{stem}.json") as file:
+    with replacing(f"{stem}.json") as file:
         file.write((json.dumps(numbers, indent=2) + "\n").encode())
     title = f"{name}, {split}: macro F1 {scores['macro_f1']:.4f}"
     pictures.confusion(scores["confusion"], names, title, f"{stem}_confusion.png")

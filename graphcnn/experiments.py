@@ -91,11 +91,11 @@ def main(values, positional):
     only = _only(values, suite)
     recipe_of = {row: _recipe(values, suite, row) for row in suite.experiments}
     random = _without_weights({recipe_of[row].net for row in only if recipe_of[row].weights == "imagenet"}, values)
-    from graphcnn.storage import runs
+    from graphcnn.storage.run import lock
 
     work = Work(values, name, suite, sorted({recipe.image_size for recipe in recipe_of.values()}), random)
     try:
-        with runs.lock(work.folder, f"--suite={name}"), _interruptible():
+        with lock(work.folder, f"--suite={name}"), _interruptible():
             if values.budget is None:
                 failed = work.train([work.job(row, recipe_of[row], n) for n in range(values.seeds) for row in only])
             else:
@@ -313,11 +313,11 @@ class Work:
 
     def job(self, experiment, recipe, n):
         """Return the Job of the experiment's n-th seed; planned courses of several lengths have a run each."""
-        from graphcnn.storage import runs
+        from graphcnn.storage.run import Run
 
         recipe = dataclasses.replace(recipe, seed=recipe.seed + n)
         length = f"-epochs{recipe.epochs}" if recipe.planned() else ""
-        return Job(experiment, recipe, runs.Run(self.root, f"{self.name}/{experiment}-seed{recipe.seed}{length}"))
+        return Job(experiment, recipe, Run(self.root, f"{self.name}/{experiment}-seed{recipe.seed}{length}"))
 
     def standing(self, job):
         """Return (done, resume or anew; why) for a job as its folder tells."""
@@ -516,7 +516,7 @@ class Work:
 
     def remember(self, key, first):
         """Fix that number, so that a call that goes on does the same."""
-        from graphcnn.storage.runs import replacing
+        from graphcnn.storage.run import replacing
 
         with replacing(self.folder / ".halving.json") as file:
             file.write(json.dumps({"of": key, "first_epochs": first}).encode())
@@ -527,14 +527,14 @@ class Work:
         Those that eval could not score go to the list `failed`.
         """
         from graphcnn.common.progress import say
-        from graphcnn.storage import runs
+        from graphcnn.storage.select_run import ensemble_folder
 
         rows = []
         for ensemble in self.suite.ensembles:
             if not set(ensemble.members) <= set(results):
                 continue
             names = [results[member][0]["run"] for member in ensemble.members]
-            splits, folder = ["dev"] + ["test"] * self.tested, runs.ensemble_folder(self.root, names)
+            splits, folder = ["dev"] + ["test"] * self.tested, ensemble_folder(self.root, names)
             files = [folder / f"{split}.json" for split in splits]
             newest = max((self.root / name / "report" / "dev.json").stat().st_mtime_ns for name in names)
             if not all(map(functools.partial(_scores_means, newest), files)):

@@ -47,7 +47,7 @@ def main(values, positional):
     from graphcnn.common.progress import say
     from graphcnn.data import images
     from graphcnn.evaluation import activation_maps, pictures, predictor
-    from graphcnn.storage import runs
+    from graphcnn.storage.select_run import select_run
 
     root, split = flags.checkpoints_root(values), None
     if flags.net(values, ("run", "split", "worst", "data", "cache_dir", "skip_broken")):
@@ -56,7 +56,7 @@ def main(values, positional):
         data, name, out = {"image_shape": shape, "pixel_max": 255}, values.net, root / "explain.png"
         say(f"net: {name}, {restored.more.method}")
     else:
-        run = runs.chosen(root, values.run)
+        run = select_run(root, values.run)
         config = run.config()
         names, data, name = config["class_names"], config["data"], run.name
         split = _split(values, run, config) if values.split else None
@@ -104,11 +104,11 @@ def _shrunk(image):
 
 def _split(values, run, config):
     """Return (images, labels, rows) of the split's data."""
-    from graphcnn.storage import runs
+    from graphcnn.storage.recorded_data import load_recorded_data
 
     options = flags.given_options(values)
-    found = runs.recorded_data(run, config, values.data, values.split == "test", options)
-    return runs.parts([values.split], *found)[values.split]
+    data = load_recorded_data(run, config, values.data, values.split == "test", options)
+    return data.splits([values.split])[values.split]
 
 
 def _worst(restored, images, labels, rows, most):

@@ -45,10 +45,10 @@ def main(values, positional):
     from graphcnn.common.progress import say
     from graphcnn.evaluation import ensemble, predictor
     from graphcnn.ops.tf1 import reason, tf
-    from graphcnn.storage import runs
+    from graphcnn.storage.select_run import select_run
 
     root = flags.checkpoints_root(values)
-    members = ensemble.chosen(root, values.run) if several else [runs.chosen(root, values.run)]
+    members = ensemble.chosen(root, values.run) if several else [select_run(root, values.run)]
     members = members if several else [ensemble.Member(members[0], members[0].config())]
     ensemble.check_one_graph(members)
     shares = [1 / len(members)] * len(members)
@@ -137,11 +137,11 @@ def _images(values, member):
     import numpy as np
 
     from graphcnn.data import batches
-    from graphcnn.storage import runs
+    from graphcnn.storage.recorded_data import load_recorded_data
 
     config = member.config
     try:
-        dataset, rows, dev_rows = runs.recorded_data(
+        dataset, rows, dev_rows = load_recorded_data(
             member.run, config, values.data, options=flags.given_options(values)
         )
         return batches.as_rgb(dataset.x_train[(dev_rows if len(dev_rows) else rows)[:IMAGES]]), "of the run's images"

@@ -34,7 +34,8 @@ def main(values, positional):
     import numpy as np
 
     from graphcnn.evaluation import ensemble, predictor
-    from graphcnn.storage import runs
+    from graphcnn.storage.run import replacing
+    from graphcnn.storage.select_run import select_run
 
     if flags.net(values, ("run", "tta", "ensemble")):
         root, folder = flags.checkpoints_root(values), values.data_cache
@@ -42,7 +43,7 @@ def main(values, positional):
         names, probabilities = _probabilities(values, positional, restored, shape, 255)
     else:
         root = flags.checkpoints_root(values)
-        members = ensemble.chosen(root, values.run) if several else [runs.chosen(root, values.run)]
+        members = ensemble.chosen(root, values.run) if several else [select_run(root, values.run)]
         members = members if several else [ensemble.Member(members[0], members[0].config())]
         shares = [1 / len(members)] * len(members)
         if values.ensemble == "fitted":
@@ -55,7 +56,7 @@ def main(values, positional):
         probabilities = ensemble.combined(np.stack(outputs), shares) if several else outputs[0]
         class_names = members[0].config["class_names"]
     if values.out:
-        with runs.replacing(values.out) as file:
+        with replacing(values.out) as file:
             np.save(file, probabilities)
     for name, row in zip(names, probabilities, strict=True):
         best = np.argsort(-row, kind="stable")[:TOP]

@@ -55,7 +55,9 @@ def main(values, positional):
     several = flags.ensemble(values)
     from graphcnn.common.progress import say
     from graphcnn.evaluation import ensemble
-    from graphcnn.storage import runs
+    from graphcnn.storage.recorded_data import load_recorded_data
+    from graphcnn.storage.run import replacing
+    from graphcnn.storage.select_run import select_run
 
     root, options = flags.checkpoints_root(values), flags.given_options(values)
     if several:
@@ -63,9 +65,9 @@ def main(values, positional):
         ensemble.check_one_graph(members)
         members = ensemble.loaded(members, values.data, True, options)
     else:
-        run = runs.chosen(root, values.run)
+        run = select_run(root, values.run)
         config = run.config()
-        members = [ensemble.Member(run, config, *runs.recorded_data(run, config, values.data, True, options))]
+        members = [ensemble.Member(run, config, *load_recorded_data(run, config, values.data, True, options))]
     for member in members:
         say(f"run: {member.run.name} ({member.run.path / 'best'})")
     dataset = members[0].dataset
@@ -79,7 +81,7 @@ def main(values, positional):
         _write(new, members, values.ensemble, values.tta)
         say("verifying with TensorFlow alone, in a fresh process")
         say(_verify(new, dataset, values.tta))
-        with runs.replacing(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        with replacing(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
             for path in sorted(new.iterdir()):
                 packed.write(path, f"{out.name}/{path.name}")
         if out.exists():

@@ -49,15 +49,16 @@ def main(values, positional):
             raise InputError(f"--resume and --{other} exclude each other; drop one of them")
     if values.dev_split not in (None, "first", "stratified"):
         raise InputError(f"--dev_split: {unknown_name(values.dev_split, ['first', 'stratified'])}")
-    from graphcnn.storage import runs
+    from graphcnn.storage.run import Run
+    from graphcnn.storage.select_run import all_runs
 
     cluster = _cluster()
     root = flags.checkpoints_root(values)
     run = None
     if values.run is not None:
-        run = runs.Run(root, values.run)
+        run = Run(root, values.run)
     elif values.resume:
-        run = next(iter(runs.all_runs(root)), None)
+        run = next(iter(all_runs(root)), None)
     if run and run.exists():
         if values.resume:
             return _resume(values, run, cluster)
@@ -81,7 +82,8 @@ def _start(values, run_or_root, cluster):
     from graphcnn.common.progress import say
     from graphcnn.data import sources
     from graphcnn.data.splits import split_dev
-    from graphcnn.storage import runs
+    from graphcnn.storage.run import Run
+    from graphcnn.storage.select_run import unused_run
 
     if values.recipe is not None:
         suites.named(values.recipe)
@@ -125,7 +127,7 @@ def _start(values, run_or_root, cluster):
     _join(cluster, recipe, dataset, train_rows, dev_rows)
     if cluster and not cluster.chief:
         return _fit(values, None, recipe, dataset, train_rows, dev_rows, beginning, options.cache_dir, cluster)
-    run = run_or_root if isinstance(run_or_root, runs.Run) else runs.unused(run_or_root, name)
+    run = run_or_root if isinstance(run_or_root, Run) else unused_run(run_or_root, name)
     split = {"kind": kind, "fraction": values.dev_fraction, "train": len(train_rows), "dev": len(dev_rows)}
     config = _config(name, recipe, dataset, options, split, origin)
     run.refuse_foreign()
@@ -183,7 +185,7 @@ def _resume(values, run, cluster):
     """Continue a run with the recipe, data and split it recorded; only --epochs and where the data lies may differ."""
     from graphcnn.common.progress import say
     from graphcnn.ops.tf1 import choose_precision
-    from graphcnn.storage.runs import recorded_data
+    from graphcnn.storage.recorded_data import load_recorded_data
 
     with run.lock() if cluster is None or cluster.chief else nullcontext():
         config = run.config()
@@ -198,7 +200,9 @@ def _resume(values, run, cluster):
                     "continues it exactly; drop the flag or start a new run"
                 )
         say(f"data: {values.data or config['data']['source']}{'' if values.data else ' (as the run recorded)'}")
-        dataset, train_rows, dev_rows = recorded_data(run, config, values.data, options=flags.given_options(values))
+        dataset, train_rows, dev_rows = load_recorded_data(
+            run, config, values.data, options=flags.given_options(values)
+        )
         say(_data_line(dataset, train_rows, dev_rows, config["split"]["kind"]))
         precision, why = choose_precision(recipe.precision)
         say(f"precision: {precision} ({why})")

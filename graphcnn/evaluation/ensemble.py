@@ -14,13 +14,14 @@ from graphcnn.config.recipe import recipe_from_dict
 from graphcnn.data import sources
 from graphcnn.evaluation import predictor
 from graphcnn.ops.tf1 import choose_precision
-from graphcnn.storage import runs
+from graphcnn.storage.recorded_data import load_recorded_data
+from graphcnn.storage.select_run import select_runs
 
 STEPS = 200  # of expectation maximisation; it converges from below, and shares of a thousandth do not matter
 
 
 class Member(NamedTuple):
-    """A trained run and the data that it was trained on, as `runs.recorded_data` returns them (None: not loaded)."""
+    """A trained run and the data that it was trained on, as `load_recorded_data` returns them (None: not loaded)."""
 
     run: Any
     config: dict
@@ -31,17 +32,13 @@ class Member(NamedTuple):
 
 def chosen(root, names):
     """Return the Members that --run=a,b,c names, without data; refuse those of other classes."""
-    names = names.split(",")
-    if len(set(names)) < len(names):
-        raise InputError(f"--run={','.join(names)}: a run is named twice; name each once")
-    found = [runs.chosen(root, name) for name in names]
-    members = [Member(run, run.config()) for run in found]
+    members = [Member(run, run.config()) for run in select_runs(root, names)]
     classes = members[0].config["class_names"]
     for member in members:
         if member.config["class_names"] != classes:
             raise InputError(
-                f"--run: {member.run.name} knows other classes than {names[0]} ({len(member.config['class_names'])} "
-                f"and {len(classes)}); name runs of the same data"
+                f"--run: {member.run.name} knows other classes than {members[0].run.name} "
+                f"({len(member.config['class_names'])} and {len(classes)}); name runs of the same data"
             )
     return members
 
@@ -64,10 +61,10 @@ def check_one_graph(members):
 def loaded(members, source=None, test=False, options=None):
     """Return the Members with their data; refuse those that do not have the same images, labels and dev rows.
 
-    Folders of images may be decoded at several sizes. source, test, options: see runs.recorded_data.
+    Folders of images may be decoded at several sizes. source, test, options: see load_recorded_data.
     """
     members = [
-        Member(member.run, member.config, *runs.recorded_data(member.run, member.config, source, test, options))
+        Member(member.run, member.config, *load_recorded_data(member.run, member.config, source, test, options))
         for member in members
     ]
     first = members[0]

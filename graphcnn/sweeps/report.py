@@ -9,7 +9,7 @@ from pathlib import Path
 
 from graphcnn.config import suites
 from graphcnn.evaluation import pictures
-from graphcnn.storage.runs import replacing
+from graphcnn.storage.run import replacing
 
 LARGE = ("config", "per_class", "history", "run")  # of what `finished` returns: not for the JSON
 TEXTS = ("seed", "weights")  # no means over seeds

@@ -28,7 +28,9 @@ from graphcnn.graphs.graph import build_inference
 from graphcnn.nets.blocks import Packaged
 from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.ops.tf1 import reason, tf1
-from graphcnn.storage import checkpoint, runs
+from graphcnn.storage import checkpoint
+from graphcnn.storage.run import NAME, Run
+from graphcnn.storage.select_run import all_runs
 from graphcnn.weights import pickles
 
 LEAVES = {  # of a layer's weights in the file, Keras 1.x's last: where the net has them
@@ -217,10 +219,10 @@ def _file(path, flag, preprocessing, shapes):
 
 def _run(name, root, flag, pixel_max, shapes):
     """Return the Source of another run's best epoch."""
-    named = runs.NAME.fullmatch(name) and all(set(part) - {"."} for part in name.split("/"))
-    run = runs.Run(root, name) if named else None
+    named = NAME.fullmatch(name) and all(set(part) - {"."} for part in name.split("/"))
+    run = Run(root, name) if named else None
     if run is None or not run.exists():
-        known = ", ".join(other.name for other in runs.all_runs(root)[:5]) or "none yet"
+        known = ", ".join(other.name for other in all_runs(root)[:5]) or "none yet"
         raise InputError(
             f"{flag}: expected none, imagenet, FILE.h5, a checkpoint's prefix or a run in {root} (newest: {known})"
         )

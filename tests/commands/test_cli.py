@@ -112,17 +112,17 @@ def test_a_process_says_one_line_on_stderr_and_nothing_of_tensorflow_s(tmp_path)
 
 def test_the_default_data_and_its_recipe_are_said_and_recorded(tmp_path, command, monkeypatch):
     from graphcnn.data import sources
-    from graphcnn.storage import runs
+    from graphcnn.storage.run import Run
 
     monkeypatch.setattr(sources, "DEFAULT_FOLDER", tmp_path / "data")
     outcome = command("train", f"--checkpoints={tmp_path}", *TINY, "--epochs=1")
     assert outcome.out.splitlines()[0] == "data: digits (no --data given; data/ has no x_train.npy)"
     assert outcome.out.splitlines()[1].startswith("recipe: digits")
-    assert runs.Run(tmp_path, "digits-1").config()["data"]["source"] == "digits"
+    assert Run(tmp_path, "digits-1").config()["data"]["source"] == "digits"
     folder = write_folder(tmp_path / "data")
     outcome = command("train", f"--checkpoints={tmp_path}", *TINY, "--epochs=1")
     assert outcome.out.splitlines()[0] == f"data: {folder} (no --data given)"
-    assert runs.Run(tmp_path, "assignment-1").config()["data"]["source"] == str(folder)
+    assert Run(tmp_path, "assignment-1").config()["data"]["source"] == str(folder)
 
 
 def test_names_resume_and_overwrite(data_folder, tmp_path, command):

@@ -21,7 +21,7 @@ from graphcnn.nets import sequential
 from graphcnn.nets.blocks import Architecture
 from graphcnn.nets.registry import ARCHITECTURES, SEQUENTIAL
 from graphcnn.ops import tf1
-from graphcnn.storage import runs
+from graphcnn.storage.run import Run
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ class TestEval:
 
     def test_the_dev_score_is_the_one_seen_in_training(self, trained_copy, command):
         command("eval", f"--checkpoints={trained_copy}")
-        run = runs.Run(trained_copy, "tiny")
+        run = Run(trained_copy, "tiny")
         found = json.loads((run.path / "report" / "dev.json").read_text())["macro_f1"]
         assert found == max(row["dev_macro_f1"] for row in run.history(2))
 
@@ -81,7 +81,7 @@ class TestEval:
         assert f", trained in {precision}, computed in {computed} (" in outcome.out
         if computed == precision:
             found = json.loads((tmp_path / "r" / "report" / "dev.json").read_text())["macro_f1"]
-            assert found == runs.Run(tmp_path, "r").history(1)[0]["dev_macro_f1"]
+            assert found == Run(tmp_path, "r").history(1)[0]["dev_macro_f1"]
 
     def test_precisions_agree_to_the_stated_tolerance(self, trained_copy, command):
         scores = {}

@@ -10,7 +10,7 @@ from PIL import Image
 from graphcnn.evaluation import activation_maps, pictures, predictor
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.ops.tf1 import tf, tf1
-from graphcnn.storage.runs import Run
+from graphcnn.storage.run import Run
 
 MAPS = np.array([[[1.0, 0.0], [2.0, 1.0]], [[0.0, 3.0], [1.0, 1.0]]], np.float32)[None]  # [1, 2, 2, 2]
 WEIGHTS = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)  # of two channels, for two classes

@@ -9,7 +9,7 @@ import pytest
 from conftest import TINY, one_line, tiny_arrays, write_folder
 
 from graphcnn.evaluation import predictor
-from graphcnn.storage.runs import Run
+from graphcnn.storage.run import Run
 
 EAGER = {  # how a program without this package computes probabilities: {format: its code, given path and images}
     "savedmodel": """

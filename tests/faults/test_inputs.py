@@ -33,7 +33,7 @@ from graphcnn.config.recipe import recipe_from_dict
 from graphcnn.data import cifar10, images
 from graphcnn.data.sources import load
 from graphcnn.storage import checkpoint
-from graphcnn.storage.runs import Run
+from graphcnn.storage.run import Run
 from graphcnn.weights import pickles
 from graphcnn.weights.initial import read_keras
 

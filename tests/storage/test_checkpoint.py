@@ -8,7 +8,7 @@ from conftest import one_line, write_folder
 
 from graphcnn.common.errors import InputError
 from graphcnn.storage import checkpoint
-from graphcnn.storage.runs import Run
+from graphcnn.storage.run import Run
 
 DATA = "model.ckpt.data-00000-of-00001"
 

@@ -15,7 +15,7 @@ from graphcnn import experiments
 from graphcnn.common.errors import InputError
 from graphcnn.config import suites
 from graphcnn.config.recipe import Recipe
-from graphcnn.storage.runs import Run
+from graphcnn.storage.run import Run
 
 SMALL = ["--image_size=16", "--batch_size=16", "--precision=float32"]
 TWO = ["--suite=ladder", "--only=four_layer_1,four_layer_2", "--epochs=2", *SMALL]
@@ -276,7 +276,7 @@ def test_an_interrupted_suite_ends_its_trainings_and_says_how_to_go_on(number, f
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Continue with: ./run.sh experiments" in out
-    from graphcnn.storage.runs import all_runs
+    from graphcnn.storage.run import all_runs
 
     for run in all_runs(tmp_path):
         with run.lock():  # nobody is training it any more
@@ -329,9 +329,9 @@ def test_a_damaged_run_is_trained_anew_and_said(done, folder, command, tmp_path)
 
 
 def test_a_second_call_is_refused_while_the_first_one_runs(done, command):
-    from graphcnn.storage import runs
+    from graphcnn.storage.run import lock
 
-    with runs.lock(done / "ladder", "--suite=ladder"):
+    with lock(done / "ladder", "--suite=ladder"):
         outcome = command("experiments", "--suite=ladder", "--data=digits", f"--checkpoints={done}")
     assert outcome.status == 2
     assert "another training is writing" in outcome.err

@@ -16,7 +16,7 @@ from conftest import TINY, one_line, tiny_arrays, write_folder
 from graphcnn import launch
 from graphcnn.common.errors import InputError
 from graphcnn.ops.tf1 import tf1
-from graphcnn.storage.runs import Run
+from graphcnn.storage.run import Run
 from graphcnn.training import workers
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from conftest import FAST, TINY, one_line, tiny_arrays, write_folder
 
 from graphcnn.ops import tf1
 from graphcnn.storage import checkpoint
-from graphcnn.storage.runs import COLUMNS, Run
+from graphcnn.storage.run import COLUMNS, Run
 
 ROOT = Path(__file__).resolve().parents[2]
 WALL_CLOCK = ("seconds", "images_per_second", "training_seconds")

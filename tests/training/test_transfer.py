@@ -19,7 +19,7 @@ from graphcnn.graphs import graph
 from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.storage import checkpoint
-from graphcnn.storage.runs import Run
+from graphcnn.storage.run import Run
 from graphcnn.weights import initial
 
 NET = [

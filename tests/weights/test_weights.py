@@ -27,7 +27,7 @@ from graphcnn.nets.blocks import Architecture, Packaged, Published
 from graphcnn.nets.registry import ARCHITECTURES, NETS
 from graphcnn.ops.tf1 import session, tf1
 from graphcnn.storage import checkpoint
-from graphcnn.storage.runs import Run
+from graphcnn.storage.run import Run
 from graphcnn.weights import initial, pickles
 
 SHAPES = {  # of vgg_tiny for 16x16 images of 3 classes

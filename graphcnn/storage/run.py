@@ -68,6 +68,11 @@ class Run:
         """Whether a run of this name has been started."""
         return self.config_path.exists()
 
+    def has_best(self):
+        """Whether the run has a best checkpoint: at least one finished epoch."""
+        best = self.path / "best"
+        return best.is_symlink() or best.exists()
+
     def create(self, config, dev_rows):
         """Write config.json (a dict) and split.npz (the dev rows' indices) into the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -213,85 +218,3 @@ def replacing(path):
             reason = error.strerror or error  # NumPy's own says how much was written, and no number
             raise InputError(f"{path}: cannot be written ({reason}); what was there is untouched") from None
         raise
-
-
-def recorded_data(run, config, source=None, test=False, options=None):
-    """Return (Dataset, training rows, dev rows) exactly as the run was trained on, from where it recorded them.
-
-    Args:
-        source: another place of the same data; its fingerprint is checked.
-        test: whether the test split is wanted too.
-        options: {name: value} of sources.DataOptions that differ from the recorded ones.
-    """
-    source = source or config["data"]["source"]
-    recorded = config["data"].get("options", {})  # the first versions' runs have none
-    dataset = sources.load(source, test, sources.DataOptions(**{**recorded, **(options or {})}))
-    if dataset.fingerprint != config["data"]["fingerprint"]:
-        raise InputError(
-            f"--data={source}: its training images or labels are not those of run {run.name} "
-            f"(fingerprint {dataset.fingerprint[:12]}…, expected {config['data']['fingerprint'][:12]}…); "
-            "name the folder that the run was trained on"
-        )
-    rows = np.arange(len(dataset.y_train))
-    dev_rows = run.dev_rows(len(rows))
-    return dataset, np.setdiff1d(rows, dev_rows), dev_rows
-
-
-def parts(splits, dataset, train_rows, dev_rows):
-    """Return {split: (images, labels, rows)} of the splits (train, dev, test) wanted, or say what is missing."""
-    if "dev" in splits and not len(dev_rows):
-        raise InputError("--split=dev: the run was trained without a dev split; use --split=train or --split=test")
-    rows = {"train": train_rows, "dev": dev_rows}
-    found = {name: (dataset.x_train, dataset.y_train, rows[name]) for name in splits if name != "test"}
-    if "test" not in splits:
-        return found
-    if dataset.x_test is None:
-        raise InputError(f"--split=test: no {dataset.file('x_test')}; add it beside the training images")
-    if dataset.y_test is None:
-        raise InputError(
-            f"--split=test: no {dataset.file('y_test')}, so the test images have no labels to score against; "
-            "./run.sh submit predicts them"
-        )
-    return {**found, "test": (dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test)))}
-
-
-def ensemble_folder(root, names):
-    """Return the folder of the report on several runs as one."""
-    return Path(root) / "ensembles" / "+".join(name.replace("/", "-") for name in names)
-
-
-def all_runs(root):
-    """Return the started runs under `root`, <run> and <suite>/<run>, newest first (by their config.json's time)."""
-    found = [*Path(root).glob("*/config.json"), *Path(root).glob("*/*/config.json")]
-    found = [path for path in found if NAME.fullmatch(path.parent.relative_to(root).as_posix())]
-    found.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return [Run(root, path.parent.relative_to(root).as_posix()) for path in found]
-
-
-def unused(root, stem):
-    """Return the Run <stem>-<n> with the smallest n from 1 whose folder does not exist yet."""
-    n = 1
-    while (Path(root) / f"{stem}-{n}").exists():
-        n += 1
-    return Run(root, f"{stem}-{n}")
-
-
-def chosen(root, name):
-    """Return the trained Run that --run names, or the newest one that has a best checkpoint when name is None."""
-    if name is not None:
-        run = Run(root, name)
-        if not run.exists():
-            known = ", ".join(other.name for other in all_runs(root)[:5]) or "none yet"
-            raise InputError(f"--run={name}: no such run in {root} (newest: {known}); train it first")
-        if not _trained(run):
-            raise InputError(f"--run={name}: has no finished epoch yet; continue it with train --run={name} --resume")
-        return run
-    for run in all_runs(root):
-        if _trained(run):
-            return run
-    raise InputError(f"--run: no trained run in {root}; train one with ./run.sh train")
-
-
-def _trained(run):
-    best = run.path / "best"
-    return best.is_symlink() or best.exists()
