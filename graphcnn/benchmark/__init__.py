@@ -1,1 +1,1 @@
-"""Speed of the training step and of evaluation, beside Keras and PyTorch."""
+"""The benchmark: graphcnn, Keras and PyTorch train and evaluate the same net in turns; timings of operations."""

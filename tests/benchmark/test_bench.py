@@ -1,4 +1,4 @@
-"""bench: the numbers' sources, the command line, the files."""
+"""The command bench: where its numbers come from, its flags, its files."""
 
 import functools
 import importlib.util
@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from conftest import one_line
 
-from graphcnn import bench
-from graphcnn.benchmark import implementations, op_timings
+from graphcnn.benchmark import contest, convolutions, environments, job, op_timings, profile, timed_recipe
 from graphcnn.config.recipe import Recipe
 from graphcnn.graphs import graph
 from graphcnn.nets import sequential
@@ -29,13 +28,13 @@ def test_flops_of_the_default_net_by_hand():
     maps += [(4, 256, 512), (4, 512, 512), (4, 512, 512)]
     dense = [(2048, 2048), (2048, 2048), (2048, 10)]
     forward = sum(18 * side**2 * c * k for side, c, k in maps) + sum(2 * c * k for c, k in dense)
-    found = op_timings.products(graph.build_inference(Recipe(net="vgg"), (32, 32), 10, portable=True))
+    products = op_timings.products(timed_recipe.countable_graph(Recipe(net="vgg")))
     layers = ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv4_1", "conv4_2", "conv4_3"]
-    assert [each.layer for each in found] == [*layers, "dense1", "dense2", "output"]
-    assert sum(each.flops for each in found) == forward
-    assert op_timings.training_flops(found) == 3 * forward - 18 * 32**2 * 3 * 64
+    assert [each.layer for each in products] == [*layers, "dense1", "dense2", "output"]
+    assert sum(each.flops for each in products) == forward
+    assert op_timings.training_flops(products) == 3 * forward - 18 * 32**2 * 3 * 64
     frozen = op_timings.Product("whitening", (32, 32), (2, 2, 3, 24), 5)
-    assert op_timings.training_flops([frozen, *found]) == op_timings.training_flops(found) + 5
+    assert op_timings.training_flops([frozen, *products]) == op_timings.training_flops(products) + 5
 
 
 def test_the_trace_finds_layers_and_phases():
@@ -45,26 +44,25 @@ def test_the_trace_finds_layers_and_phases():
     layers = ["conv1_1", "conv2_1", "conv3_1", "dense1", "output"]
     with session(built.graph) as running:
         running.run(built.init)
-        by_op, by_layer = op_timings.trace(running, [built.loss, built.train_op], feed, layers, steps=2)
-    by_layer = dict(by_layer)
-    assert set(by_layer) == {*layers, "l2", "other"}
+        times = profile.trace(running, [built.loss, built.train_op], feed, layers, steps=2)
+    assert set(times.by_layer) == {*layers, "l2", "other"}
     for layer in layers:
-        assert all(by_layer[layer][phase] > 0 for phase in op_timings.PHASES), layer
-    counts = {kind: count for kind, _, count in by_op}
-    assert counts["ResourceApplyAdam"] == 10
-    assert sum(spent for _, spent, _ in by_op) == pytest.approx(sum(sum(p.values()) for p in by_layer.values()))
-    assert [spent for _, spent, _ in by_op] == sorted((spent for _, spent, _ in by_op), reverse=True)
+        assert all(times.by_layer[layer][phase] > 0 for phase in profile.PHASES), layer
+    assert times.by_op["ResourceApplyAdam"].count == 10
+    milliseconds = [each.milliseconds for each in times.by_op.values()]
+    assert sum(milliseconds) == pytest.approx(sum(sum(phases.values()) for phases in times.by_layer.values()))
+    assert milliseconds == sorted(milliseconds, reverse=True)
 
 
 @pytest.mark.parametrize(("kernel", "chosen"), [((3, 3, 32, 32), False), ((9, 9, 64, 64), True)])
-def test_forms_are_measured(kernel, chosen):
-    found = op_timings.forms(op_timings.Product("c", (4, 4), kernel, 0), 8, tf.float32, rounds=1)
-    assert set(found) == {"forward", "input gradient", "filter gradient"}
-    assert all(own > 0 and other > 0 and was == chosen for own, other, was in found.values())
+def test_both_kinds_of_convolution_are_timed(kernel, chosen):
+    times = convolutions.time_convolution(op_timings.Product("c", (4, 4), kernel, 0), 8, tf.float32, rounds=1)
+    assert set(times) == {"forward", "input gradient", "filter gradient"}
+    assert all(each.tensorflow > 0 and each.graphcnn > 0 and each.chosen == chosen for each in times.values())
 
 
 def test_peaks_are_measured():
-    rates = op_timings.peaks(tf.float32, rounds=1)
+    rates = op_timings.peaks("float32", rounds=1)
     assert set(rates) == {"matmul", "convolution"}
     assert all(1 < rate < 1e6 for rate in rates.values())
 
@@ -92,11 +90,11 @@ RATIOS = {  # name: (rates, precision, expected)
 
 @pytest.mark.parametrize(("table", "precision", "expected"), RATIOS.values(), ids=RATIOS)
 def test_ratios(table, precision, expected):
-    assert bench.ratios(table, precision, "train") == pytest.approx(expected)
+    assert contest.ratios(table, precision, "train") == pytest.approx(expected)
 
 
 def test_a_contest_with_keras(tmp_path, command):
-    outcome = command("bench", *TINY, "--precision=float32", "--peers=keras", f"--out={tmp_path / 'b.json'}")
+    outcome = command("bench", *TINY, "--precision=float32", "--implementations=keras", f"--out={tmp_path / 'b.json'}")
     assert outcome.status == 0, outcome.err
     results = json.loads((tmp_path / "b.json").read_text())
     keras = {f"keras {precision}" for precision in ("float32", choose_precision("auto")[0])}
@@ -117,48 +115,58 @@ def test_a_contest_with_keras(tmp_path, command):
     assert "Keras 3" in outcome.out
 
 
-@pytest.mark.parametrize("flag", ["--profile", "--forms"])
-def test_tables(flag, command):
-    outcome = command("bench", *TINY, flag, "--peers=none")
+TABLES = {  # flag: words of the table
+    "--profile": ("ResourceApplyAdam", "conv2_1", "gradient"),
+    "--convolutions": ("8x8", "3x3x8x8", "filter gradient"),
+}
+
+
+@pytest.mark.parametrize(("flag", "words"), TABLES.items(), ids=TABLES)
+def test_tables(flag, words, command):
+    outcome = command("bench", *TINY, flag, "--implementations=none")
     assert outcome.status == 0, outcome.err
-    wanted = (
-        ("ResourceApplyAdam", "conv2_1", "gradient") if flag == "--profile" else ("8x8", "3x3x8x8", "filter gradient")
-    )
-    assert all(word in outcome.out for word in wanted)
+    assert all(word in outcome.out for word in words)
 
 
 BAD = {  # name: (arguments, words of the message)
-    "unknown peer": (["--peers=torch"], "did you mean 'pytorch'"),
-    "not installed": (["--peers=pytorch"], "--peers=all installs it"),
+    "unknown implementation": (["--implementations=torch"], "did you mean 'pytorch'"),
+    "not installed": (["--implementations=pytorch"], "--implementations=all installs it"),
     "no such net": (["--net=vggg"], "did you mean 'vgg'"),
     "no steps": (["--steps=0"], "--steps: found 0, expected a whole number at least 1"),
     "precision": (["--precision=half"], "--precision: unknown name 'half'"),
     "out": (["--out=numbers.txt"], "ends in .json"),
     "out's folder": (["--out=nowhere/numbers.json"], "nowhere is no folder that can be written to"),
-    "both": (["--profile", "--forms"], "exclude each other"),
+    "both": (["--profile", "--convolutions"], "exclude each other"),
     "image size": (["--image_size=3"], "--image_size: found 3"),
     "no such recipe": (["--recipe=ladder/vgg_like"], "did you mean 'ladder/vgg_like_1'"),
     "batch size": (["--batch_size=0"], "--batch_size: found 0, expected a whole number at least 1"),
-    "what peers lack": (["--recipe=fast", "--peers=keras"], "has optimizer muon, the peers adam or sgd alone"),
+    "what Keras lacks": (
+        ["--recipe=fast", "--implementations=keras"],
+        "has optimizer muon, but the benchmark gives other implementations adam or sgd only",
+    ),
+    "a net that Keras lacks": (
+        ["--recipe=zoo", "--net=googlenet", "--implementations=keras"],
+        "--net=googlenet: the benchmark does not have this net in keras",
+    ),
 }
 
 
 @pytest.mark.parametrize(("arguments", "words"), BAD.values(), ids=BAD)
 def test_bad_input(arguments, words, command, monkeypatch, tmp_path):
-    monkeypatch.setattr(bench, "ENVIRONMENT", tmp_path)
-    monkeypatch.setattr(bench, "PEERS", {"keras": "keras", "pytorch": "no_such_module"})
+    monkeypatch.setattr(environments, "ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(environments, "MODULES", {"keras": "keras", "pytorch": "no_such_module"})
     outcome = command("bench", *arguments)
     assert outcome.status == 2
     assert one_line(outcome.err)
     assert words in outcome.err
 
 
-def test_a_failing_contestant_is_named(tmp_path, monkeypatch, command):
+def test_the_message_names_an_implementation_that_fails(tmp_path, monkeypatch, command):
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho 'no such library' >&2\nexit 1\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(bench.sys, "executable", str(broken))
-    outcome = command("bench", *TINY, "--peers=none", f"--out={tmp_path / 'b.json'}")
+    monkeypatch.setattr(sys, "executable", str(broken))
+    outcome = command("bench", *TINY, "--implementations=none", f"--out={tmp_path / 'b.json'}")
     assert outcome.status == 2
     assert one_line(outcome.err)
     assert "graphcnn in" in outcome.err
@@ -168,7 +176,7 @@ def test_a_failing_contestant_is_named(tmp_path, monkeypatch, command):
 
 HIDDEN = (Dense("dense", 12, activation=True), Dense("output"))
 NORM = {"batch_norm": True, "batch_norm_at": "after"}
-PARITY = {  # net: (rows, side of the images, recipe)
+PARITY = {  # net: (rows, image size, recipe)
     "vgg_tiny": (SEQUENTIAL["vgg_tiny"], 16, {}),
     "vgg6": (SEQUENTIAL["vgg6"], 16, {}),
     "four_layer's first half, norm after": ((*SEQUENTIAL["four_layer"][:4], *HIDDEN), 17, NORM),
@@ -183,31 +191,34 @@ PARITY = {  # net: (rows, side of the images, recipe)
         {},
     ),
 }  # fmt: skip
-ONE_STEP = {  # peer: what returns its logits, its weights as ours are laid out, and those after a step of its optimizer
+ONE_STEP = {  # implementation: a program of its logits, its weights in graphcnn's layout, and those after one step
     "keras": """
 import keras
+from graphcnn.benchmark.implementations.keras import Keras
 
-def ours(model):
-    found = []
+def in_our_layout(model):
+    arrays = []
     for layer in model.layers:
         norm = isinstance(layer, keras.layers.BatchNormalization)
-        found += [w.numpy() for w in layer.trainable_weights[:: -1 if norm else 1]]  # beta, then gamma
-    return found
+        arrays += [w.numpy() for w in layer.trainable_weights[:: -1 if norm else 1]]  # beta, then gamma
+    return arrays
 
 def one_step(job, images, labels):
     keras.utils.set_random_seed(0)
-    model = implementations.Keras(job, "float32").model
+    model = Keras(job, "float32").model
     for vector in (w for w in model.trainable_weights if len(w.shape) == 1):  # no channel is nearly dead
         vector.assign(vector + 0.5)
-    weights, logits = ours(model), model.predict(images, verbose=0)
+    weights, logits = in_our_layout(model), model.predict(images, verbose=0)
     model.train_on_batch(images, labels)
-    return logits, weights, ours(model)
+    return logits, weights, in_our_layout(model)
 """,
     "pytorch": """
 import torch
+from graphcnn.benchmark.implementations.pytorch import PyTorch
+from graphcnn.benchmark.job import batch_slice
 
-def ours(net):
-    found, maps = [], 3
+def in_our_layout(net):
+    arrays, maps = [], 3
     for module in net:
         for p in list(module.parameters())[:: -1 if hasattr(module, "running_mean") else 1]:  # beta, then gamma
             w = p.detach().numpy().copy()
@@ -218,52 +229,53 @@ def ours(net):
                 w, maps = w.reshape(-1, maps, side, side).transpose(2, 3, 1, 0).reshape(w.shape[1], -1), 0
             elif w.ndim == 2:
                 w = w.T
-            found += [w] if p.requires_grad else []
-    return found
+            arrays += [w] if p.requires_grad else []
+    return arrays
 
 def one_step(job, images, labels):
     torch.manual_seed(0)
-    peer = implementations.PyTorch(job, "float32")
+    implementation = PyTorch(job, "float32")
     with torch.no_grad():
-        for vector in (p for p in peer.net.parameters() if p.requires_grad and p.dim() == 1):
+        for vector in (p for p in implementation.net.parameters() if p.requires_grad and p.dim() == 1):
             vector += 0.5  # no channel is nearly dead
-        weights = ours(peer.net)
-        logits = peer.net.eval()(peer._normalised(images, torch.float32)).numpy()
-    peer.net.train()
-    peer._step(*peer._batch(implementations.training_rows(job, 0)))
-    return logits, weights, ours(peer.net)
+        weights = in_our_layout(implementation.net)
+        logits = implementation.net.eval()(implementation._normalise(images, torch.float32)).numpy()
+    implementation.net.train()
+    implementation._train_step(*implementation._batch(batch_slice(job, 0)))
+    return logits, weights, in_our_layout(implementation.net)
 """,
 }
 
 
 @pytest.fixture(scope="module")
 def parity_recipes():
-    """A Recipe for each of PARITY, whose net is known by that name meanwhile."""
+    """A Recipe for each net of PARITY; the net is registered under that name during the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name, (rows, _, _) in PARITY.items():
             patch.setitem(SEQUENTIAL, name, rows)
             patch.setitem(NETS, name, functools.partial(sequential.build, rows))
         common = {"precision": "float32", "warmup_steps": 0, "batch_size": 32, "l2": 0.05, "keep_prob": 1.0}
         common |= {"learning_rate": 0.1, "optimizer": "sgd"}
-        yield {name: Recipe(net=name, image_size=side, **common, **own) for name, (_, side, own) in PARITY.items()}
+        yield {name: Recipe(net=name, image_size=size, **common, **own) for name, (_, size, own) in PARITY.items()}
 
 
 @pytest.fixture(scope="module", params=ONE_STEP)
-def peer_files(request, parity_recipes, tmp_path_factory):
-    """{net: a .npz of what a peer did with it: logits, images, labels, weights before and after a step}."""
+def files_of_one_step(request, parity_recipes, tmp_path_factory):
+    """{net: a .npz from another implementation: logits, images, labels, weights before and after a step}."""
     if request.param == "pytorch" and importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed")
     program = (
-        "import json, sys\nimport numpy as np\nfrom graphcnn import peers\n"
+        "import json, sys\nimport numpy as np\nfrom graphcnn.benchmark.job import Job, images_and_labels\n"
         + ONE_STEP[request.param]
-        + "for file, job in json.loads(sys.argv[1]).items():\n"
-        "    images, labels = (each[: job['batch_size']] for each in implementations.images_and_labels(job))\n"
+        + "for file, line in json.loads(sys.argv[1]).items():\n"
+        "    job = Job.from_json(line)\n"
+        "    images, labels = (each[: job.recipe.batch_size] for each in images_and_labels(job))\n"
         "    logits, before, after = one_step(job, images, labels)\n"
         "    np.savez(file, logits, images, labels, *before, *after)\n"
     )
     folder = tmp_path_factory.mktemp(request.param)
     files = {name: folder / f"{number}.npz" for number, name in enumerate(PARITY)}
-    jobs = {str(files[name]): bench.job_of(recipe) for name, recipe in parity_recipes.items()}
+    jobs = {str(files[name]): timed_recipe.job_of(recipe).to_json() for name, recipe in parity_recipes.items()}
     arguments = [sys.executable, "-c", program, json.dumps(jobs)]
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(arguments, cwd=root, capture_output=True, text=True, check=False)
@@ -272,23 +284,23 @@ def peer_files(request, parity_recipes, tmp_path_factory):
 
 
 @pytest.mark.parametrize("net", PARITY)
-def test_a_peer_computes_the_same_net_loss_and_step(net, peer_files, parity_recipes):
-    """Our graph with the peer's initial weights gives its logits, and after one step of SGD its weights."""
-    logits, images, labels, *weights = np.load(peer_files[net]).values()
+def test_other_implementations_compute_the_same_net_loss_and_step(net, files_of_one_step, parity_recipes):
+    """graphcnn's graph with their initial weights gives their logits, and after one step of SGD their weights."""
+    logits, images, labels, *weights = np.load(files_of_one_step[net]).values()
     before, after = weights[: len(weights) // 2], weights[len(weights) // 2 :]
-    statistics = np.full(3, implementations.MEAN), np.full(3, implementations.SCALE)
-    built = graph.build_training(parity_recipes[net], images.shape[1:3], bench.CLASSES, statistics, 1)
+    statistics = np.full(3, job.MEAN), np.full(3, job.SCALE)
+    built = graph.build_training(parity_recipes[net], images.shape[1:3], job.CLASSES, statistics, 1)
     variables = [v for v in built.variables if v.trainable]
     with built.graph.as_default():
-        places = [tf1.placeholder(tf.float32, v.shape) for v in variables]
-        assign = [v.assign(place) for v, place in zip(variables, places, strict=True)]
+        values = [tf1.placeholder(tf.float32, v.shape) for v in variables]
+        assign = [v.assign(value) for v, value in zip(variables, values, strict=True)]
     with session(built.graph) as running:
         running.run(built.init)
-        running.run(assign, dict(zip(places, before, strict=True)))
+        running.run(assign, dict(zip(values, before, strict=True)))
         assert running.run(built.logits, {built.x: images}) == pytest.approx(logits, abs=5e-5)
         running.run(built.train_op, {built.x: images, built.y: labels})
-        found = running.run(variables)
+        trained = running.run(variables)
     steps = [float(np.abs(a - b).max()) for a, b in zip(after, before, strict=True)]
     assert max(steps) > 5e-4
-    for ours, theirs, step in zip(found, after, steps, strict=True):  # batch norm amplifies rounding
+    for ours, theirs, step in zip(trained, after, steps, strict=True):  # batch norm amplifies rounding
         assert ours == pytest.approx(theirs, abs=1e-6 + 1e-3 * step)

@@ -1,0 +1,100 @@
+"""Answer requests as an implementation: python -m graphcnn.benchmark.implementations NAME PRECISION.
+
+Requests and replies are JSON, one a line, on stdin and stdout. The first request is the job (Job.to_json); its reply is
+{"versions", "settings", "parameters"}. Later requests:
+
+- {"train": steps}: the reply is the seconds of each step;
+- {"evaluate": images}: the reply is the seconds that the softmax of so many images takes;
+- {"memory": true}: the reply is the largest resident size of the process so far, in bytes;
+- {"peaks": true}, to graphcnn only: the reply is the machine's peak GFLOP/s in the implementation's precision.
+
+Only the library of the implementation is imported, so that PyTorch can be installed in another environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import resource
+import sys
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from graphcnn.benchmark.job import Job
+
+
+class Implementation(Protocol):
+    """What Graphcnn, Keras and PyTorch have in common.
+
+    Attributes:
+        versions, settings: text for the table.
+        parameters: number of trainable parameters, None where the contest need not compare it.
+    """
+
+    versions: str
+    settings: str
+    parameters: int | None
+
+    def train(self, steps: int) -> list[float]:
+        """Return the seconds of each training step."""
+
+    def evaluate(self, count: int) -> float:
+        """Return the seconds that the softmax of `count` images takes."""
+
+
+def create(name: str, job: Job, precision: str) -> Implementation:
+    """Return the implementation of that name, ready to train."""
+    if name == "graphcnn":
+        from graphcnn.benchmark.implementations.graphcnn import Graphcnn
+
+        return Graphcnn(job, precision)
+    if name == "keras":
+        from graphcnn.benchmark.implementations.keras import Keras
+
+        return Keras(job, precision)
+    from graphcnn.benchmark.implementations.pytorch import PyTorch
+
+    return PyTorch(job, precision)
+
+
+def answer(name: str, precision: str, requests: TextIO, replies: TextIO) -> None:
+    """Answer each request until there are no more."""
+    implementation = create(name, Job.from_json(requests.readline()), precision)
+    fields = ("versions", "settings", "parameters")
+    _reply({field: getattr(implementation, field) for field in fields}, replies)
+    for line in requests:
+        request = json.loads(line)
+        if "train" in request:
+            _reply(implementation.train(request["train"]), replies)
+        elif "evaluate" in request:
+            _reply(implementation.evaluate(request["evaluate"]), replies)
+        elif "peaks" in request:
+            from graphcnn.benchmark import op_timings
+
+            _reply(op_timings.peaks(precision), replies)
+        else:
+            _reply(peak_memory(), replies)
+
+
+def _reply(value: object, replies: TextIO) -> None:
+    replies.write(json.dumps(value) + "\n")
+    replies.flush()
+
+
+def peak_memory() -> int:
+    """Return the largest resident size of this process so far, in bytes."""
+    if platform.system() == "Darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    status = Path("/proc/self/status").read_text()  # getrusage would include the parent's memory before the exec
+    peak = re.search(r"VmHWM:\s*(\d+) kB", status)
+    if peak is None:
+        raise RuntimeError("/proc/self/status: found no VmHWM, the peak memory of this process")
+    return 1024 * int(peak[1])
+
+
+if __name__ == "__main__":
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the libraries print on stdout must not mix with the replies
+    answer(sys.argv[1], sys.argv[2], sys.stdin, replies)

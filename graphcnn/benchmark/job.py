@@ -1,0 +1,157 @@
+"""The job that every implementation gets: a recipe, the layers of its net, the images, and how steps are timed.
+
+The process of each implementation imports this module, so it imports NumPy and the recipe's schema only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphcnn.config.recipe import Recipe
+
+CLASSES = 10
+PLANNED_STEPS = 1000  # a learning-rate schedule needs the number of steps
+DISTINCT_BATCHES = 8  # training repeats them in turn
+MEAN, SCALE = 120.0, 64.0  # every net normalises its images with them
+EVALUATION_BATCH = {
+    "keras": 512,
+    "pytorch": 128,
+}  # the fastest of 64 to 512 for small images; the others are a few percent slower
+PIXELS_AT_ONCE = 1 << 20  # limit of an evaluation batch, as in graphcnn: larger batches may not fit into memory
+
+
+class Layer(NamedTuple):
+    """A single layer of a net: its kind, and its options by name. `single_layers` lists the kinds."""
+
+    kind: str
+    options: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What an implementation trains and evaluates.
+
+    Args:
+        recipe: the net's name, the batch size, the image size, the loss and the optimizer.
+        rows: the rows of a sequential net, as [name of the row's type, its fields]; empty for other nets.
+        batch_norm_epsilon: epsilon of each batch norm.
+        classes: number of classes.
+        cores: number of processors that the implementation may use.
+    """
+
+    recipe: Recipe
+    rows: list[Any]
+    batch_norm_epsilon: float
+    classes: int
+    cores: int
+
+    def to_json(self) -> str:
+        """Return the job as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Job:
+        """Return the job that to_json wrote."""
+        fields = json.loads(line)
+        return cls(**fields | {"recipe": Recipe(**fields["recipe"])})
+
+
+def evaluation_batch_size(implementation: str, image_size: int) -> int:
+    """Return how many images Keras or PyTorch evaluates at once."""
+    return max(1, min(EVALUATION_BATCH[implementation], PIXELS_AT_ONCE // image_size**2))
+
+
+def images_and_labels(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """Return random training images uint8 [M, S, S, 3] and labels int64 [M], the same for every implementation."""
+    generator = np.random.default_rng(0)
+    count, size = DISTINCT_BATCHES * job.recipe.batch_size, job.recipe.image_size
+    images = generator.integers(0, 256, (count, size, size, 3), np.uint8)
+    return images, generator.integers(0, job.classes, count)
+
+
+def batch_slice(job: Job, step: int) -> slice:
+    """Return the slice of the training images that a step uses; the first step is 0."""
+    start = step % DISTINCT_BATCHES * job.recipe.batch_size
+    return slice(start, start + job.recipe.batch_size)
+
+
+def repeat_to(images: np.ndarray, count: int) -> np.ndarray:
+    """Return `count` images: all of them in their order, again and again."""
+    return images[np.arange(count) % len(images)]
+
+
+def time_steps(batches: Iterable[tuple], step: Callable[..., None]) -> list[float]:
+    """Call step(*batch) for each batch; return the seconds of each, including the time to make the batch."""
+    seconds, start = [], time.perf_counter()
+    for batch in batches:
+        step(*batch)
+        end = time.perf_counter()
+        seconds.append(end - start)
+        start = end
+    return seconds
+
+
+def single_layers(job: Job) -> Iterator[Layer]:
+    """Yield the layers of the job's sequential net in the order of their computation.
+
+    Kinds and their options: conv (size, stride, padding, filters, bias), pool (size, stride, padding), norm (scale),
+    activation (name), dense (units, bias), scale (factor), dropout (rate), global_max_pool and flatten (none).
+    """
+    recipe, flat = job.recipe, False
+    for kind, row in job.rows:
+        if kind == "Conv":
+            yield from _conv_layers(recipe, row)
+        elif kind == "GlobalMaxPool":
+            yield Layer("global_max_pool", {})
+            flat = True
+        elif kind == "Dense":
+            if not flat:
+                yield Layer("flatten", {})
+            flat = True
+            yield from _dense_layers(recipe, row, job.classes)
+        elif recipe.keep_prob < 1:
+            yield Layer("dropout", {"rate": 1 - recipe.keep_prob})
+
+
+def _norm_position(recipe: Recipe) -> str:
+    """Return where batch norm stands: before or after the activation, or none."""
+    return recipe.batch_norm_at if recipe.batch_norm else "none"
+
+
+def _conv_layers(recipe: Recipe, row: dict[str, Any]) -> list[Layer]:
+    """Return the layers of a Conv row."""
+    position = _norm_position(recipe) if row["norm"] else "none"
+    norm, activation = _norm_and_activation(recipe)
+    options = {"size": row["kernel"], "filters": row["filters"], "bias": position != "before"}
+    conv = Layer("conv", options | {"stride": row["stride"], "padding": row["padding"]})
+    window = {"size": row["pool"], "stride": row["pool_stride"] or row["pool"], "padding": row["pool_padding"]}
+    pool = [Layer("pool", window)] if row["pool"] > 1 else []
+    if position == "before":
+        return [conv, *pool, norm, activation]
+    if position == "after":
+        return [conv, activation, norm, *pool]
+    return [conv, activation, *pool]
+
+
+def _dense_layers(recipe: Recipe, row: dict[str, Any], classes: int) -> list[Layer]:
+    """Return the layers of a Dense row."""
+    norm, activation = _norm_and_activation(recipe)
+    layers = [Layer("dense", {"units": row["units"] or classes, "bias": row["bias"]})]
+    if row["scale"] != 1:
+        layers.append(Layer("scale", {"factor": row["scale"]}))
+    if row["activation"]:
+        layers.append(activation)
+        if _norm_position(recipe) == "after":
+            layers.append(norm)
+    return layers
+
+
+def _norm_and_activation(recipe: Recipe) -> tuple[Layer, Layer]:
+    scale = _norm_position(recipe) == "after"
+    return Layer("norm", {"scale": scale}), Layer("activation", {"name": recipe.activation})

@@ -1,0 +1,86 @@
+"""The recipe that the benchmark times: without augmentation and stages, checked against what each library offers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from typing import Any
+
+from graphcnn.benchmark.implementations import NETS_WITHOUT_ROWS
+from graphcnn.benchmark.job import CLASSES, Job
+from graphcnn.common.errors import InputError
+from graphcnn.config.recipe import Recipe
+from graphcnn.graphs import graph
+from graphcnn.nets import registry, sequential
+from graphcnn.ops.tf1 import cpu
+
+WHOLE_NET: dict[str, Any] = {"early_size": 0, "micro_batch": 0, "freeze": "none", "views": 1, "finetune_epochs": 0}
+OTHERS_OFFER = {  # settings that a training step depends on: the values that Keras and PyTorch get
+    "optimizer": ("adam", "sgd"), "bias_rate": (1,), "whitening": (0,), "label_smoothing": (0,), "lookahead": (0,),
+    "head": ("own",),
+}  # fmt: skip
+
+
+def whole_net(recipe: Recipe, **changes: object) -> Recipe:
+    """Return the recipe with the changes, so that each step trains the whole net on one batch of full-size images."""
+    settings: dict[str, Any] = WHOLE_NET | changes
+    changed = dataclasses.replace(recipe, **settings)
+    graph.check_net(changed)
+    return changed
+
+
+def check_others(recipe: Recipe, recipe_name: str, others: Collection[str]) -> None:
+    """Refuse a recipe that Keras or PyTorch, whose names are `others`, cannot train in the same way.
+
+    Raises:
+        InputError: names the setting and says which implementations can be left out.
+    """
+    if not others:
+        return
+    for setting, offered in OTHERS_OFFER.items():
+        if getattr(recipe, setting) not in offered:
+            expected = " or ".join(map(str, offered))
+            raise InputError(
+                f"--recipe={recipe_name}: has {setting} {getattr(recipe, setting)}, but the benchmark gives other "
+                f"implementations {expected} only; use --implementations=none"
+            )
+    if not net_rows(recipe.net):
+        _check_net_without_rows(recipe, others)
+
+
+def _check_net_without_rows(recipe: Recipe, others: Collection[str]) -> None:
+    for name, nets in NETS_WITHOUT_ROWS.items():
+        if name in others and recipe.net not in nets:
+            rest = ",".join(each for each in others if each != name) or "none"
+            raise InputError(
+                f"--net={recipe.net}: the benchmark does not have this net in {name}, where it has "
+                f"{', '.join(sorted(nets))}; use --implementations={rest}"
+            )
+    for setting, value in {"l2": 0, "keep_prob": 1}.items():
+        if getattr(recipe, setting) != value:
+            raise InputError(
+                f"--net={recipe.net}: the other implementations of this net have no {setting}; use --recipe=zoo, or "
+                "--implementations=none"
+            )
+
+
+def net_rows(net: str) -> tuple:
+    """Return the rows of a sequential net; () for other nets, and for rows that only graphcnn can build."""
+    rows = registry.SEQUENTIAL.get(net, ())
+    return () if any(isinstance(row, sequential.AdaptiveAveragePool) for row in rows) else rows
+
+
+def job_of(recipe: Recipe) -> Job:
+    """Return the job that every implementation gets."""
+    return Job(
+        recipe=recipe,
+        rows=[[type(row).__name__, row._asdict()] for row in net_rows(recipe.net)],
+        batch_norm_epsilon=sequential.NORMS[recipe.batch_norm_at].epsilon,
+        classes=CLASSES,
+        cores=cpu()["cores"],
+    )
+
+
+def countable_graph(recipe: Recipe) -> graph.Graph:
+    """Return the recipe's inference graph with operations of tf.nn only, so that its products can be counted."""
+    return graph.build_inference(recipe, (recipe.image_size, recipe.image_size), CLASSES, portable=True)
