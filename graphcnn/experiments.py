@@ -70,7 +70,7 @@ class Job:
 
     def look(self):
         """Take epoch, score and seconds from the run's history.csv."""
-        rows = self.run.progress()
+        rows = self.run.history_so_far()
         scores = [row["dev_macro_f1"] for row in rows[: self.recipe.all_epochs()] if row["dev_macro_f1"] is not None]
         self.epoch, self.score = len(rows), max(scores, default=None)
         self.seconds = sum(row["seconds"] for row in rows)
@@ -343,7 +343,7 @@ class Work:
         lengths = {**old, "epochs": new["epochs"]} == new and len(changed) == 1
         if changed and not (lengths and not wanted.planned()):
             return "anew", "; ".join(changed)
-        epoch, stopped = run.reached()
+        epoch, stopped = run.last_epoch()
         if epoch >= wanted.all_epochs() or stopped:
             return "done", f"has {epoch} epochs, is kept" if changed else ""
         return "resume", changed[0] if changed else f"continues after epoch {epoch}" if epoch else ""

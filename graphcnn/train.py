@@ -229,7 +229,10 @@ def _beginning(values, run, config, recipe, dataset):
 
     origin, folder = config.get("weights"), values.data_cache or config["data"].get("options", {}).get("data_cache")
     if not isinstance(origin, dict) or not all(isinstance(origin.get(key), str) for key in ("source", "sha256")):
-        raise InputError(f"{run.config_path}: 'weights' is not what train writes; restore the file or train anew")
+        raise InputError(
+            f"{run.config_path}: 'weights' is not what train writes; restore the file, or train the run again "
+            "with --overwrite"
+        )
     return initial.prepare(recipe, dataset, run.root, folder, given=True, recorded=origin)[1]
 
 

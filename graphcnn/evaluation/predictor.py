@@ -104,7 +104,9 @@ def _filled(graph, members):
     for n, (run, _) in enumerate(members, start=1):
         scope = f"{member_scope(n)}/" if len(members) > 1 else ""
         wanted = {name.removeprefix(scope): shape for name, shape in shapes.items() if name.startswith(scope)}
-        _, values, _ = checkpoint.read(run, "best", lambda name, shape, wanted=wanted: wanted.get(name) == shape)
+        _, values, _ = checkpoint.read_variables(
+            run, "best", lambda name, shape, wanted=wanted: wanted.get(name) == shape
+        )
         missing = sorted(set(wanted) - set(values))
         if missing:
             raise InputError(f"{run.path / 'best'}: lacks {missing[0]}, another network's checkpoint")

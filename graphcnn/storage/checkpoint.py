@@ -1,42 +1,68 @@
-"""Checkpoints of a run: a folder per epoch, named by the links `best` and `last`, checked by sha256 on load.
+"""Checkpoints of a run: one folder per epoch, the links `best` and `last`, sha256 checks on load.
 
-epoch-0012/ holds model.ckpt.* (TensorFlow's V2 format with its .meta), state.json (early stopping and the best score)
-and manifest.json (sha256 of the others). A folder is written under another name, synced and renamed; then the links
-are replaced atomically; then folders without a link are deleted. So at any moment both links lead to whole folders.
+epoch-0012/ holds model.ckpt.* (TensorFlow's V2 format with its .meta), state.json (the state of early stopping and the
+best score) and manifest.json (the sha256 of the other files). `save` writes a folder under a temporary name, syncs it
+and renames it. `update_links` then replaces the links atomically and deletes the folders that no link needs. So both
+links lead to complete folders at any moment.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
-from graphcnn.common.errors import InputError
+import numpy as np
+
+from graphcnn.common.errors import DamagedRun, InputError
 from graphcnn.ops.tf1 import reason, tf, tf1
+from graphcnn.storage.run import Run
 
 PREFIX = "model.ckpt"
-STATE = {  # what a state holds at least, with the types of each
+DATA = f"{PREFIX}.data-00000-of-00001"
+STATE_TYPES = {  # keys that every state has, and the types of each value
     "epoch": (int,),
     "best_epoch": (int,),
     "best_score": (float, type(None)),
     "stopped_early": (bool,),
     "stopping": (dict,),
 }
+Result = TypeVar("Result")
 
 
-def saver(variables):
-    """Return a Saver of the variables in one file; make it before the graph is finalised."""
+class StoredVariables(NamedTuple):
+    """The content of a checkpoint.
+
+    shapes: {name: shape} of all its variables. arrays: {name: array} of the selected variables.
+    sha256: of the file that holds the arrays.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    arrays: dict[str, np.ndarray]
+    sha256: str
+
+
+def saver(variables: list[tf.Variable]) -> tf1.train.Saver:
+    """Return a Saver of the variables in one file; create it before the graph is finalised."""
     return tf1.train.Saver(variables, max_to_keep=None)
 
 
-def save(run, session, saver, epoch, state):
-    """Write everything a resume needs into epoch-<n>/ and sync it; no link leads there yet.
+def save(run: Run, session: tf1.Session, saver: tf1.train.Saver, epoch: int, state: dict[str, Any]) -> None:
+    """Write everything that a resume needs into epoch-<n>/ and sync it; no link leads there yet.
 
     Args:
-        run: Run. session: the training session. saver: of all its variables. epoch: its number.
-        state: JSON values; state["best_epoch"] says where `best` leads.
+        run: the run that is trained.
+        session: the training session.
+        saver: Saver of all variables of the training graph.
+        epoch: the number of the finished epoch.
+        state: JSON values with the keys of STATE_TYPES; `update_links` gets state["best_epoch"].
 
-    Errors: InputError when it cannot be written (a full disk); what was saved before stays.
+    Raises:
+        InputError: the folder cannot be written, for example on a full disk; earlier checkpoints stay as they are.
     """
     folder = run.path / _folder(epoch)
     new = run.path / f".{folder.name}.new"
@@ -55,15 +81,15 @@ def save(run, session, saver, epoch, state):
         _sync(run.path)
     except (OSError, tf.errors.OpError) as error:
         shutil.rmtree(new, ignore_errors=True)
-        said = error.strerror if isinstance(error, OSError) else reason(error)
+        cause = error.strerror if isinstance(error, OSError) else reason(error)
         raise InputError(
-            f"{folder}: the checkpoint cannot be saved ({said}); the previous one is untouched: "
+            f"{folder}: the checkpoint cannot be saved ({cause}); the previous checkpoint is unchanged: "
             f"free some space, then continue with train --run={run.name} --resume"
         ) from None
 
 
-def publish(run, epoch, best_epoch):
-    """Point `last` and `best` at their epochs' folders and delete the folders that neither needs."""
+def update_links(run: Run, epoch: int, best_epoch: int) -> None:
+    """Point `last` and `best` at the folders of their epochs, then delete the folders that no link needs."""
     _link(run, "last", epoch)
     _link(run, "best", best_epoch)
     for folder in run.path.glob("epoch-*"):
@@ -71,10 +97,12 @@ def publish(run, epoch, best_epoch):
             shutil.rmtree(folder)
 
 
-def verify(run, which):
-    """Check the folder behind the link `which` ("best" or "last") against its manifest; return its path.
+def verify(run: Run, which: str) -> Path:
+    """Check the folder behind the link `which` ("best" or "last") against its manifest and return its path.
 
-    Errors: InputError naming the first file that is missing or has other bytes than were written.
+    Raises:
+        DamagedRun: a file has other bytes than were written; names the first such file.
+        InputError: the folder, its manifest or a file is missing or cannot be read.
     """
     folder = run.path / which
     if not folder.is_dir():
@@ -82,72 +110,84 @@ def verify(run, which):
     folder = folder.resolve()
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        names = {f"{PREFIX}.index", f"{PREFIX}.meta", f"{PREFIX}.data-00000-of-00001", "state.json"}
+        names = {f"{PREFIX}.index", f"{PREFIX}.meta", DATA, "state.json"}
         if not isinstance(manifest, dict) or set(manifest) != names:
             raise ValueError(f"expected the names {', '.join(sorted(names))}")
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder / 'manifest.json'}: missing or damaged ({error}); {_advice(run, which)}") from None
     for name, expected in manifest.items():
         try:
-            found = _sha256(folder / name)
+            actual = _sha256(folder / name)
         except OSError as error:
             raise InputError(f"{folder / name}: {error.strerror}; {_advice(run, which)}") from None
-        if found != expected:
-            raise InputError(
-                f"{folder / name}: damaged, its sha256 is {found[:12]}…, expected {str(expected)[:12]}…; "
-                f"{_advice(run, which)}"
+        if actual != expected:
+            raise DamagedRun(
+                folder / name,
+                f"damaged, its sha256 is {actual[:12]}…, expected {str(expected)[:12]}…; {_advice(run, which)}",
             )
     return folder
 
 
-def load(run, which, session, saver, variables):
-    """Restore the variables from the checkpoint behind the link `which`, verified; return its `state`.
+def load(
+    run: Run, which: str, session: tf1.Session, saver: tf1.train.Saver, variables: list[tf.Variable]
+) -> dict[str, Any]:
+    """Verify the checkpoint behind the link `which`, restore the variables from it and return its state.
 
-    Errors: InputError when it is damaged or holds another network's variables.
+    Raises:
+        DamagedRun: a file has other bytes than were written.
+        InputError: the checkpoint cannot be read, or it holds the variables of another network.
     """
 
-    def restored(folder):
+    def restore(folder: Path) -> dict[str, Any]:
         _restore(session, saver, folder, variables)
         return read_state(folder)
 
-    return _settled(run, which, restored)
+    return _use_verified(run, which, restore)
 
 
-def assign(session, variables, values):
-    """Give variables their values {name: array}, and lookahead's averages of them the same."""
+def assign(session: tf1.Session, variables: list[tf.Variable], values: dict[str, np.ndarray]) -> None:
+    """Assign values {name: array} to variables; the lookahead average of a variable gets the same value."""
     by_name = {variable.op.name: variable for variable in variables}
     for name, value in values.items():
-        for each in (name, f"{name}/slow"):
-            if each in by_name:
-                initializer = by_name[each].initializer
+        for target in (name, f"{name}/slow"):
+            if target in by_name:
+                initializer = by_name[target].initializer
                 session.run(initializer, {initializer.inputs[1]: value})
 
 
-def read(run, which, wanted):
-    """Return what the checkpoint behind the link `which`, verified, holds.
+def read_variables(run: Run, which: str, select: Callable[[str, tuple[int, ...]], bool]) -> StoredVariables:
+    """Verify the checkpoint behind the link `which` and return its content.
 
-    wanted: wanted(name, shape) says of a variable whether its array is wanted.
+    Args:
+        run: the run.
+        which: "best" or "last".
+        select: select(name, shape) returns whether to read the array of that variable.
 
-    Returns: ({name: shape} of all variables, {name: array} of the wanted ones, the sha256 of the file they are in).
+    Raises:
+        DamagedRun: a file has other bytes than were written.
+        InputError: the checkpoint cannot be read.
     """
 
-    def found(folder):
+    def read(folder: Path) -> StoredVariables:
         reader = tf1.train.NewCheckpointReader(str(folder / PREFIX))
         shapes = {name: tuple(shape) for name, shape in sorted(reader.get_variable_to_shape_map().items())}
-        arrays = {name: reader.get_tensor(name) for name, shape in shapes.items() if wanted(name, shape)}
-        return shapes, arrays, _sha256(folder / f"{PREFIX}.data-00000-of-00001")
+        arrays = {name: reader.get_tensor(name) for name, shape in shapes.items() if select(name, shape)}
+        return StoredVariables(shapes, arrays, _sha256(folder / DATA))
 
-    return _settled(run, which, found)
+    return _use_verified(run, which, read)
 
 
-def _settled(run, which, use):
-    """Return use(folder) of the verified checkpoint behind a link; of the new one where training replaces it then."""
+def _use_verified(run: Run, which: str, use: Callable[[Path], Result]) -> Result:
+    """Return use(folder) of the verified checkpoint behind a link.
+
+    If a training replaces the checkpoint at the same time, the new one is used.
+    """
     while True:
         folder = (run.path / which).resolve()
         try:
             verify(run, which)
             return use(folder)
-        except Exception as error:  # TensorFlow's readers of damaged files have errors of many kinds
+        except Exception as error:  # TensorFlow's readers raise many types for damaged files
             if (run.path / which).resolve() != folder:
                 continue
             if isinstance(error, InputError):
@@ -158,28 +198,32 @@ def _settled(run, which, use):
             ) from None
 
 
-def export(session, saver, folder):
+def export(session: tf1.Session, saver: tf1.train.Saver, folder: Path) -> None:
     """Write model.ckpt.* and the `checkpoint` file that tf.train.latest_checkpoint reads, for other programs."""
     saver.save(session, str(folder / PREFIX), write_state=False)
     tf1.train.update_checkpoint_state(str(folder), PREFIX)
 
 
-def read_state(folder):
-    """Return the `state` that `save` was given; InputError unless it is such a one."""
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return the state that `save` wrote into the folder.
+
+    Raises:
+        InputError: state.json is missing, cannot be read or has other keys or types.
+    """
     path = folder / "state.json"
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        known = {name: type(state[name]) in kinds for name, kinds in STATE.items()}
+        wrong = [name for name, types in STATE_TYPES.items() if type(state[name]) not in types]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: missing or damaged ({error}); restore it, or train the run again") from None
-    if not all(known.values()):
-        wrong = ", ".join(name for name, well in known.items() if not well)
-        raise InputError(f"{path}: {wrong} not as train writes it; restore the file, or train the run again")
+    if wrong:
+        names = ", ".join(wrong)
+        raise InputError(f"{path}: {names} not as train writes it; restore the file, or train the run again")
     return state
 
 
-def _restore(session, saver, folder, variables):
-    prefix = str(Path(folder) / PREFIX)
+def _restore(session: tf1.Session, saver: tf1.train.Saver, folder: Path, variables: list[tf.Variable]) -> None:
+    prefix = str(folder / PREFIX)
     stored = tf1.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
     for variable in variables:
         name, shape = variable.op.name, variable.shape.as_list()
@@ -192,12 +236,12 @@ def _restore(session, saver, folder, variables):
     saver.restore(session, prefix)
 
 
-def _folder(epoch):
+def _folder(epoch: int) -> str:
     return f"epoch-{epoch:04d}"
 
 
-def _link(run, name, epoch):
-    """Make run/<name> a relative link to the epoch's folder, replacing an older one atomically."""
+def _link(run: Run, name: str, epoch: int) -> None:
+    """Make run/<name> a relative link to the epoch's folder; an older link is replaced atomically."""
     new = run.path / f".{name}.new"
     new.unlink(missing_ok=True)
     new.symlink_to(_folder(epoch))
@@ -205,7 +249,7 @@ def _link(run, name, epoch):
     _sync(run.path)
 
 
-def _sha256(path):
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -213,7 +257,7 @@ def _sha256(path):
     return digest.hexdigest()
 
 
-def _sync(path):
+def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -221,6 +265,6 @@ def _sync(path):
         os.close(handle)
 
 
-def _advice(run, which):
+def _advice(run: Run, which: str) -> str:
     other = "last" if which == "best" else "best"
     return f"restore the file from a copy, train the run again, or look at {run.path / other}"

@@ -1,8 +1,10 @@
-"""A run's folder, checkpoints/<run>/: its name, config.json, dev rows, history.csv and lock.
+"""The folder of a run, checkpoints/<run>/: its name, config.json, dev rows, history.csv and lock.
 
 Files: config.json, split.npz, history.csv, best and last (links, see checkpoint.py), events/, curves.png, report/,
 .lock.
 """
+
+from __future__ import annotations
 
 import csv
 import fcntl
@@ -11,37 +13,55 @@ import os
 import re
 import shutil
 import zipfile
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO, TypedDict
 
 import numpy as np
 
 from graphcnn.common.errors import InputError
 from graphcnn.data import sources
 
-OWN = re.compile(
+OWN_FILES = re.compile(
     r"config\.json|split\.npz|history\.csv|best|last|events|curves\.png|report|\.lock|epoch-\d+|\..+\.new\S*"
 )
 NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
-COLUMNS = {  # of history.csv, with the type each is read back as; wall-clock columns last
-    "epoch": int,
-    "step": int,
-    "loss": float,
-    "cross_entropy": float,
-    "accuracy": float,
-    "dev_macro_f1": float,
-    "dev_accuracy": float,
-    "dev_cross_entropy": float,
-    "seconds": float,
-    "images_per_second": float,
-    "training_seconds": float,
-}
+
+
+class HistoryRow(TypedDict):
+    """A row of history.csv: one epoch, scores on the training and the dev split, seconds by the wall clock last.
+
+    loss: the sum of the training loss over the epoch's steps. seconds: of the whole epoch.
+    training_seconds: of all training passes so far, without dev passes and saves.
+    dev_*: None without a dev split.
+    """
+
+    epoch: int
+    step: int
+    loss: float
+    cross_entropy: float
+    accuracy: float
+    dev_macro_f1: float | None
+    dev_accuracy: float | None
+    dev_cross_entropy: float | None
+    seconds: float
+    images_per_second: float
+    training_seconds: float
+
+
+COLUMNS = tuple(HistoryRow.__annotations__)
+INTEGERS = ("epoch", "step")
 
 
 class Run:
-    """The folder of one training run under `root`; nothing is created until `create`."""
+    """The folder of one training run under `root`. Nothing is created before `create`.
 
-    def __init__(self, root, name):
+    Raises:
+        InputError: the name is not a valid run name.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
         parts = name.split("/")
         if not NAME.fullmatch(name) or any(set(part) == {"."} for part in parts):
             raise InputError(f"--run: found {name!r}, expected letters, digits, '.', '_', '-' and at most one '/'")
@@ -49,71 +69,87 @@ class Run:
         self.root = Path(root)
         self.path = self.root / name
         self.config_path = self.path / "config.json"
+        self._cleared = self.path / ".cleared.new"  # what `clear` makes of config.json until all else is deleted
 
-    def refuse_foreign(self):
-        """Refuse a folder that is not this run's alone to write: a link, inside a run, or with other things in it."""
-        within = self.path.parents[: len(self.name.split("/")) - 1]
-        if self.path.is_symlink() or any(folder.is_symlink() for folder in within):
-            raise InputError(f"--run={self.name}: {self.path} leads through a link; name another")
-        if any((folder / "config.json").exists() for folder in within):
-            raise InputError(f"--run={self.name}: lies inside another run; name another")
-        entries = self.path.iterdir() if self.path.exists() else []
-        foreign = [entry.name for entry in entries if not OWN.fullmatch(entry.name)]
+    def refuse_foreign(self) -> None:
+        """Refuse a folder that holds other things than a run, lies inside a run, or is reached through a link."""
+        parents = self.path.parents[: len(self.name.split("/")) - 1]
+        if self.path.is_symlink() or any(folder.is_symlink() for folder in parents):
+            raise InputError(f"--run={self.name}: {self.path} leads through a link; choose another name")
+        if any((folder / "config.json").exists() for folder in parents):
+            raise InputError(f"--run={self.name}: lies inside another run; choose another name")
+        entries = self.path.iterdir() if self.path.exists() else iter(())
+        foreign = [entry.name for entry in entries if not OWN_FILES.fullmatch(entry.name)]
         if foreign:
             raise InputError(
-                f"--run={self.name}: {self.path} holds {foreign[0]}, no part of a run; choose another name"
+                f"--run={self.name}: {self.path} holds {foreign[0]}, which is not part of a run; choose another name"
             )
 
-    def exists(self):
-        """Whether a run of this name has been started."""
+    def exists(self) -> bool:
+        """Return whether a run of this name has been started."""
         return self.config_path.exists()
 
-    def has_best(self):
-        """Whether the run has a best checkpoint: at least one finished epoch."""
-        best = self.path / "best"
-        return best.is_symlink() or best.exists()
+    def has_best(self) -> bool:
+        """Return whether the run has a best checkpoint, so at least one finished epoch."""
+        return _is_there(self.path / "best")
 
-    def create(self, config, dev_rows):
-        """Write config.json (a dict) and split.npz (the dev rows' indices) into the folder."""
+    def has_last(self) -> bool:
+        """Return whether the run has a checkpoint to resume from."""
+        return _is_there(self.path / "last")
+
+    def lacks_config(self) -> bool:
+        """Return whether there are checkpoints without a config.json that `clear` did not remove."""
+        checkpoints = self.has_best() or self.has_last()
+        return checkpoints and not self.exists() and not self._cleared.exists()
+
+    def create(self, config: dict[str, Any], dev_rows: np.ndarray) -> None:
+        """Write config.json and split.npz (the indices of the dev rows) into the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
         with replacing(self.path / "split.npz") as file:
             np.savez(file, dev_rows=dev_rows)
         self.write_config(config)
 
-    def write_config(self, config):
-        """Write config.json anew, atomically."""
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write config.json atomically."""
         with replacing(self.config_path) as file:
             file.write((json.dumps(config, indent=2) + "\n").encode())
 
-    def config(self):
-        """Return config.json as a dict; InputError if it is missing, damaged or of another format."""
+    def config(self) -> dict[str, Any]:
+        """Return config.json.
+
+        Raises:
+            InputError: the file is missing, cannot be read or has another format.
+        """
         try:
             config = json.loads(self.config_path.read_text(encoding="utf-8"))
-            place, split, names = config["data"], config["split"], config["class_names"]
-            texts = [config["recipe_name"], place["source"], place["fingerprint"], split["kind"], *names]
+            data, split, class_names = config["data"], config["split"], config["class_names"]
+            texts = [config["recipe_name"], data["source"], data["fingerprint"], split["kind"], *class_names]
             if not (
                 isinstance(config["recipe"], dict)
                 and all(isinstance(text, str) for text in texts)
-                and place["pixel_max"] in (1, 255)
-                and [type(side) for side in place["image_shape"]] == [int, int]
+                and data["pixel_max"] in (1, 255)
+                and [type(size) for size in data["image_shape"]] == [int, int]
                 and isinstance(split["fraction"], (int, float))
-                and sources.DataOptions(**place.get("options", {})).well_formed()
-                and len(names) > 1
+                and sources.DataOptions(**data.get("options", {})).well_formed()
+                and len(class_names) > 1
             ):
                 raise ValueError("'recipe_name', 'recipe', 'data', 'split' or 'class_names' is not what train writes")
             return config
         except FileNotFoundError:
             raise InputError(f"{self.config_path}: no such run; train it first, or name another with --run") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            what = f"no {error}" if isinstance(error, KeyError) else error
-            raise InputError(f"{self.config_path}: damaged ({what}); restore the file or train anew") from None
+            raise _unreadable(self.config_path, error) from None
 
-    def dev_rows(self, rows):
-        """Return the dev split's row indices, checked to lie within a training file of `rows` rows."""
+    def dev_rows(self, rows: int) -> np.ndarray:
+        """Return the indices of the dev rows, int64, checked against a training file of `rows` rows.
+
+        Raises:
+            InputError: split.npz is missing, cannot be read, or holds other numbers than such indices in order.
+        """
         path = self.path / "split.npz"
         try:
-            with zipfile.ZipFile(path) as packed:
-                if max(member.file_size for member in packed.infolist()) > 8 * rows + 1024:
+            with zipfile.ZipFile(path) as archive:
+                if max(member.file_size for member in archive.infolist()) > 8 * rows + 1024:
                     raise ValueError(f"larger than {rows} row numbers")
             with path.open("rb") as file, np.load(file, allow_pickle=False) as split:
                 dev = split["dev_rows"]
@@ -122,29 +158,54 @@ class Run:
             if not (np.diff(dev) > 0).all():
                 raise ValueError("expected each row once, in order")
             return dev
-        except FileNotFoundError:
-            raise InputError(f"{path}: missing; restore the file or train anew") from None
-        except Exception as error:  # zipfile, zlib and NumPy each have errors of their own for damaged files
-            raise InputError(f"{path}: damaged ({error}); restore the file or train anew") from None
+        except Exception as error:  # zipfile, zlib and NumPy raise types of their own for damaged files
+            raise _unreadable(path, error) from None
 
-    def write_history(self, rows):
-        """Write history.csv, a row (dict of COLUMNS) an epoch, atomically; None becomes an empty cell."""
+    def write_history(self, rows: Sequence[HistoryRow]) -> None:
+        """Write history.csv atomically, one line per row; None becomes an empty cell."""
         with replacing(self.path / "history.csv") as file:
             lines = [",".join(COLUMNS)]
-            lines += [",".join("" if row[c] is None else repr(row[c]) for c in COLUMNS) for row in rows]
+            for row in rows:
+                values = dict(row)
+                lines.append(",".join("" if values[name] is None else repr(values[name]) for name in COLUMNS))
             file.write(("\n".join(lines) + "\n").encode())
 
-    def progress(self):
-        """Return the rows of history.csv so far; none where there is no readable file."""
+    def history(self, epochs: int | None = None) -> list[HistoryRow]:
+        """Return the first `epochs` rows of history.csv, or all of them.
+
+        Raises:
+            InputError: the file is missing, cannot be read, or lacks the row of an epoch.
+        """
+        path = self.path / "history.csv"
         try:
-            return self.history(None)
+            with path.open(newline="") as file:
+                rows = [_history_row(cells) for cells in csv.DictReader(file)]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _unreadable(path, error) from None
+        epochs = len(rows) if epochs is None else epochs
+        if [row["epoch"] for row in rows[:epochs]] != list(range(1, epochs + 1)):
+            raise InputError(
+                f"{path}: expected rows for epochs 1 to {epochs}; restore the file, or train the run again with "
+                "--overwrite"
+            )
+        return rows[:epochs]
+
+    def history_so_far(self) -> list[HistoryRow]:
+        """Return the rows of history.csv for showing progress; no rows where the file cannot be read."""
+        try:
+            return self.history()
         except InputError:
             return []
 
-    def reached(self):
+    def last_epoch(self) -> tuple[int, bool]:
         """Return (the last saved epoch, whether early stopping ended the run there); (0, False) before the first.
 
-        A crash between `last` and `best` leaves the epoch to be done again: (its number - 1, False).
+        After a crash between the replacements of `last` and `best`, the epoch of `last` has to be trained again: the
+        result is then (its number - 1, False). It is (0, False) where a state.json is missing or is not valid: a
+        resumed training verifies the checkpoint and names the file.
+
+        Raises:
+            OSError: a state.json cannot be read.
         """
         try:
             last, best = (
@@ -153,42 +214,45 @@ class Run:
             if best["epoch"] != last["best_epoch"]:
                 return last["epoch"] - 1, False
             return int(last["epoch"]), bool(last["stopped_early"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return 0, False
 
-    def history(self, epochs):
-        """Return the first `epochs` rows of history.csv (None: all) as dicts; InputError unless they are there."""
-        path = self.path / "history.csv"
-        try:
-            with path.open(newline="") as file:
-                rows = [
-                    {c: kind(r[c]) if r.get(c) else None for c, kind in COLUMNS.items()} for r in csv.DictReader(file)
-                ]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); restore it or train anew with --overwrite") from None
-        epochs = len(rows) if epochs is None else epochs
-        if [row["epoch"] for row in rows[:epochs]] != list(range(1, epochs + 1)):
-            raise InputError(f"{path}: expected rows for epochs 1 to {epochs}; restore it or train with --overwrite")
-        return rows[:epochs]
-
-    def lock(self):
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the run for one training; see `lock`."""
         return lock(self.path, f"--run={self.name}")
 
-    def clear(self):
-        """Delete the run but for its lock, config.json first, so that what a crash leaves is no run."""
+    def clear(self) -> None:
+        """Delete the run except its lock; config.json is renamed first, so that a crash leaves no run."""
         self.refuse_foreign()
-        self.config_path.unlink(missing_ok=True)
+        if self.exists():
+            self.config_path.replace(self._cleared)
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-            elif entry.name != ".lock":
+            elif entry.name not in (".lock", self._cleared.name):
                 entry.unlink()
+        self._cleared.unlink(missing_ok=True)
+
+
+def _is_there(link: Path) -> bool:
+    return link.is_symlink() or link.exists()
+
+
+def _history_row(cells: dict[str, str]) -> HistoryRow:
+    """Return the row of history.csv in these cells; an empty cell becomes None."""
+    values = {name: (int if name in INTEGERS else float)(cells[name]) if cells.get(name) else None for name in COLUMNS}
+    return values  # type: ignore[return-value]
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    """Return the error of a file of a run that cannot be read."""
+    cause = f"no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
+    return InputError(f"{path}: cannot be read ({cause}); restore the file, or train the run again with --overwrite")
 
 
 @contextmanager
-def lock(folder, flag):
-    """Hold a folder for one training; the kernel lets go when the process ends, however it ends."""
+def lock(folder: Path, flag: str) -> Iterator[None]:
+    """Hold a folder for one training; the kernel releases it when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         try:
@@ -199,7 +263,7 @@ def lock(folder, flag):
 
 
 @contextmanager
-def replacing(path):
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file beside `path` for writing bytes; when the block ends well, sync it and put it in path's place.
 
     Errors: InputError with the file's name on a full disk; the file stays as it was.

@@ -58,8 +58,8 @@ def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None, cache_dir=No
     if not (state and state.get("frozen_epochs")):
         state = _fit(run, recipe, dataset, *rows, beginning, state, cache_dir, cluster=cluster)
     if recipe.finetune_epochs:
-        checkpoint.publish(run, state["epoch"], state["best_epoch"])
-        best = checkpoint.read(run, "best", lambda name, shape: True)[1]
+        checkpoint.update_links(run, state["epoch"], state["best_epoch"])
+        best = checkpoint.read_variables(run, "best", lambda name, shape: True).arrays
         say(f"fine-tuning from epoch {state['best_epoch']}: nothing frozen, learning rate {recipe.finetune_rate:g}")
         state = _fit(run, recipe.finetuning(), dataset, *rows, best, state, cache_dir, recipe)
     history = run.history(state["epoch"]) if run else []
@@ -94,7 +94,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
     if state and (not before or state["epoch"] > before):
         state = checkpoint.load(run, "last", session, saver, variables)
         if writes:
-            checkpoint.publish(run, state["epoch"], state["best_epoch"])
+            checkpoint.update_links(run, state["epoch"], state["best_epoch"])
             run.write_history(history)
         stopping.restore(state["stopping"])
         say(f"resumed after epoch {state['epoch']}")
@@ -112,7 +112,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             dataset.check_unchanged()
             checkpoint.save(run, session, saver, 0, state)
             run.write_history([])
-            checkpoint.publish(run, 0, 0)
+            checkpoint.update_links(run, 0, 0)
     views = None
     if recipe.freeze == "backbone" and state["epoch"] < until:
         began = time.monotonic()
@@ -209,7 +209,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             if writes:
                 checkpoint.save(run, session, saver, epoch, state)
                 run.write_history(history)
-                checkpoint.publish(run, epoch, state["best_epoch"])
+                checkpoint.update_links(run, epoch, state["best_epoch"])
                 write_events(row)
 
             # A line for the user

@@ -230,7 +230,9 @@ def _run(name, root, flag, pixel_max, shapes):
         raise InputError(f"{flag}: the run has no finished epoch yet; train it first")
     config = run.config()
     normalisation = recipe_from_dict(config["recipe"], run.config_path).normalisation
-    stored, values, sha256 = checkpoint.read(run, "best", lambda variable, shape: shapes.get(variable) == shape)
+    stored, values, sha256 = checkpoint.read_variables(
+        run, "best", lambda variable, shape: shapes.get(variable) == shape
+    )
     for variable in values:
         if variable.startswith(OWN):  # in the units of its images
             values[variable] = values[variable] * np.float32(pixel_max / config["data"]["pixel_max"])

@@ -418,7 +418,7 @@ def test_checkpoints(watch, tally, trained_copy):
     folder = (run.path / "best").resolve()
     goods = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     names = [name for name in goods if name != "manifest.json"]
-    _, values, _ = checkpoint.read(run, "best", lambda name, shape: True)
+    _, values, _ = checkpoint.read_variables(run, "best", lambda name, shape: True)
 
     @tried("checkpoint")
     @given(st.sampled_from(names), st.booleans(), st.data())
@@ -433,7 +433,7 @@ def test_checkpoints(watch, tally, trained_copy):
 
         def read():
             state = checkpoint.read_state(checkpoint.verify(run, "best"))
-            return checkpoint.read(run, "best", lambda name, shape: True), state
+            return checkpoint.read_variables(run, "best", lambda name, shape: True), state
 
         found = outcome(read, folder / name, watch, tally, "checkpoint")
         if found is None:

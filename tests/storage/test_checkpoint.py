@@ -78,15 +78,15 @@ def test_another_net_s_variables(trained_copy, command):
 
 
 CONFIGS = {  # name: (text of config.json, words of the message)
-    "not json": ("{", "damaged"),
-    "a list": ("[]", "damaged"),
-    "an empty object": ("{}", "damaged"),
-    "binary": ("\x00\x01", "damaged"),
-    "too deep": ("[" * 200_000, "damaged"),
-    "a wrong type inside": (lambda c: {**c, "data": 3}, "damaged"),
+    "not json": ("{", "cannot be read"),
+    "a list": ("[]", "cannot be read"),
+    "an empty object": ("{}", "cannot be read"),
+    "binary": ("\x00\x01", "cannot be read"),
+    "too deep": ("[" * 200_000, "cannot be read"),
+    "a wrong type inside": (lambda c: {**c, "data": 3}, "cannot be read"),
     "a wrong shape": (lambda c: {**c, "data": {**c["data"], "image_shape": "16"}}, "not what train writes"),
     "no recipe's name": (lambda c: {k: v for k, v in c.items() if k != "recipe_name"}, "no 'recipe_name'"),
-    "a split of another type": (lambda c: {**c, "split": "first"}, "damaged"),
+    "a split of another type": (lambda c: {**c, "split": "first"}, "cannot be read"),
     "an unknown net": (lambda c: {**c, "recipe": {**c["recipe"], "net": "vggg"}}, "did you mean"),
     "an unknown setting": (lambda c: {**c, "recipe": {**c["recipe"], "momentun": 1}}, "unknown name 'momentun'"),
     "a lost setting": (lambda c: {**c, "recipe": {}}, "lacks"),

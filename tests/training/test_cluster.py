@@ -135,7 +135,7 @@ def test_a_lost_task_ends_the_others_and_fewer_go_on(tmp_path):
         assert one_line(err), err
         assert "task 1 (127.0.0.1:" in err
         assert "has gone" in err
-    done = Run(tmp_path, "a").reached()[0]
+    done = Run(tmp_path, "a").last_epoch()[0]
     assert done >= 3
     outcomes = finish(start(2, *common, "--resume", f"--epochs={done + 1}"))
     assert [(err, status) for _, err, status in outcomes] == [("", 0), ("", 0)]
@@ -179,7 +179,7 @@ def test_a_cut_cable_ends_both_and_one_goes_on(two_hosts, tmp_path, command):
         assert one_line(err), err
         assert f"task {other} (10.77.0.{other + 1}:" in err
         assert "has gone" in err
-    done = Run(tmp_path, "a").reached()[0]
+    done = Run(tmp_path, "a").last_epoch()[0]
     outcome = command("train", *common, "--resume", f"--epochs={done + 1}")
     assert outcome.status == 0, outcome.err
     assert f"resumed after epoch {done}" in outcome.out

@@ -115,9 +115,9 @@ def test_a_kill_between_the_files_and_the_links_is_repaired(data_folder, tmp_pat
             raise KeyboardInterrupt
         original(run, epoch, best_epoch)
 
-    original = checkpoint.publish
+    original = checkpoint.update_links
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "publish", killed)
+        patched.setattr(checkpoint, "update_links", killed)
         assert command("train", *common, "--run=part").status == 130
     assert (tmp_path / "part" / "last").readlink() == Path("epoch-0001")
     assert command("train", f"--checkpoints={tmp_path}", "--run=part", "--resume").status == 0

@@ -44,7 +44,7 @@ def prepared(tmp_path, command):
 
 def arrays(root, name, which="last"):
     """Return {variable: array} of a run's checkpoint, without an optimizer's."""
-    found = checkpoint.read(Run(root, name), which, lambda name, shape: True)[1]
+    found = checkpoint.read_variables(Run(root, name), which, lambda name, shape: True).arrays
     return {
         name: value
         for name, value in found.items()
