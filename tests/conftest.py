@@ -14,14 +14,17 @@ FAST = ["--recipe=fast", "--image_size=18", "--early_size=16", "--batch_size=16"
 
 
 ZOO = pytest.StashKey()  # {(architecture, peer): {side: {"here", "there", "logits", "step"}}}
-ZOO_HEAD = """# The zoo beside its peers
+ZOO_HEAD = """# The zoo and its originals
 
-Each architecture with random weights, 10 classes and a batch of 8 random images, float32, here and in the library that
-its weights are from. Parameters: trainable ones. Logits: the largest difference, in the largest logit, at inference.
-Step: after one step of SGD, the largest difference of a weight's or moving moment's update, in that update's norm.
-Written by `./run.sh test -m slow -k parity --zoo=docs/results/zoo.md`.
+Each architecture with random weights, 10 classes and a batch of 8 random images, in float32, here and in the library
+that its weights are from (the original). Written by `./run.sh test -m slow -k parity --zoo=docs/results/zoo.md`.
 
-| architecture | peer | parameters here | there | side | logits | step | side | logits | step |
+- Parameters: the trainable ones.
+- Logits: the largest difference of a logit at inference, divided by the largest logit.
+- Step: after one step of SGD, the largest difference of the update of a weight or of a moving mean or variance, divided
+  by the norm of that update.
+
+| architecture | original | parameters here | parameters of the original | size | logits | step | size | logits | step |
 |---|---|---|---|---|---|---|---|---|---|
 """
 
@@ -31,10 +34,12 @@ FAULTS_HEAD = """# Faults
 
 Written by `GRAPHCNN_FAULTS=long ./run.sh test -m faults`, with {cores} cores, Python {python}, TensorFlow {tensorflow}.
 
-A fault is lost where what is left of a run differs from an undisturbed one (its checkpoints' bytes, its history without
-seconds, its best score), or where a command ends otherwise than it should. An input is lost where a loader raises
-anything but the package's one error, gives other numbers than the file holds, takes more than 10 s or much more memory
-than the file is long, runs something, or writes somewhere.
+The tests do something harmful to a run or to a file, and count what was lost.
+
+- A run is lost if it differs afterwards from an undisturbed run (the bytes of its checkpoints, its history without seconds,
+  its best score), or if a command ends with the wrong exit status.
+- An input is lost if a loader raises another error than `InputError`, returns other numbers than the file holds, takes more than
+  10 s, takes much more memory than the size of the file, runs something, or writes something.
 
 | what | tried | lost |
 |---|---|---|
@@ -73,7 +78,7 @@ def _write_faults(session):
     versions = {"python": platform.python_version(), "tensorflow": tensorflow.__version__}
     counts["all"] = sum(counts.values(), Counter())
     rows = [f"| {what} | {count['tried']:,} | {count['lost']} |\n" for what, count in counts.items()]
-    tests = f"\nTests: {session.testscollected} of this form, {session.testsfailed} of them failed.\n"
+    tests = f"\nTests in the long form: {session.testscollected}. Failed: {session.testsfailed}.\n"
     text = FAULTS_HEAD.format(cores=os.cpu_count(), **versions) + "".join(rows) + tests
     (Path(__file__).resolve().parents[1] / "docs" / "results" / "faults.md").write_text(text)
 
