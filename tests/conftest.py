@@ -36,10 +36,10 @@ Written by `GRAPHCNN_FAULTS=long ./run.sh test -m faults`, with {cores} cores, P
 
 The tests do something harmful to a run or to a file, and count what was lost.
 
-- A run is lost if it differs afterwards from an undisturbed run (the bytes of its checkpoints, its history without seconds,
-  its best score), or if a command ends with the wrong exit status.
-- An input is lost if a loader raises another error than `InputError`, returns other numbers than the file holds, takes more than
-  10 s, takes much more memory than the size of the file, runs something, or writes something.
+- A run is lost if it differs afterwards from an undisturbed run (the bytes of its checkpoints, its history without
+  seconds, its best score), or if a command ends with the wrong exit status.
+- An input is lost if a loader raises another error than `InputError`, returns other numbers than the file holds, takes
+  more than 10 s, takes much more memory than the size of the file, runs something, or writes something.
 
 | what | tried | lost |
 |---|---|---|
