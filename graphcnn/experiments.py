@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from graphcnn.common import paths
-from graphcnn.common.errors import InputError, unknown_name
+from graphcnn.common.errors import InputError, WeightsUnavailable, unknown_name
 from graphcnn.config import flags, suites
 from graphcnn.config.recipe import Recipe, parse_setting, recipe_from_dict
 from graphcnn.config.suites import Experiment, Suite
@@ -196,13 +196,13 @@ def _without_weights(nets, values):
     if not nets:
         return set()
     from graphcnn.common.progress import say
-    from graphcnn.weights import initial
+    from graphcnn.weights.published import published_file
 
     random = set()
     for net in sorted(nets):
         try:
-            initial.imagenet_file(net, values.data_cache)
-        except InputError as error:
+            published_file(net, values.data_cache)
+        except WeightsUnavailable as error:
             random.add(net)
             say(f"{net}: no published weights ({error}); runs not begun yet begin at random, as the report will say")
     return random

@@ -120,10 +120,16 @@ def _start(values, run_or_root, cluster):
     recipe = dataclasses.replace(recipe, precision=precision)  # what is recorded, so that --resume goes on with it
     beginning = origin = None
     if recipe.weights != "none":
-        from graphcnn.weights import initial
+        from graphcnn.weights.prepare import prepare_initial_weights
 
-        given, root = values["normalisation"].present, flags.checkpoints_root(values)
-        recipe, beginning, origin = initial.prepare(recipe, dataset, root, options.data_cache, given=given)
+        initial = prepare_initial_weights(
+            recipe,
+            dataset.spec,
+            flags.checkpoints_root(values),
+            options.data_cache,
+            keep_normalisation=values["normalisation"].present,
+        )
+        recipe, beginning, origin = initial.recipe, initial.values, dataclasses.asdict(initial.origin)
     _join(cluster, recipe, dataset, train_rows, dev_rows)
     if cluster and not cluster.chief:
         return _fit(values, None, recipe, dataset, train_rows, dev_rows, beginning, options.cache_dir, cluster)
@@ -225,15 +231,14 @@ def _beginning(values, run, config, recipe, dataset):
     """Return the weights {variable name: array} of a run that has no epoch yet and began with some, else None."""
     if recipe.weights == "none" or (run.path / "last").is_symlink():
         return None
-    from graphcnn.weights import initial
+    from graphcnn.weights.loaded import Origin
+    from graphcnn.weights.prepare import prepare_initial_weights
 
-    origin, folder = config.get("weights"), values.data_cache or config["data"].get("options", {}).get("data_cache")
-    if not isinstance(origin, dict) or not all(isinstance(origin.get(key), str) for key in ("source", "sha256")):
-        raise InputError(
-            f"{run.config_path}: 'weights' is not what train writes; restore the file, or train the run again "
-            "with --overwrite"
-        )
-    return initial.prepare(recipe, dataset, run.root, folder, given=True, recorded=origin)[1]
+    origin = Origin.from_config(config, run.config_path)
+    data_cache = values.data_cache or config["data"].get("options", {}).get("data_cache")
+    return prepare_initial_weights(
+        recipe, dataset.spec, run.root, data_cache, keep_normalisation=True, recorded=origin
+    ).values
 
 
 def _fit(values, run, recipe, dataset, train_rows, dev_rows, beginning, cache_dir, cluster):

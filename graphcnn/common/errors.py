@@ -83,6 +83,32 @@ class WorkerLost(InputError):
         super().__init__(problem)
 
 
+class DownloadFailed(InputError):
+    """A file cannot be downloaded: there is no network, the server does not answer, or the connection broke.
+
+    Args:
+        url: where the file comes from.
+        problem: what happened and what to do.
+    """
+
+    def __init__(self, url: str, problem: str) -> None:
+        self.url, self.problem = url, problem
+        super().__init__(f"{url}: {problem}")
+
+
+class WeightsUnavailable(InputError):
+    """Published weights of a net cannot be had: none exist, no network, or their package is not installed.
+
+    Args:
+        net: the net's name.
+        problem: what happened and what to do.
+    """
+
+    def __init__(self, net: str, problem: str) -> None:
+        self.net, self.problem = net, problem
+        super().__init__(problem)
+
+
 class Interrupted(Exception):
     """The user asked to stop with SIGINT or SIGTERM; the last finished epoch is saved.
 

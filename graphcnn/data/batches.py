@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def micro_batches(rows: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray
 
 def prefetch(items: Iterator[Item]) -> Iterator[Item]:
     """Yield the items of an iterator; a second thread makes the next item while the caller uses the current one."""
-    end = object()
+    end: Any = object()
     with ThreadPoolExecutor(1) as thread:
         upcoming = thread.submit(next, items, end)
         while (item := upcoming.result()) is not end:

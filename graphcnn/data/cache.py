@@ -1,6 +1,7 @@
 """What downloads and decoded images share: the folder they are kept in, a lock, checksums."""
 
 import fcntl
+import hashlib
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,11 @@ def locked(path):
     with path.with_name(f".{path.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def sha256_of(path):
+    """Return the sha256 of a file, as hex."""
+    return absorb(hashlib.sha256(), path).hexdigest()
 
 
 def absorb(digest, path):

@@ -32,6 +32,21 @@ def file_state(path: str | Path) -> FileState | None:
 
 
 @dataclass(frozen=True)
+class ImageSpec:
+    """What a net must know of the images that it is made for.
+
+    Attributes:
+        shape: (H, W) of the stored images.
+        classes: K.
+        pixel_max: the top of the pixels' range, 255 or 1.
+    """
+
+    shape: tuple[int, int]
+    classes: int
+    pixel_max: int
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Images in their file's dtype and units, and class ids.
 
@@ -62,7 +77,8 @@ class Dataset:
     file_states: dict[Path, FileState | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        mapped = [Path(array.filename) for array in (self.x_train, self.x_test) if isinstance(array, np.memmap)]
+        arrays = (self.x_train, self.x_test)
+        mapped = [Path(str(array.filename)) for array in arrays if isinstance(array, np.memmap)]
         object.__setattr__(self, "file_states", {path: file_state(path) for path in mapped} | self.file_states)
 
     def check_unchanged(self) -> None:
@@ -80,6 +96,11 @@ class Dataset:
                     f"{path}: changed while it was read; the last finished epoch is saved: restore the file, then "
                     "continue with --resume, or start a new run"
                 )
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Size, classes and range of the images."""
+        return ImageSpec(self.image_shape, self.classes, self.pixel_max)
 
     @property
     def classes(self) -> int:

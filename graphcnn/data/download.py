@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import DownloadFailed, InputError
 from graphcnn.common.progress import bar, say
 from graphcnn.data import cache
 
@@ -84,7 +84,7 @@ def _download(url, path, part, size, resume):
                 with _network(url, path):
                     block = response.read(min(BLOCK, size - have))
                 if not block:
-                    raise InputError(f"{url}: ended after {have} of {size} bytes; call again to go on from there")
+                    raise DownloadFailed(url, f"ended after {have} of {size} bytes; call again to continue from there")
                 file.write(block)
                 have += len(block)
                 advance(len(block) / 1e6)
@@ -99,7 +99,7 @@ def _size(url, response):
     else:
         said = response.headers.get("Content-Length", "")
     if not said.isdecimal() or not 0 < int(said) <= LARGEST:
-        raise InputError(f"{url}: the server says {said or 'no'} bytes, expected from 1 to {LARGEST}")
+        raise DownloadFailed(url, f"the server says {said or 'no'} bytes, expected from 1 to {LARGEST}")
     return int(said)
 
 
@@ -127,7 +127,8 @@ def _network(url, path):
         yield
     except (OSError, http.client.HTTPException) as error:
         reason = str(getattr(error, "reason", "") or error) or type(error).__name__
-        raise InputError(
-            f"{url}: cannot be downloaded ({reason}); check the network and call again to go on, or put the file at "
-            f"{path} by hand"
+        raise DownloadFailed(
+            url,
+            f"cannot be downloaded ({reason}); check the network and call again to continue, or put the file at "
+            f"{path} by hand",
         ) from None

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +9,12 @@ import numpy as np
 from graphcnn.common.errors import InputError, unknown_name
 from graphcnn.config.recipe import PREPROCESSING, Recipe, recipe_from_dict
 from graphcnn.data.batches import as_rgb, chunk_size, in_order, prefetch
+from graphcnn.data.dataset import ImageSpec
 from graphcnn.graphs.graph import Graph, build_ensemble, build_inference, member_scope
 from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.storage import checkpoint
-from graphcnn.weights import initial
+from graphcnn.weights.prepare import prepare_initial_weights
 
 CLASS_NAMES = Path(__file__).parents[1] / "data" / "imagenet_classes.txt"  # as torchvision lists them
 
@@ -120,7 +120,7 @@ def pretrained(net, source, root, folder, extend=None):
     Args:
         net: a name of ARCHITECTURES.
         source: where its weights are from, as Recipe.weights.
-        root, folder: see initial.prepare.
+        root, folder: see prepare_initial_weights.
         extend: see restore.
 
     Errors: InputError where the weights are not all of the net's.
@@ -131,11 +131,10 @@ def pretrained(net, source, root, folder, extend=None):
     shape = (ARCHITECTURES[net].side,) * 2
     kind = ARCHITECTURES[net].preprocessing
     recipe = Recipe(net=net, weights=source, image_size=shape[0], normalisation=kind, keep_prob=1.0)
-    expected = SimpleNamespace(image_shape=shape, classes=len(names), pixel_max=255)
-    _, values, _ = initial.prepare(recipe, expected, root, folder, given=True)
+    initial = prepare_initial_weights(recipe, ImageSpec(shape, len(names), 255), root, folder, keep_normalisation=True)
     graph = build_inference(recipe, shape, len(names), portable=True)
     means, scales = PREPROCESSING[kind]
-    values |= {"normalisation/mean": np.array(means), "normalisation/scale": np.array(scales)}
+    values = initial.values | {"normalisation/mean": np.array(means), "normalisation/scale": np.array(scales)}
     missing = [variable.op.name for variable in graph.variables if variable.op.name not in values]
     if missing:
         raise InputError(f"--weights={source}: lacks {len(missing)} of the net's variables, such as {missing[0]}")

@@ -51,7 +51,7 @@ def test_a_constant_channel_is_not_divided_by_zero(value):
 
 
 @pytest.mark.parametrize(("shape", "rows"), [((32, 32), 256), ((64, 64), 256), ((300, 300), 11), ((2000, 2000), 1)])
-def test_rows_at_once(shape, rows):
+def test_chunk_size(shape, rows):
     assert batches.chunk_size(shape) == rows
 
 

@@ -20,13 +20,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from cifar10_files import members, packed
 from conftest import TINY, one_line, write_folder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_cifar10 import members, packed
-from test_weights import SHAPES, arrays, layers_of, mapping, storage, tensor, torch_file, write_h5
 from trials import pick, run
+from weight_files import SHAPES, arrays, layers_of, mapping, storage, tensor, torch_file, write_h5
 
 from graphcnn.common.errors import InputError
 from graphcnn.config.recipe import recipe_from_dict
@@ -34,8 +34,8 @@ from graphcnn.data import cifar10, images
 from graphcnn.data.sources import load
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import Run
-from graphcnn.weights import pickles
-from graphcnn.weights.initial import read_keras
+from graphcnn.weights.keras_hdf5 import read_keras
+from graphcnn.weights.pytorch import read_torch
 
 pytestmark = pytest.mark.faults
 
@@ -480,7 +480,7 @@ def test_keras_files(watch, tally, tmp_path):
     def check(made):
         path.unlink()
         path.write_bytes(made[1])
-        found = outcome(lambda: read_keras(path, SHAPES), path, watch, tally, "hdf5")
+        found = outcome(lambda: read_keras(path, SHAPES).values, path, watch, tally, "hdf5")
         if found is not None:
             for name, array in found.items():
                 assert array.shape == SHAPES[name] and array.dtype == np.float32 and np.isfinite(array).all()
@@ -513,7 +513,7 @@ def test_torch_files(watch, tally, tmp_path):
     @given(st.one_of(damaged(goods), pickled))
     def check(made):
         path.write_bytes(made[1])
-        found = outcome(lambda: pickles.read_torch(path), path, watch, tally, "torch")
+        found = outcome(lambda: read_torch(path), path, watch, tally, "torch")
         if found is not None:
             assert all(array.dtype in (np.float32, np.int64) for array in found.values())
         if made[1] in goods:

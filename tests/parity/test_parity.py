@@ -18,7 +18,7 @@ from conftest import ZOO
 from graphcnn.config.recipe import PREPROCESSING, Recipe
 from graphcnn.graphs.graph import build_training, count_parameters
 from graphcnn.ops.tf1 import session, tf1
-from graphcnn.weights import initial
+from graphcnn.weights.keras_hdf5 import read_keras
 
 HERE = Path(__file__).parent
 SIDES = {  # others: (64, 80)
@@ -63,7 +63,7 @@ def without_torch():
 
 
 def from_keras(folder, when, shapes):
-    return initial.read_keras(folder / f"{when}.h5", shapes)
+    return read_keras(folder / f"{when}.h5", shapes).values
 
 
 FLATTENED = {"classifier.1": (256, 6, 6), "aux1.fc1": (128, 4, 4), "aux2.fc1": (128, 4, 4)}  # C, H, W before it

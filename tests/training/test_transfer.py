@@ -10,7 +10,7 @@ import pytest
 from conftest import one_line, tiny_arrays, write_folder
 
 from graphcnn import experiments
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import WeightsUnavailable
 from graphcnn.config import suites
 from graphcnn.config.recipe import RECIPES, Recipe
 from graphcnn.data import batches
@@ -20,7 +20,7 @@ from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import Run
-from graphcnn.weights import initial
+from graphcnn.weights import published
 
 NET = [
     "--net=vgg_tiny",
@@ -283,9 +283,9 @@ def test_a_suite_without_published_weights_runs_on_random_ones_and_says_so(tmp_p
     monkeypatch.setitem(suites.SUITES, "small", suite)
 
     def absent(net, folder=None):
-        raise InputError("no network")
+        raise WeightsUnavailable(net, "no network")
 
-    monkeypatch.setattr(initial, "imagenet_file", absent)
+    monkeypatch.setattr(published, "published_file", absent)
     data = write_folder(tmp_path / "data", y_test=tiny_arrays(24, seed=1)[1])
     flags = ["--suite=small", f"--data={data}", f"--checkpoints={tmp_path}", f"--cache_dir={tmp_path / 'cache'}"]
 

