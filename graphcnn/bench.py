@@ -18,7 +18,9 @@ from pathlib import Path
 from absl.flags import FlagValues
 
 from graphcnn.common import paths
+from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import atomic_write
 from graphcnn.config import flags, suites
 from graphcnn.config.recipe import RECIPES
 
@@ -63,7 +65,6 @@ def main(values: FlagValues, positional: list[str]) -> int:
     from graphcnn.common.progress import say
     from graphcnn.evaluation import pictures
     from graphcnn.ops.tf1 import choose_precision
-    from graphcnn.storage.run import replacing
 
     chosen, reason = choose_precision(precision)
     recipe = timed_recipe.whole_net(named, **changes, precision=chosen)
@@ -80,7 +81,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
     turns = contest.Turns(values.rounds, values.steps, -(-values.images // values.rounds))
     results = contest.run(recipe, values.recipe, turns, interpreters)
     table.print_contest(results)
-    with replacing(out) as file:
+    with atomic_write(out) as file:
         file.write((json.dumps(results, indent=2) + "\n").encode())
     pictures.contest(results, out.with_suffix(".png"))
     say(f"written: {out}, {out.with_suffix('.png').name}")
@@ -100,4 +101,4 @@ def _output_file(value: str | None) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(flags.run_command("bench", __doc__, define_flags(), main))
+    sys.exit(run_command("bench", __doc__, define_flags(), main))

@@ -9,7 +9,9 @@
 import json
 import sys
 
+from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import atomic_write
 from graphcnn.config import flags
 from graphcnn.config.recipe import recipe_from_dict
 from graphcnn.evaluation import metrics
@@ -131,7 +133,7 @@ def _print_members(split, settings):
     """Print each member's share and scores and how often it gives the same class as the others."""
     from rich.table import Table
 
-    from graphcnn.common.progress import show
+    from graphcnn.common.progress import print_table
 
     members = settings["members"]
     table = Table("run", title=f"{split}: the members", title_justify="left")
@@ -142,7 +144,7 @@ def _print_members(split, settings):
         scores = [f"{member[key]:.6f}" for key in ("macro_f1", "accuracy", "cross_entropy")]
         cells = [f"{share:.4f}" for share in row]
         table.add_row(f"{n}: {member['run']}", f"{member['share']:.4f}", *scores, *cells)
-    show(table)
+    print_table(table)
 
 
 def _report(name, report, dataset, split, part, probabilities, settings):
@@ -152,7 +154,6 @@ def _report(name, report, dataset, split, part, probabilities, settings):
     """
     from graphcnn.common.progress import say
     from graphcnn.evaluation import pictures
-    from graphcnn.storage.run import replacing
 
     images, labels, rows = part
     scores, names = metrics.summary(labels[rows], probabilities), dataset.class_names
@@ -160,7 +161,7 @@ def _report(name, report, dataset, split, part, probabilities, settings):
     report.mkdir(exist_ok=True)
     stem = f"{report}/{split}"
     numbers = {**scores, **settings, "per_class": per_class, "confusion": scores["confusion"].tolist()}
-    with replacing(f"{stem}.json") as file:
+    with atomic_write(f"{stem}.json") as file:
         file.write((json.dumps(numbers, indent=2) + "\n").encode())
     title = f"{name}, {split}: macro F1 {scores['macro_f1']:.4f}"
     pictures.confusion(scores["confusion"], names, title, f"{stem}_confusion.png")
@@ -222,4 +223,4 @@ def _print_scores(split, labels, probabilities, scores, class_names):
 
 
 if __name__ == "__main__":
-    sys.exit(flags.run_command("eval", __doc__, define_flags(), main))
+    sys.exit(run_command("eval", __doc__, define_flags(), main))

@@ -15,7 +15,6 @@ import math
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -25,8 +24,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graphcnn.common import paths
+from graphcnn.common.command import child_environment, run_command
 from graphcnn.common.errors import InputError, WeightsUnavailable, unknown_name
+from graphcnn.common.files import atomic_write, lock
+from graphcnn.common.signals import keyboard_interrupt
 from graphcnn.config import flags, suites
 from graphcnn.config.recipe import Recipe, parse_setting, recipe_from_dict
 from graphcnn.config.suites import Experiment, Suite
@@ -91,11 +92,11 @@ def main(values, positional):
     only = _only(values, suite)
     recipe_of = {row: _recipe(values, suite, row) for row in suite.experiments}
     random = _without_weights({recipe_of[row].net for row in only if recipe_of[row].weights == "imagenet"}, values)
-    from graphcnn.storage.run import lock
 
     work = Work(values, name, suite, sorted({recipe.image_size for recipe in recipe_of.values()}), random)
+    busy = f"--suite={name}: another training is writing {work.folder}; wait for it"
     try:
-        with lock(work.folder, f"--suite={name}"), _interruptible():
+        with lock(work.folder / ".lock", busy), keyboard_interrupt():
             if values.budget is None:
                 failed = work.train([work.job(row, recipe_of[row], n) for n in range(values.seeds) for row in only])
             else:
@@ -109,21 +110,6 @@ def main(values, positional):
         say(f"interrupted; finished epochs are saved. Continue with: {_command(values, places=True)}")
         return 130
     return 1 if failed else 0
-
-
-@contextmanager
-def _interruptible():
-    """Raise KeyboardInterrupt on SIGINT and SIGTERM alike."""
-
-    def interrupt(number, frame):
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _suite(values):
@@ -353,7 +339,7 @@ class Work:
 
         budget: seconds of epochs of all jobs so far, from which on none is begun; such jobs stay "waiting".
         """
-        from graphcnn.common.progress import clock, say
+        from graphcnn.common.progress import format_duration, say
 
         began, coming = time.monotonic(), iter(jobs)
         for job in jobs:
@@ -385,7 +371,8 @@ class Work:
                 raise
             finally:
                 threads.shutdown()
-        say(f"{sum(job.state == 'done' for job in jobs)} of {len(jobs)} done in {clock(time.monotonic() - began)}")
+        done, seconds = sum(job.state == "done" for job in jobs), time.monotonic() - began
+        say(f"{done} of {len(jobs)} done in {format_duration(seconds)}")
         return [job for job in jobs if job.state == "failed"]
 
     def stop(self):
@@ -473,7 +460,7 @@ class Work:
                 process = subprocess.Popen(
                     [*words, *self.place, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                     errors="replace", start_new_session=True,  # Ctrl-C reaches this process alone
-                    env=_environment(),
+                    env=child_environment(),
                 )  # fmt: skip
                 self.running.add(process)
             last = ""
@@ -516,9 +503,8 @@ class Work:
 
     def remember(self, key, first):
         """Fix that number, so that a call that goes on does the same."""
-        from graphcnn.storage.run import replacing
 
-        with replacing(self.folder / ".halving.json") as file:
+        with atomic_write(self.folder / ".halving.json") as file:
             file.write(json.dumps({"of": key, "first_epochs": first}).encode())
 
     def _ensembles(self, results, failed):
@@ -541,7 +527,7 @@ class Work:
                 say(f"ensemble: {ensemble.said}")
                 words = [f"--run={','.join(names)}", f"--checkpoints={self.root}", f"--split={','.join(splits)}"]
                 words = [sys.executable, "-m", "graphcnn.eval", *words, *self.place]
-                done = subprocess.run(words, env=_environment(), capture_output=True, text=True, check=False)
+                done = subprocess.run(words, env=child_environment(), capture_output=True, text=True, check=False)
                 if done.returncode:
                     say(f"ensemble: {ensemble.said}: failed: {done.stderr.strip()}")
                     failed.append(ensemble.said)
@@ -556,7 +542,7 @@ class Work:
     def _predictions(self, run):
         """Return what `predict` prints for some photos of the test split, two a class at most."""
         words = [sys.executable, "-m", "graphcnn.predict", f"--run={run.name}", f"--checkpoints={self.root}"]
-        where = {"cwd": self.photos, "env": _environment(), "capture_output": True, "text": True, "check": False}
+        where = {"cwd": self.photos, "env": child_environment(), "capture_output": True, "text": True, "check": False}
         files = [
             file.relative_to(self.photos).as_posix()
             for folder in sorted(path for path in (self.photos / "test").iterdir() if path.is_dir())
@@ -617,12 +603,6 @@ def _spoilt(run, error):
     return f"{run.path}" in error and any(word in error for word in ("damaged", "missing", "--overwrite"))
 
 
-def _environment():
-    """Return the environment in which a process finds this package, wherever it runs."""
-    path = os.pathsep.join([str(paths.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
-
-
 def _shares(jobs):
     """Return for each of the trainings at a time the processors that it may use; None: all there are."""
     if jobs == 1 or not hasattr(os, "sched_setaffinity"):
@@ -638,7 +618,7 @@ def _processors():
 
 def _left(jobs, at_once):
     """Return "left h:mm:ss": the epochs that are missing, at the pace of the experiment's or of all known epochs."""
-    from graphcnn.common.progress import clock
+    from graphcnn.common.progress import format_duration
 
     paces = {}
     for job in jobs:
@@ -652,7 +632,7 @@ def _left(jobs, at_once):
         if job.state not in ("done", "failed"):
             known = paces.get(job.experiment)
             missing += max(0, job.recipe.all_epochs() - job.epoch) * (sum(known) / len(known) if known else overall)
-    return f"left {clock(missing / at_once)}"
+    return f"left {format_duration(missing / at_once)}"
 
 
 @contextmanager
@@ -686,4 +666,4 @@ def _board(jobs, at_once):
 
 
 if __name__ == "__main__":
-    sys.exit(flags.run_command("experiments", __doc__, define_flags(), main))
+    sys.exit(run_command("experiments", __doc__, define_flags(), main))

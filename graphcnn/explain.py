@@ -8,6 +8,7 @@
 import sys
 from pathlib import Path
 
+from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
 from graphcnn.config import flags
 
@@ -128,4 +129,4 @@ def _worst(restored, images, labels, rows, most):
 
 
 if __name__ == "__main__":
-    sys.exit(flags.run_command("explain", __doc__, define_flags(), main))
+    sys.exit(run_command("explain", __doc__, define_flags(), main))

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 from graphcnn.common import paths
+from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError, unknown_name
 from graphcnn.config import flags
 from graphcnn.config.recipe import recipe_from_dict
@@ -253,4 +254,4 @@ FORMATS = {  # how each is written, and computed by its own runtime: (images) ->
 
 
 if __name__ == "__main__":
-    sys.exit(flags.run_command("export", __doc__, define_flags(), main))
+    sys.exit(run_command("export", __doc__, define_flags(), main))

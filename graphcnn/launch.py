@@ -15,6 +15,7 @@ import time
 from contextlib import ExitStack
 from itertools import islice
 
+from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
 from graphcnn.config import flags
 
@@ -103,4 +104,4 @@ def _divided(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(flags.run_command("launch", __doc__, define_flags(), main, _divided(sys.argv[1:])))
+    sys.exit(run_command("launch", __doc__, define_flags(), main, _divided(sys.argv[1:])))

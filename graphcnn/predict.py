@@ -8,7 +8,9 @@
 
 import sys
 
+from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import atomic_write
 from graphcnn.config import flags
 
 TOP = 3
@@ -34,7 +36,6 @@ def main(values, positional):
     import numpy as np
 
     from graphcnn.evaluation import ensemble, predictor
-    from graphcnn.storage.run import replacing
     from graphcnn.storage.select_run import select_run
 
     if flags.net(values, ("run", "tta", "ensemble")):
@@ -56,7 +57,7 @@ def main(values, positional):
         probabilities = ensemble.combined(np.stack(outputs), shares) if several else outputs[0]
         class_names = members[0].config["class_names"]
     if values.out:
-        with replacing(values.out) as file:
+        with atomic_write(values.out) as file:
             np.save(file, probabilities)
     for name, row in zip(names, probabilities, strict=True):
         best = np.argsort(-row, kind="stable")[:TOP]
@@ -86,4 +87,4 @@ def _probabilities(values, paths, restored, shape, pixel_max):
 
 
 if __name__ == "__main__":
-    sys.exit(flags.run_command("predict", __doc__, define_flags(), main))
+    sys.exit(run_command("predict", __doc__, define_flags(), main))

@@ -16,7 +16,9 @@ import zipfile
 from pathlib import Path
 
 from graphcnn.common import paths
+from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import atomic_write
 from graphcnn.config import flags
 
 FILES = {
@@ -56,7 +58,6 @@ def main(values, positional):
     from graphcnn.common.progress import say
     from graphcnn.evaluation import ensemble
     from graphcnn.storage.recorded_data import load_recorded_data
-    from graphcnn.storage.run import replacing
     from graphcnn.storage.select_run import select_run
 
     root, options = flags.checkpoints_root(values), flags.given_options(values)
@@ -81,7 +82,7 @@ def main(values, positional):
         _write(new, members, values.ensemble, values.tta)
         say("verifying with TensorFlow alone, in a fresh process")
         say(_verify(new, dataset, values.tta))
-        with replacing(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        with atomic_write(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
             for path in sorted(new.iterdir()):
                 packed.write(path, f"{out.name}/{path.name}")
         if out.exists():
@@ -227,4 +228,4 @@ Classes:
 
 
 if __name__ == "__main__":
-    sys.exit(flags.run_command("submit", __doc__, define_flags(), main))
+    sys.exit(run_command("submit", __doc__, define_flags(), main))

@@ -13,6 +13,7 @@ import sys
 from contextlib import nullcontext
 
 from graphcnn.common import paths
+from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError, unknown_name
 from graphcnn.config import flags, suites
 from graphcnn.config.recipe import AUGMENTATIONS, RECIPES, recipe_from_dict
@@ -322,4 +323,4 @@ def _config(name, recipe, dataset, options, split, origin):
 
 
 if __name__ == "__main__":
-    sys.exit(flags.run_command("train", __doc__, define_flags(), main))
+    sys.exit(run_command("train", __doc__, define_flags(), main))

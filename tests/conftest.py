@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphcnn.config import flags
+from graphcnn.common.command import run_command
 
 TINY = ["--net=vgg_tiny", "--image_size=16", "--batch_size=16", "--warmup_steps=5", "--epochs=2"]
 FAST = ["--recipe=fast", "--image_size=18", "--early_size=16", "--batch_size=16", "--lookahead=2", "--epochs=2"]
@@ -119,7 +119,7 @@ def command(capfd):
     def run(name, *arguments):
         module = importlib.import_module(f"graphcnn.{name}")
         capfd.readouterr()
-        status = flags.run_command(name, module.__doc__, module.define_flags(), module.main, list(map(str, arguments)))
+        status = run_command(name, module.__doc__, module.define_flags(), module.main, list(map(str, arguments)))
         return Outcome(status, *capfd.readouterr())
 
     return run
@@ -156,7 +156,7 @@ def train_once(root, name, settings):
 
     data, checkpoints = write_folder(root / "data"), root / "checkpoints"
     arguments = [f"--data={data}", f"--checkpoints={checkpoints}", f"--run={name}", "--dev_split=stratified", *settings]
-    assert flags.run_command("train", "", train.define_flags(), train.main, arguments) == 0
+    assert run_command("train", "", train.define_flags(), train.main, arguments) == 0
     return checkpoints, data
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from graphcnn.benchmark import op_timings, timed_recipe
 from graphcnn.benchmark.op_timings import Product, random_variable
-from graphcnn.common.progress import bar, say, show
+from graphcnn.common.progress import bar, print_table, say
 from graphcnn.config.recipe import Recipe
 from graphcnn.ops import kernels
 from graphcnn.ops.tf1 import tf, tf1
@@ -50,7 +50,7 @@ def print_convolutions(recipe: Recipe) -> None:
         f"from {kernels.SPECTRAL_FROM}x{kernels.SPECTRAL_FROM} on, else interleaved convolution and, for the filter "
         "gradient, per-tap convolution; * means that training uses it for this shape"
     )
-    show(table)
+    print_table(table)
 
 
 def time_convolution(product: Product, batch: int, dtype: tf.DType, rounds: int = 5) -> dict[str, ConvolutionTime]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import tempfile
 
 from graphcnn.benchmark.job import Job
-from graphcnn.common import paths
+from graphcnn.common.command import child_environment
 from graphcnn.common.errors import InputError
 
 
@@ -29,8 +28,7 @@ class ImplementationProcess:
     def __init__(self, name: str, precision: str, python: str, job: Job) -> None:
         self.name, self.precision = name, precision
         self.stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed by close)
-        path = os.pathsep.join([str(paths.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+        environment = child_environment() | {"CUDA_VISIBLE_DEVICES": "-1"}
         self.process = subprocess.Popen(
             [python, "-m", "graphcnn.benchmark.implementations", name, precision],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, text=True, env=environment,

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from graphcnn.benchmark import timed_recipe
 from graphcnn.benchmark.job import CLASSES, MEAN, PLANNED_STEPS, SCALE, images_and_labels
-from graphcnn.common.progress import say, show
+from graphcnn.common.progress import print_table, say
 from graphcnn.config.recipe import Recipe
 from graphcnn.data.batches import as_rgb
 from graphcnn.graphs import graph
@@ -66,8 +66,8 @@ def print_profile(recipe: Recipe) -> None:
         f"{recipe.net}, batch {recipe.batch_size}, {recipe.precision}: {total:.1f} ms of operations in a traced step; "
         f"{statistics.median(untraced[UNTRACED_STEPS // 2 :]):.1f} ms for a step without the trace"
     )
-    show(_table_by_op(times, total))
-    show(_table_by_layer(times, total))
+    print_table(_table_by_op(times, total))
+    print_table(_table_by_layer(times, total))
 
 
 def _table_by_op(times: StepTimes, total: float) -> Table:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from graphcnn.common.progress import say, show
+from graphcnn.common.progress import print_table, say
 
 RATIOS = {  # key in bench.json: its text
     "pytorch_best": "PyTorch's best",
@@ -48,7 +48,7 @@ def print_contest(results: Mapping[str, Any]) -> None:
             f"{row['evaluate']['images_per_second']:.0f}",
             f"{row['peak_memory_bytes'] / 1e9:.2f} GB",
         )
-    show(table)
+    print_table(table)
     for name, text in RATIOS.items():
         if name in results["ratios"]:
             training, evaluation = results["ratios"][name], results["evaluation_ratios"][name]

@@ -1,35 +1,49 @@
-"""What a user sees while waiting: a bar on a terminal, nothing in a log (lines go through `say`)."""
+"""Output for the user: lines, tables, and a progress bar that is shown on a terminal and not in a log."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+LOG_WIDTH = 160  # characters of a table that is not printed on a terminal
 
 console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def say(line):
-    """Print a line on stdout at once, above a running bar."""
+def say(line: str) -> None:
+    """Print a line on stdout at once, above a running progress bar."""
     console.print(line)
     console.file.flush()
 
 
-def show(table):
-    """Print a rich table, as wide as it needs to be in a log."""
-    wide = Console(width=160, highlight=False, markup=False, emoji=False)
+def print_table(table: Table) -> None:
+    """Print a table of rich, at most LOG_WIDTH characters wide in a log."""
+    wide = Console(width=LOG_WIDTH, highlight=False, markup=False, emoji=False)
     (console if console.is_terminal else wide).print(table)
 
 
 @contextmanager
-def bar(description, total):
-    """Show a bar over `total` images while the block runs; yields advance(images)."""
+def bar(description: str, total: float) -> Iterator[Callable[[float], None]]:
+    """Show a progress bar while the block runs; nothing is shown in a log.
+
+    Args:
+        description: the text before the bar.
+        total: how much there is to do, usually a number of images.
+
+    Yields:
+        A function advance(amount), to be called when some of it is done.
+    """
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(description, total=total)
-        yield lambda images: progress.advance(task, images)
+        yield lambda amount: progress.advance(task, amount)
 
 
-def clock(seconds):
+def format_duration(seconds: float) -> str:
     """Return a duration as h:mm:ss."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,11 +1,6 @@
 """What the command lines share: flags, help, and how errors end."""
 
 import dataclasses
-import signal
-import sys
-import textwrap
-import traceback
-from contextlib import suppress
 from pathlib import Path
 
 from absl import flags
@@ -132,49 +127,6 @@ def given_recipe_fields(values):
     return {name: values[name].value for name in names if values[name].present}
 
 
-def run_command(name, doc, values, main, argv=None):
-    """Parse argv, call main(values, positional arguments) and return the exit status.
-
-    0: done. 2: bad input, said in one line on stderr. 1: a fault of the program. --debug shows the traceback.
-    """
-    ending = argv is None  # with this command the process ends
-    argv = [name, *(sys.argv[1:] if argv is None else argv)]
-    with suppress(AttributeError):  # names of classes and files may hold what the terminal's encoding lacks
-        sys.stdout.reconfigure(errors="backslashreplace")
-    if any(argument in ("--help", "-h", "-help", "--helpfull", "--helpshort") for argument in argv[1:]):
-        print(f"{doc.strip()}\n\nFlags:\n{_flags_help(values)}")
-        return 0
-    debug = any(argument in ("--debug", "-debug", "--debug=true") for argument in argv)
-    try:
-        positional = values(argv)[1:]
-        return main(values, positional) or 0
-    except (InputError, flags.Error) as error:
-        return _fail(f"graphcnn {name}: {error}", 2, debug)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader of our output went away, as `| head` does
-            sys.stdout = None
-            return 1
-        return _fail(f"graphcnn {name}: {error.filename or 'writing'}: {error.strerror or error}", 2, debug)
-    except KeyboardInterrupt:
-        return _fail(f"graphcnn {name}: interrupted", 130, debug)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        return _fail(f"graphcnn {name}: {type(error).__name__}: {reason} (--debug shows where)", 1, debug)
-    finally:
-        if ending:  # one more Ctrl-C would only interrupt Python's own end, with a traceback
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _flags_help(values):
-    """Return a wrapped entry for each flag, in alphabetical order."""
-    entries = []
-    for name in sorted(set(values) - {"flagfile", "undefok"}):
-        default = "" if values[name].default in (None, False) else f" (default: {values[name].default})"
-        text = f"--{name}: {values[name].help}{default}"
-        entries.append(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="      "))
-    return "\n".join(entries)
-
-
 def no_positional(positional):
     """Refuse arguments that are not flags."""
     if positional:
@@ -184,10 +136,3 @@ def no_positional(positional):
 def checkpoints_root(values):
     """Return the folder of the runs as an absolute Path."""
     return Path(values.checkpoints).resolve() if values.checkpoints else paths.CHECKPOINTS
-
-
-def _fail(line, status, debug):
-    if debug:
-        traceback.print_exc()
-    print(" ".join(line.split()), file=sys.stderr)
-    return status

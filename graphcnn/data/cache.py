@@ -1,42 +1,26 @@
-"""What downloads and decoded images share: the folder they are kept in, a lock, checksums."""
+"""The folder that keeps downloads, decoded images and features, and the lock of an entry in it."""
 
-import fcntl
-import hashlib
+from __future__ import annotations
+
 import os
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-BLOCK = 1 << 20  # bytes read at once
+from graphcnn.common import files
 
 
-def folder(given=None):
-    """Return the Path of the folder that a flag gives, else ~/.cache/graphcnn (in XDG_CACHE_HOME where it is set)."""
-    if given:
-        return Path(given).resolve()
+def folder(path: str | Path | None = None) -> Path:
+    """Return the Path of the cache folder.
+
+    Args:
+        path: the value of a flag. None: ~/.cache/graphcnn, or graphcnn in XDG_CACHE_HOME where that is set.
+    """
+    if path:
+        return Path(path).resolve()
     home = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "graphcnn"
 
 
-@contextmanager
-def locked(path):
-    """Hold a lock beside `path`, so that of several processes one makes it and the others wait; makes the folder too.
-
-    The kernel lets go when the process ends, however it ends.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def sha256_of(path):
-    """Return the sha256 of a file, as hex."""
-    return absorb(hashlib.sha256(), path).hexdigest()
-
-
-def absorb(digest, path):
-    """Update a hashlib object with a file's bytes, a block at a time; return it."""
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest
+def locked(path: Path) -> AbstractContextManager[None]:
+    """Lock an entry of the cache while the block runs: of several processes one makes it and the others wait."""
+    return files.lock(path.with_name(f".{path.name}.lock"))

@@ -8,6 +8,7 @@ import urllib.request
 from contextlib import contextmanager
 
 from graphcnn.common.errors import DownloadFailed, InputError
+from graphcnn.common.files import update_digest
 from graphcnn.common.progress import bar, say
 from graphcnn.data import cache
 
@@ -59,7 +60,9 @@ def _difference(path, known):
         if name == "size":
             found = path.stat().st_size
         else:
-            found = cache.absorb(hashlib.new(name, usedforsecurity=False), path).hexdigest()
+            digest = hashlib.new(name, usedforsecurity=False)
+            update_digest(digest, path)
+            found = digest.hexdigest()
         if found != value:
             return name
     return None

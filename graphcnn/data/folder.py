@@ -9,12 +9,13 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import sha256_of, sync
 from graphcnn.common.progress import bar, say
 from graphcnn.data import cache
 from graphcnn.data.batches import in_order
@@ -150,7 +151,7 @@ def _fingerprint(folder, names, size):
     """Return the sha256, as hex, of the side and of each file's name and bytes."""
     digest = hashlib.sha256(f"{FORM}, {size}\n".encode())
     with bar("reading", len(names)) as advance:
-        contents = _in_threads(lambda name: cache.absorb(hashlib.sha256(), folder / name).digest(), names)
+        contents = _in_threads(lambda name: bytes.fromhex(sha256_of(folder / name)), names)
         for name, content in zip(names, contents, strict=True):
             digest.update(os.fsencode(name) + b"\0" + content)
             advance(1)
@@ -179,7 +180,7 @@ def _build(place, folder, class_names, names, fingerprint, size, skip_broken):
     new.mkdir()
     try:
         files, skipped = [], {}
-        with _synced(new / "x.npy") as file, bar("decoding", len(names)) as advance, suppress_warnings():
+        with (new / "x.npy").open("wb") as file, bar("decoding", len(names)) as advance, suppress_warnings():
             _write_header(file, len(names), size)
             for name, pixels in zip(names, _in_threads(decode, names), strict=True):
                 if isinstance(pixels, np.ndarray):
@@ -192,10 +193,11 @@ def _build(place, folder, class_names, names, fingerprint, size, skip_broken):
                 advance(1)
             file.seek(0)
             _write_header(file, len(files), size)
+        sync(new / "x.npy")
         _class_ids(folder, class_names, files)
         index = {"fingerprint": fingerprint, "class_names": class_names, "files": files, "skipped": skipped}
-        with _synced(new / "index.json") as file:
-            file.write((json.dumps(index, indent=1) + "\n").encode())
+        (new / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+        sync(new / "index.json")
         new.rename(place)
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -205,15 +207,6 @@ def _write_header(file, rows, size):
     """Write the .npy header of uint8 [rows, S, S, 3]; NumPy pads it to one length for any number of rows."""
     form = {"descr": "|u1", "fortran_order": False, "shape": (rows, size, size, 3)}
     np.lib.format.write_array_header_1_0(file, form)
-
-
-@contextmanager
-def _synced(path):
-    """Open a new file for writing bytes; sync it when the block ends well."""
-    with path.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read(place, names, fingerprint, size):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.data import cache
+from graphcnn.common.files import update_digest
 from graphcnn.data.checks import check_classes, check_compatible, check_images, check_labels
 from graphcnn.data.dataset import Dataset, file_state
 
@@ -107,5 +107,5 @@ def _fingerprint(*paths):
     """Return the sha256 of the files' bytes, one after the other, as hex."""
     digest = hashlib.sha256()
     for path in paths:
-        cache.absorb(digest, path)
+        update_digest(digest, path)
     return digest.hexdigest()

@@ -1,10 +1,10 @@
 """Pictures of a run: curves, confusion matrix, mistakes, explanations, augmentation; by matplotlib, off screen."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 
+from graphcnn.common.files import atomic_write
 from graphcnn.data.batches import as_rgb
 
 DPI = 110
@@ -214,9 +214,6 @@ def _figure(width, height):
 
 def _save(figure, path):
     """Write the PNG whole or not at all."""
-    path = Path(path)
-    new = path.with_name(f".{path.name}.new.png")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), atomic_write(path) as file:
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of class names that the font cannot show
-        figure.savefig(new)
-    new.replace(path)
+        figure.savefig(file, format="png")

@@ -8,9 +8,7 @@ links lead to complete folders at any moment.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from graphcnn.common.errors import DamagedRun, InputError
+from graphcnn.common.files import sha256_of, sync
 from graphcnn.ops.tf1 import reason, tf, tf1
 from graphcnn.storage.run import Run
 
@@ -73,12 +72,12 @@ def save(run: Run, session: tf1.Session, saver: tf1.train.Saver, epoch: int, sta
         new.mkdir()
         saver.save(session, str(new / PREFIX), write_state=False)
         (new / "state.json").write_text(json.dumps(state, indent=2) + "\n")
-        manifest = {path.name: _sha256(path) for path in sorted(new.iterdir())}
+        manifest = {path.name: sha256_of(path) for path in sorted(new.iterdir())}
         (new / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
         for path in [*new.iterdir(), new]:
-            _sync(path)
+            sync(path)
         new.rename(folder)
-        _sync(run.path)
+        sync(run.path)
     except (OSError, tf.errors.OpError) as error:
         shutil.rmtree(new, ignore_errors=True)
         cause = error.strerror if isinstance(error, OSError) else reason(error)
@@ -117,7 +116,7 @@ def verify(run: Run, which: str) -> Path:
         raise InputError(f"{folder / 'manifest.json'}: missing or damaged ({error}); {_advice(run, which)}") from None
     for name, expected in manifest.items():
         try:
-            actual = _sha256(folder / name)
+            actual = sha256_of(folder / name)
         except OSError as error:
             raise InputError(f"{folder / name}: {error.strerror}; {_advice(run, which)}") from None
         if actual != expected:
@@ -172,7 +171,7 @@ def read_variables(run: Run, which: str, select: Callable[[str, tuple[int, ...]]
         reader = tf1.train.NewCheckpointReader(str(folder / PREFIX))
         shapes = {name: tuple(shape) for name, shape in sorted(reader.get_variable_to_shape_map().items())}
         arrays = {name: reader.get_tensor(name) for name, shape in shapes.items() if select(name, shape)}
-        return StoredVariables(shapes, arrays, _sha256(folder / DATA))
+        return StoredVariables(shapes, arrays, sha256_of(folder / DATA))
 
     return _use_verified(run, which, read)
 
@@ -246,23 +245,7 @@ def _link(run: Run, name: str, epoch: int) -> None:
     new.unlink(missing_ok=True)
     new.symlink_to(_folder(epoch))
     new.replace(run.path / name)
-    _sync(run.path)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(run.path)
 
 
 def _advice(run: Run, which: str) -> str:

@@ -7,20 +7,19 @@ Files: config.json, split.npz, history.csv, best and last (links, see checkpoint
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
-import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import atomic_write, lock
 from graphcnn.data import sources
 
 OWN_FILES = re.compile(
@@ -105,13 +104,13 @@ class Run:
     def create(self, config: dict[str, Any], dev_rows: np.ndarray) -> None:
         """Write config.json and split.npz (the indices of the dev rows) into the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with replacing(self.path / "split.npz") as file:
+        with atomic_write(self.path / "split.npz") as file:
             np.savez(file, dev_rows=dev_rows)
         self.write_config(config)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.json atomically."""
-        with replacing(self.config_path) as file:
+        with atomic_write(self.config_path) as file:
             file.write((json.dumps(config, indent=2) + "\n").encode())
 
     def config(self) -> dict[str, Any]:
@@ -163,7 +162,7 @@ class Run:
 
     def write_history(self, rows: Sequence[HistoryRow]) -> None:
         """Write history.csv atomically, one line per row; None becomes an empty cell."""
-        with replacing(self.path / "history.csv") as file:
+        with atomic_write(self.path / "history.csv") as file:
             lines = [",".join(COLUMNS)]
             for row in rows:
                 values = dict(row)
@@ -218,8 +217,9 @@ class Run:
             return 0, False
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the run for one training; see `lock`."""
-        return lock(self.path, f"--run={self.name}")
+        """Hold the run for one training while the block runs; InputError if another process holds it."""
+        busy = f"--run={self.name}: another training is writing {self.path}; wait for it"
+        return lock(self.path / ".lock", busy)
 
     def clear(self) -> None:
         """Delete the run except its lock; config.json is renamed first, so that a crash leaves no run."""
@@ -248,37 +248,3 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     """Return the error of a file of a run that cannot be read."""
     cause = f"no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
     return InputError(f"{path}: cannot be read ({cause}); restore the file, or train the run again with --overwrite")
-
-
-@contextmanager
-def lock(folder: Path, flag: str) -> Iterator[None]:
-    """Hold a folder for one training; the kernel releases it when the process ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{flag}: another training is writing {folder}; wait for it") from None
-        yield
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file beside `path` for writing bytes; when the block ends well, sync it and put it in path's place.
-
-    Errors: InputError with the file's name on a full disk; the file stays as it was.
-    """
-    path = Path(path)
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with new.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException as error:
-        new.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            reason = error.strerror or error  # NumPy's own says how much was written, and no number
-            raise InputError(f"{path}: cannot be written ({reason}); what was there is untouched") from None
-        raise

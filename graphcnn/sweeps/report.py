@@ -7,9 +7,9 @@ import json
 import statistics
 from pathlib import Path
 
+from graphcnn.common.files import atomic_write
 from graphcnn.config import suites
 from graphcnn.evaluation import pictures
-from graphcnn.storage.run import replacing
 
 LARGE = ("config", "per_class", "history", "run")  # of what `finished` returns: not for the JSON
 TEXTS = ("seed", "weights")  # no means over seeds
@@ -141,9 +141,9 @@ def write(folder, report, results):
     experiments with more epochs than asked for), "predictions" (lines) and "ensembles" (rows).
     """
     folder = Path(folder)
-    with replacing(folder / "report.json") as file:
+    with atomic_write(folder / "report.json") as file:
         file.write((json.dumps(report, indent=2) + "\n").encode())
-    with replacing(folder / "report.md") as file:
+    with atomic_write(folder / "report.md") as file:
         file.write(markdown(report, results).encode())
     pictures.suite({name: [run["history"] for run in runs] for name, runs in results.items()}, folder / "report.png")
 

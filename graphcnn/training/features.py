@@ -13,7 +13,8 @@ import time
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.progress import bar, clock, say
+from graphcnn.common.files import atomic_write
+from graphcnn.common.progress import bar, format_duration, say
 from graphcnn.data import batches, cache
 from graphcnn.graphs.graph import frozen
 from graphcnn.ops.tf1 import cores, tf
@@ -73,7 +74,6 @@ def _read(path, shape):
 
 def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
     """Write the features of the rows into a new file, which appears whole or not at all."""
-    new = path.with_name(f".{path.name}.new")
     largest = max(dataset.image_shape, (recipe.image_size,) * 2)  # stored, or as the net sees it
     slices = list(batches.in_order(rows, batches.chunk_size(largest)))
 
@@ -83,28 +83,25 @@ def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
             return batches.as_rgb(dataset.x_train[part])
         return augment.augmented(dataset.x_train[part], recipe, drawn[part], dataset.pixel_max)
 
-    try:
-        with new.open("wb") as header:
-            np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
-            if hasattr(os, "posix_fallocate"):  # writing into a mapped file without room would end the process
-                os.posix_fallocate(header.fileno(), header.tell(), 4 * shape[0] * shape[1])
-            else:
-                header.truncate(header.tell() + 4 * shape[0] * shape[1])
-        file = np.lib.format.open_memmap(new, "r+")
+    with atomic_write(path) as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        file.flush()
+        start, size = file.tell(), 4 * shape[0] * shape[1]
+        if hasattr(os, "posix_fallocate"):  # without room on the disk, writing to a mapped file would end the process
+            os.posix_fallocate(file.fileno(), start, size)
+        else:
+            file.truncate(start + size)
+        values = np.memmap(file, np.float32, "r+", start, shape)
         with bar("features", len(rows)) as advance:
             for n, (part, batch) in enumerate(batches.prefetch((part, images(part)) for part in slices)):
                 began = time.monotonic()
-                file[part] = session.run(graph.features, {graph.x: batch})
+                values[part] = session.run(graph.features, {graph.x: batch})
                 advance(len(part))
                 if n + 1 == TIMED:
                     left = (time.monotonic() - began) * (len(slices) - TIMED)
                     said = f"features of view {view + 1}/{recipe.views}: {len(rows):,} images"
-                    say(f"{said}, about {clock(left)}; kept in {path}")
-        if not all(np.isfinite(file[part]).all() for part in slices):
+                    say(f"{said}, about {format_duration(left)}; kept in {path}")
+        if not all(np.isfinite(values[part]).all() for part in slices):
             raise InputError(f"--net={recipe.net}: its features are not finite; the weights are damaged or unfit")
-        file.flush()
-        del file
+        values.flush()
         dataset.check_unchanged()
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)

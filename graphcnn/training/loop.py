@@ -8,7 +8,8 @@ from contextlib import contextmanager, nullcontext, suppress
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.progress import bar, clock, say
+from graphcnn.common.progress import bar, format_duration, say
+from graphcnn.common.signals import stop_signal
 from graphcnn.config.recipe import PREPROCESSING
 from graphcnn.data import batches, statistics
 from graphcnn.evaluation import metrics, pictures, predictor
@@ -126,7 +127,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
         session,
         _drawn_at_the_end(run, history) if writes else nullcontext(),
         _event_writer(run, history) if writes else nullcontext() as write_events,
-        _interruptible() as asked,
+        stop_signal() as asked,
     ):
         while state["epoch"] < until and not state["stopped_early"]:
             epoch, began = state["epoch"] + 1, time.monotonic()
@@ -315,26 +316,6 @@ def input_statistics(recipe, dataset, train_rows):
 
 
 @contextmanager
-def _interruptible():
-    """Yield a function that returns the first SIGINT or SIGTERM so far, else 0; a second one acts at once."""
-    caught, before = [], {}
-
-    def note(number, frame):
-        caught.append(number)
-        say("stopping; once more to stop at once")
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, note)
-    try:
-        yield lambda: caught[0] if caught else 0
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def _event_writer(run, history):
     """Yield a function that adds a history row to the run's TensorBoard event files (x axis: epochs)."""
     folder = run.path / "events"
@@ -378,7 +359,7 @@ def _drawn_at_the_end(run, history):
 
 def _draw(run, history):
     """Draw curves.png of the epochs there are; a disk too full for a picture is no reason to lose the run."""
-    with suppress(OSError):
+    with suppress(OSError, InputError):
         if history:
             pictures.curves(history, run.path / "curves.png")
 
@@ -390,7 +371,8 @@ def _epoch_line(until, row, is_best, left):
         dev = f"  dev macro F1 {row['dev_macro_f1']:.4f}{star} accuracy {row['dev_accuracy']:.4f}"
     return (
         f"epoch {row['epoch']:>{len(str(until))}}/{until}  loss {row['loss']:.1f}  "
-        f"cross-entropy {row['cross_entropy']:.4f}{dev}  {row['images_per_second']:.0f} images/s  left {clock(left)}"
+        f"cross-entropy {row['cross_entropy']:.4f}{dev}  {row['images_per_second']:.0f} images/s  "
+        f"left {format_duration(left)}"
     )
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import sha256_of
 from graphcnn.common.progress import say
 from graphcnn.config.recipe import Recipe
-from graphcnn.data import cache
 from graphcnn.data.dataset import ImageSpec
 from graphcnn.graphs.graph import build_inference
 from graphcnn.nets.registry import ARCHITECTURES
@@ -112,7 +112,7 @@ def _load_keras(path: Path, recipe: Recipe, shapes: Shapes) -> LoadedWeights:
         raise InputError(f"--weights={recipe.weights}: there is no file {path}; name a file that Keras saved")
     architecture = ARCHITECTURES.get(recipe.net)
     normalisation = architecture.preprocessing if architecture else None
-    return LoadedWeights(Origin(str(path), cache.sha256_of(path)), normalisation, keras_hdf5.read_keras(path, shapes))
+    return LoadedWeights(Origin(str(path), sha256_of(path)), normalisation, keras_hdf5.read_keras(path, shapes))
 
 
 def _check_fit(recipe: Recipe, loaded: LoadedWeights, shapes: Shapes) -> None:

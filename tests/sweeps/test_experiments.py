@@ -329,9 +329,9 @@ def test_a_damaged_run_is_trained_anew_and_said(done, folder, command, tmp_path)
 
 
 def test_a_second_call_is_refused_while_the_first_one_runs(done, command):
-    from graphcnn.storage.run import lock
+    from graphcnn.common.files import lock
 
-    with lock(done / "ladder", "--suite=ladder"):
+    with lock(done / "ladder" / ".lock"):
         outcome = command("experiments", "--suite=ladder", "--data=digits", f"--checkpoints={done}")
     assert outcome.status == 2
     assert "another training is writing" in outcome.err

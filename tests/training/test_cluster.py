@@ -28,9 +28,11 @@ SETTINGS = {  # name: (flags, how far weights may be apart, in the variable's la
 SAYS = """
 import hashlib, sys
 import numpy as np
-from graphcnn import cli, train
+from graphcnn import train
+from graphcnn.common.command import run_command
 train._cluster()  # sets what TensorFlow logs, before it is imported
-from graphcnn import checkpoint, cluster
+from graphcnn.storage import checkpoint
+from graphcnn.training import workers
 calls, real = [], workers.Cluster.check_same
 def check_same(self, session, variables):
     real(self, session, variables)
@@ -39,7 +41,7 @@ def check_same(self, session, variables):
     print("sha256", hashlib.sha256(content).hexdigest(), flush=True)
     DO
 workers.Cluster.check_same = check_same
-sys.exit(cli.run_command("train", "", train.define_flags(), train.main))
+sys.exit(run_command("train", "", train.define_flags(), train.main))
 """
 
 

@@ -1,0 +1,94 @@
+"""The command line: how a command parses its flags, how it ends, and the environment of its child processes."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from graphcnn.common import paths
+from graphcnn.common.errors import InputError
+
+HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort")
+DEBUG = ("--debug", "-debug", "--debug=true")
+
+Main = Callable[[flags.FlagValues, list[str]], "int | None"]
+
+
+def run_command(name: str, doc: str, values: flags.FlagValues, main: Main, argv: Sequence[str] | None = None) -> int:
+    """Parse the arguments, call main(values, positional arguments) and return the exit status.
+
+    Exit statuses: 0 success, 1 a fault of the program, 2 bad input, 130 interrupted. An error is one line on stderr;
+    --debug adds its traceback.
+
+    Args:
+        name: the command, for example "train".
+        doc: the text above the flags in --help.
+        values: the flags of the command.
+        main: returns the exit status; None counts as 0.
+        argv: the arguments. None: those of this process, which ends with the command.
+    """
+    process_ends = argv is None
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of classes and files may hold what the encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if any(argument in HELP for argument in arguments):
+        print(f"{doc.strip()}\n\nFlags:\n{_flags_help(values)}")
+        return 0
+    try:
+        return _run(name, values, main, arguments)
+    finally:
+        if process_ends:  # another Ctrl-C would interrupt the end of Python itself, with a traceback
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str]) -> int:
+    """Call main with the parsed arguments; return its exit status, or the one of the error that it raised."""
+    debug = any(argument in DEBUG for argument in arguments)
+    try:
+        positional = values([name, *arguments])[1:]
+        return main(values, positional) or 0
+    except InputError as error:
+        return _fail(f"graphcnn {name}: {error.as_flags()}", 2, debug)
+    except flags.Error as error:
+        return _fail(f"graphcnn {name}: {error}", 2, debug)
+    except BrokenPipeError:  # the reader of our output has ended, as in `./run.sh eval | head`
+        sys.stdout = None  # type: ignore[assignment]
+        return 1
+    except OSError as error:
+        return _fail(f"graphcnn {name}: {error.filename or 'writing'}: {error.strerror or error}", 2, debug)
+    except KeyboardInterrupt:
+        return _fail(f"graphcnn {name}: interrupted", 130, debug)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        return _fail(f"graphcnn {name}: {type(error).__name__}: {reason} (--debug shows where)", 1, debug)
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment for a child process, in which Python finds this package from any folder."""
+    path = os.pathsep.join([str(paths.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+
+
+def _flags_help(values: flags.FlagValues) -> str:
+    """Return a wrapped entry for each flag, in alphabetical order."""
+    entries = []
+    for name in sorted(set(values) - {"flagfile", "undefok"}):
+        default = "" if values[name].default in (None, False) else f" (default: {values[name].default})"
+        text = f"--{name}: {values[name].help}{default}"
+        entries.append(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="      "))
+    return "\n".join(entries)
+
+
+def _fail(line: str, status: int, debug: bool) -> int:
+    """Print an error as one line on stderr; return the exit status."""
+    if debug:
+        traceback.print_exc()
+    print(" ".join(line.split()), file=sys.stderr)
+    return status

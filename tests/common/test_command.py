@@ -1,0 +1,62 @@
+"""How errors of a command become a line and an exit status."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from graphcnn.common import paths
+from graphcnn.common.command import child_environment, run_command
+from graphcnn.common.errors import InputError, SettingError
+from graphcnn.config.flags import new_flags
+
+ENDINGS = {  # name: (what main does, exit status, the line on stderr)
+    "no status": (None, 0, ""),
+    "a status": (3, 3, ""),
+    "bad input": (InputError("x.npy: is\nmissing"), 2, "graphcnn demo: x.npy: is missing\n"),
+    "a setting": (
+        SettingError("l2", "use {epochs} too", 2), 2, "graphcnn demo: --l2=2: use --epochs too\n",
+    ),
+    "a file": (FileNotFoundError(2, "No such file", "x.npy"), 2, "graphcnn demo: x.npy: No such file\n"),
+    "no file name": (OSError(28, "No space left"), 2, "graphcnn demo: writing: No space left\n"),
+    "a closed pipe": (BrokenPipeError(32, "Broken pipe"), 1, ""),
+    "interrupted": (KeyboardInterrupt(), 130, "graphcnn demo: interrupted\n"),
+    "a fault": (KeyError("x"), 1, "graphcnn demo: KeyError: 'x' (--debug shows where)\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ENDINGS)
+def test_how_a_command_ends(case, capsys, monkeypatch):
+    ending, status, line = ENDINGS[case]
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # restored after the test
+
+    def main(values, positional):
+        if isinstance(ending, BaseException):
+            raise ending
+        return ending
+
+    assert run_command("demo", "", new_flags(), main, []) == status
+    assert capsys.readouterr().err == line
+
+
+def test_flags_and_positional_arguments_reach_main():
+    def main(values, positional):
+        assert (values.debug, positional) == (True, ["a.png", "b.png"])
+
+    assert run_command("demo", "", new_flags(), main, ["a.png", "--debug", "b.png"]) == 0
+
+
+def test_an_unknown_flag_is_bad_input(capsys):
+    assert run_command("demo", "", new_flags(), lambda values, positional: 0, ["--debugg"]) == 2
+    assert "Unknown command line flag 'debugg'" in capsys.readouterr().err
+
+
+def test_a_child_process_finds_the_package_from_any_folder(tmp_path):
+    environment = child_environment()
+    assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(paths.REPOSITORY)
+    done = subprocess.run(
+        [sys.executable, "-c", "import graphcnn; print(graphcnn.__file__)"], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith(str(paths.REPOSITORY))
