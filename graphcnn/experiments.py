@@ -2,7 +2,7 @@
 
 ./run.sh experiments --suite=ladder --data=DIR                 a report's ladder; call again to go on where it stopped
 ./run.sh experiments --suite=ladder --only=complex_1,complex_2 --seeds=3 --epochs=20
-./run.sh experiments --recipe=fast --sweep="learning_rate=1,1.7 muon_rate=0.06,0.12" --epochs=2
+./run.sh experiments --recipe=fast --sweep="learning_rate=1,1.7 muon_learning_rate=0.06,0.12" --epochs=2
 ./run.sh experiments --sweep="learning_rate=1e-3,1e-4 keep_prob=0.6,0.8" --budget=60     successive halving, an hour
 """
 
@@ -29,7 +29,7 @@ from graphcnn.common.errors import InputError, WeightsUnavailable, unknown_name
 from graphcnn.common.files import atomic_write, lock
 from graphcnn.common.signals import keyboard_interrupt
 from graphcnn.config import flags, suites
-from graphcnn.config.recipe import Recipe, parse_setting, recipe_from_dict
+from graphcnn.config.recipe import ALIASES, Recipe, check_one_name, parse_setting, recipe_from_dict
 from graphcnn.config.suites import Experiment, Suite
 
 FEWER = 3  # one in so many of a sweep's experiments goes on to the next rung
@@ -127,17 +127,19 @@ def _sweep(values):
     base, settings = suites.named(values.recipe), {}
     for part in values.sweep.split():
         field, _, texts = part.partition("=")
+        name = ALIASES.get(field, field)
         if field in settings or not texts:
             raise InputError(f"--sweep: found {part!r}, expected setting=value,value,… once for each setting")
-        if (field in values and values[field].present) or (field == "epochs" and values.budget is not None):
+        if (name in values and values[name].present) or (field == "epochs" and values.budget is not None):
             raise InputError(f"--sweep: {field} is set by --{field} or --budget too; drop one of them")
         settings[field] = {text: parse_setting(field, text, "--sweep") for text in texts.split(",")}
+    check_one_name(settings, "--sweep: ")
     if not settings:
         raise InputError("--sweep: found no setting, expected setting=value,value,…")
     experiments = {}
     for texts in itertools.product(*settings.values()):
         said = [f"{field}={text}" for field, text in zip(settings, texts, strict=True)]
-        change = {field: settings[field][text] for field, text in zip(settings, texts, strict=True)}
+        change = {ALIASES.get(field, field): settings[field][text] for field, text in zip(settings, texts, strict=True)}
         row = re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(said).replace("+", ""))
         experiments[row] = Experiment(", ".join(said), None, change)
     name = values.suite or f"sweep-{values.recipe.replace('/', '-')}"

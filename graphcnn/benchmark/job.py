@@ -121,7 +121,7 @@ def single_layers(job: Job) -> Iterator[Layer]:
 
 def _norm_position(recipe: Recipe) -> str:
     """Return where batch norm stands: before or after the activation, or none."""
-    return recipe.batch_norm_at if recipe.batch_norm else "none"
+    return recipe.batch_norm_position if recipe.batch_norm else "none"
 
 
 def _conv_layers(recipe: Recipe, row: dict[str, Any]) -> list[Layer]:

@@ -14,9 +14,16 @@ from graphcnn.graphs import graph
 from graphcnn.nets import registry, sequential
 from graphcnn.ops.tf1 import cpu
 
-WHOLE_NET: dict[str, Any] = {"early_size": 0, "micro_batch": 0, "freeze": "none", "views": 1, "finetune_epochs": 0}
+WHOLE_NET: dict[str, Any] = {
+    "early_size": 0,
+    "micro_batch": 0,
+    "freeze": "none",
+    "feature_views": 1,
+    "finetune_epochs": 0,
+}
 OTHERS_OFFER = {  # settings that a training step depends on: the values that Keras and PyTorch get
-    "optimizer": ("adam", "sgd"), "bias_rate": (1,), "whitening": (0,), "label_smoothing": (0,), "lookahead": (0,),
+    "optimizer": ("adam", "sgd"), "bias_lr_multiplier": (1,), "whitening_patch_size": (0,), "label_smoothing": (0,),
+    "lookahead": (0,),
     "head": ("own",),
 }  # fmt: skip
 
@@ -75,7 +82,7 @@ def job_of(recipe: Recipe) -> Job:
     return Job(
         recipe=recipe,
         rows=[[type(row).__name__, row._asdict()] for row in net_rows(recipe.net)],
-        batch_norm_epsilon=sequential.NORMS[recipe.batch_norm_at].epsilon,
+        batch_norm_epsilon=sequential.NORMS[recipe.batch_norm_position].epsilon,
         classes=CLASSES,
         cores=cpu()["cores"],
     )

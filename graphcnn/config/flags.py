@@ -1,13 +1,14 @@
 """What the command lines share: flags, help, and how errors end."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 from absl import flags
 
 from graphcnn.common import paths
 from graphcnn.common.errors import InputError, unknown_name
-from graphcnn.config.recipe import PRECISIONS, Recipe
+from graphcnn.config.recipe import ALIASES, PRECISIONS, Recipe, check_one_name
 
 SPLITS = ("dev", "train", "test")
 FOLDERS = ("data_cache", "cache_dir")
@@ -19,9 +20,26 @@ DEFINE = {
 }
 
 
+class CommandFlags(flags.FlagValues):
+    """The flags of one command. The old name of a setting is understood as an alias, but is not a flag by itself."""
+
+    def read_flags_from_files(self, argv, force_gnu=True):
+        """Return the arguments with those of flag files, each setting under its present name."""
+        argv = super().read_flags_from_files(argv, force_gnu)
+        end = argv.index("--") if "--" in argv else len(argv)
+        matches = [re.match(r"--?(\w+)(?==|$)", argument) for argument in argv[:end]]
+        names = {match[1] for match in matches if match}
+        check_one_name(names, "", "--")
+        for n, match in enumerate(matches):
+            name = ALIASES.get(match[1]) if match else None
+            if name in self:
+                argv[n] = f"--{name}{argv[n][match.end() :]}"
+        return argv
+
+
 def new_flags():
-    """Return an empty FlagValues with --debug; each command has its own, so nothing is global."""
-    values = flags.FlagValues()
+    """Return CommandFlags with --debug; each command has its own, so nothing is global."""
+    values = CommandFlags()
     values.set_gnu_getopt(True)
     flags.DEFINE_boolean("debug", False, "show the traceback of an error", flag_values=values)
     return values

@@ -23,6 +23,15 @@ PREPROCESSING = {  # of published ImageNet weights: (mean, scale) of pixels of 0
     "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "lite": ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
 }
+ALIASES = {  # {name of a Recipe field in older versions: its name}; both are understood, one is documented
+    "batch_norm_at": "batch_norm_position",
+    "bias_rate": "bias_lr_multiplier",
+    "early_share": "early_fraction",
+    "finetune_rate": "finetune_learning_rate",
+    "muon_rate": "muon_learning_rate",
+    "views": "feature_views",
+    "whitening": "whitening_patch_size",
+}
 AUGMENTATIONS = ("flip", "translate", "zoom", "rotate", "shear", "brightness", "blur")  # fields of a Recipe
 
 
@@ -63,7 +72,7 @@ class Recipe:
         "what stays as it began, until finetune_epochs: none, backbone (all but a pooled head, which then trains on "
         "features computed once), or until:<scope> (that layer and all before it)",
     )
-    views: int = _later(
+    feature_views: int = _later(
         1,
         "of each training image that a frozen backbone's features are computed of, epochs taking turns: the image as "
         "it is, then augmented ones",
@@ -76,7 +85,7 @@ class Recipe:
         "or as ImageNet weights expect it: caffe, tf, torch, lite",
         choices=("none", "unit", "standardize", *PREPROCESSING),
     )
-    whitening: int = _later(
+    whitening_patch_size: int = _later(
         0,
         "side of the patches whose whitening is the net's frozen first convolution, from training images; 0: none",
         low=0,
@@ -86,7 +95,7 @@ class Recipe:
     bias_init: str = _later("xavier", "of biases", choices=BIAS_INITS)
     activation: str = _later("relu", "after each convolution and hidden dense layer", choices=ACTIVATIONS)
     batch_norm: bool = _later(False, "batch norm in each layer that has an activation, where the net's rows allow it")
-    batch_norm_at: str = _later(
+    batch_norm_position: str = _later(
         "before",
         "where it stands: before a convolution's activation (no scale, its offset in the bias's place), or after "
         "each activation and before the pool (with scale, in dense layers too)",
@@ -100,12 +109,14 @@ class Recipe:
     brightness: float = _later(0.0, "share, at most, of the light training images gain or lose", low=0, high=1)
     blur: float = _later(0.0, "pixels, at most, of the Gaussian's sigma that training images are blurred by", low=0)
     early_size: int = _later(0, "side in pixels of the images in the first steps; 0: as image_size", low=0)
-    early_share: float = _later(0.0, "share of the steps that early_size lasts", low=0, high=1)
+    early_fraction: float = _later(0.0, "share of the steps that early_size lasts", low=0, high=1)
     optimizer: str = _field("adam", "update rule", choices=("adam", "sgd", "nesterov", "rmsprop", "muon"))
     learning_rate: float = _field(1e-3, "step size after the warm-up", above=0)
-    bias_rate: float = _later(1.0, "step size of biases and offsets, times learning_rate", above=0)
+    bias_lr_multiplier: float = _later(1.0, "step size of biases and offsets, times learning_rate", above=0)
     momentum: float = _later(0.9, "of nesterov, and of muon's weights that are no filters", low=0, below=1)
-    muon_rate: float = _later(0.24, "step size of muon's filters, each filter bank having norm sqrt(K)", above=0)
+    muon_learning_rate: float = _later(
+        0.24, "step size of muon's filters, each filter bank having norm sqrt(K)", above=0
+    )
     muon_momentum: float = _later(0.6, "of muon's filters", low=0, below=1)
     warmup_steps: int = _field(300, "steps over which the learning rate rises linearly from near 0", low=0)
     schedule: str = _later(
@@ -123,7 +134,7 @@ class Recipe:
         50, "passes over the training rows, at most; 0, with weights: none, they stay as they are", low=0
     )
     finetune_epochs: int = _later(0, "passes after these, in which nothing is frozen", low=0)
-    finetune_rate: float = _later(1e-4, "learning_rate in these", above=0)
+    finetune_learning_rate: float = _later(1e-4, "learning_rate in these", above=0)
     l2: float = _field(0.01, "weight of the sum of ||w||^2 / 2 over weights of rank > 1", low=0)
     keep_prob: float = _field(0.6, "probability of keeping a unit in dropout while training", above=0, high=1)
     drop_connect: float = _later(
@@ -171,9 +182,9 @@ class Recipe:
                 f"--finetune_epochs={self.finetune_epochs}: muon brings each filter bank to a norm of its own, so that "
                 "nothing of it is kept; use another --optimizer"
             )
-        if self.views > 1 and not (self.freeze == "backbone" and self.augmentation()):
+        if self.feature_views > 1 and not (self.freeze == "backbone" and self.augmentation()):
             raise InputError(
-                f"--views={self.views}: expected 1, or --freeze=backbone and some of "
+                f"--feature_views={self.feature_views}: expected 1, or --freeze=backbone and some of "
                 f"{', '.join(f'--{name}' for name in AUGMENTATIONS)}"
             )
 
@@ -191,15 +202,15 @@ class Recipe:
             self,
             freeze="none",
             l2=0.0,
-            views=1,
-            learning_rate=self.finetune_rate,
+            feature_views=1,
+            learning_rate=self.finetune_learning_rate,
             epochs=self.finetune_epochs,
             finetune_epochs=0,
         )
 
     def planned(self):
         """Whether a step depends on how many there are to be, so that the run cannot be made longer."""
-        courses = (self.schedule != "constant", self.lookahead, self.early_size and self.early_share)
+        courses = (self.schedule != "constant", self.lookahead, self.early_size and self.early_fraction)
         return bool(self.finetune_epochs or any(courses))
 
 
@@ -222,8 +233,21 @@ def _check(field, value):
         raise InputError(f"--{field.name}: found {value}, expected {wanted} {said}")
 
 
+def check_one_name(names, source, prefix=""):
+    """Refuse names that hold both the old and the present name of a Recipe field.
+
+    Args:
+        names: of settings. source: the file or flag for the error line. prefix: "--" for names of flags.
+    """
+    for old, name in ALIASES.items():
+        if old in names and name in names:
+            both = f"{prefix}{old} and {prefix}{name} are names of the same setting"
+            raise InputError(f"{source}{both}; use only {prefix}{name}")
+
+
 def parse_setting(name, text, flag):
     """Return the value of the Recipe field that `text` means; `flag` is named where it means none."""
+    name = ALIASES.get(name, name)
     fields = {field.name: field.type for field in dataclasses.fields(Recipe)}
     if name not in fields:
         raise InputError(f"{flag}: {unknown_name(name, list(fields))}")
@@ -283,7 +307,7 @@ RECIPES = {
             normalisation="lite",
             optimizer="adam",
             learning_rate=3e-3,
-            finetune_rate=5e-4,
+            finetune_learning_rate=5e-4,
             warmup_steps=20,
             schedule="linear",
             label_smoothing=0.1,
@@ -307,19 +331,19 @@ RECIPES = {
     "fast": NamedRecipe(
         Recipe(
             net="vgg6",
-            whitening=2,
+            whitening_patch_size=2,
             init="dirac",
             activation="silu",
             batch_norm=True,
             flip="alternating",
             translate=2,
             early_size=20,
-            early_share=0.5,
+            early_fraction=0.5,
             optimizer="muon",
             learning_rate=1.7,
-            bias_rate=30.0,
+            bias_lr_multiplier=30.0,
             momentum=0.85,
-            muon_rate=0.12,
+            muon_learning_rate=0.12,
             muon_momentum=0.6,
             warmup_steps=0,
             schedule="linear",
@@ -342,6 +366,8 @@ def recipe_from_dict(values, source):
     names = [field.name for field in fields]
     if not isinstance(values, dict):
         raise InputError(f"{source}: 'recipe' is not an object of settings; the file was edited or is damaged")
+    check_one_name(values, f"{source}: ")
+    values = {ALIASES.get(name, name): value for name, value in values.items()}
     for name in values:
         if name not in names:
             raise InputError(f"{source}: {unknown_name(name, names)}")

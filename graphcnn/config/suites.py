@@ -98,7 +98,7 @@ KERAS = {  # what report B leaves at Keras's defaults, and its course
     "net": "four_layer", "normalisation": "unit", "bias_init": "zeros", "warmup_steps": 0, "batch_size": 512,
     "epochs": 300, "l2": 0.0, "keep_prob": 1.0, "stop_on": "nothing",
 }  # fmt: skip
-NORM = {"batch_norm": True, "batch_norm_at": "after"}
+NORM = {"batch_norm": True, "batch_norm_position": "after"}
 SHIFT_AND_FLIP = {"translate": 3, "flip": "random"}  # 0.1 of 32 pixels
 
 LADDER = Suite(
@@ -123,7 +123,7 @@ LADDER = Suite(
         ("vgg_like_1", "every convolution doubled", "complex_2", {"net": "seven_layer_doubled"}, 85.87),
         ("vgg_like_augment_1", "shifts of 0.1 and flips", "vgg_like_1", SHIFT_AND_FLIP, 89.02),
         ("norm_before", "batch norm without scale before each convolution's ReLU", "seven_layer_1",
-         {**NORM, "batch_norm_at": "before"}),
+         {**NORM, "batch_norm_position": "before"}),
         ("dropout_he", "dropout and He-uniform", "dropout_1", {"init": "he"}),
         ("norm_he", "batch norm and He-uniform", "batch_norm_1", {"init": "he"}),
         ("dense_only", "dense 512, dense 256 and no convolution", "four_layer_2", {"net": "dense_only"}),

@@ -43,7 +43,7 @@ def restore(run, precision="float32", portable=False, tta=False, extend=None):
     config = run.config()
     recipe = recipe_from_dict(config["recipe"], run.config_path)
     if extend:
-        recipe = dataclasses.replace(recipe, flip="none", translate=0, views=1)
+        recipe = dataclasses.replace(recipe, flip="none", translate=0, feature_views=1)
     if tta:
         check_views(run, config)
     graph = build_inference(recipe, config["data"]["image_shape"], len(config["class_names"]), precision, portable)
@@ -83,7 +83,7 @@ def restore_alone(members, shares):
 
 def build_alone(recipes_of, image_shape, classes, shares):
     """Return graph.build_ensemble's, or of a single recipe graph.build_inference's Graph, without views and dropout."""
-    plain = {"flip": "none", "translate": 0, "views": 1, "keep_prob": 1.0, "micro_batch": 0}
+    plain = {"flip": "none", "translate": 0, "feature_views": 1, "keep_prob": 1.0, "micro_batch": 0}
     recipes_of = [dataclasses.replace(recipe, **plain) for recipe in recipes_of]
     if len(recipes_of) == 1:
         return build_inference(recipes_of[0], image_shape, classes, portable=True)

@@ -119,7 +119,7 @@ def build_training(recipe, image_shape, classes, statistics, total_steps, cluste
         image_shape: (H, W) of the stored images.
         classes: K.
         statistics: (mean [3], scale [3]) in raw units; the net sees (x - mean) / scale.
-        total_steps: updates in the whole run; schedule, lookahead and early_share refer to it.
+        total_steps: updates in the whole run; schedule, lookahead and early_fraction refer to it.
         cluster: Cluster whose tasks each have some rows of a step's batch, None for one task.
     """
     with tf1.Graph().as_default() as graph:
@@ -147,7 +147,7 @@ def build_training(recipe, image_shape, classes, statistics, total_steps, cluste
             correct = tf.math.count_nonzero(right, dtype=tf.int32)
             return [loss, cross_entropy, correct, *tf1.gradients(loss, weights), *(value for _, value, _ in moments)]
 
-        early_steps = round(recipe.early_share * total_steps) if recipe.early_size else 0
+        early_steps = round(recipe.early_fraction * total_steps) if recipe.early_size else 0
         if early_steps:
             found = tf.cond(step < early_steps, lambda: slopes(recipe.early_size), lambda: slopes(recipe.image_size))
         else:
@@ -202,7 +202,7 @@ def check_net(recipe):
         )
     for flag in ("image_size", "early_size"):
         side = getattr(recipe, flag)
-        if side and not fits(SEQUENTIAL.get(recipe.net, ()), side - max(0, recipe.whitening - 1)):
+        if side and not fits(SEQUENTIAL.get(recipe.net, ()), side - max(0, recipe.whitening_patch_size - 1)):
             raise InputError(f"--{flag}: found {side}, too small for the windows of --net={recipe.net}; enlarge it")
 
 
@@ -213,7 +213,7 @@ def _check_architecture(recipe, architecture):
         side = getattr(recipe, flag)
         if side and side < architecture.smallest:
             raise InputError(f"--{flag}: found {side}, but {named} wants at least {architecture.smallest}; enlarge it")
-    for flag, own in {"whitening": 0, "batch_norm": False, "activation": "relu"}.items():
+    for flag, own in {"whitening_patch_size": 0, "batch_norm": False, "activation": "relu"}.items():
         if getattr(recipe, flag) != own:
             raise InputError(f"--{flag}: {named} has its own layers; drop the flag, or use a net of rows")
     if architecture.norm and recipe.micro_batch:
@@ -325,8 +325,9 @@ def _forward(graph, inputs, recipe, classes, dtype, statistics, step, portable=F
         return blocks.Mode(
             seed=recipe.seed, step=step, keep_prob=keep_prob if recipe.keep_prob < 1 else None,
             part=layers.Part(inputs["first"], inputs["whole"], total) if training and "first" in inputs else None,
-            drop_connect=recipe.drop_connect, whitening=recipe.whitening, init=recipe.init, bias_init=recipe.bias_init,
-            activation=recipe.activation, batch_norm=recipe.batch_norm_at if recipe.batch_norm else "none",
+            drop_connect=recipe.drop_connect, whitening=recipe.whitening_patch_size, init=recipe.init,
+            bias_init=recipe.bias_init, activation=recipe.activation,
+            batch_norm=recipe.batch_norm_position if recipe.batch_norm else "none",
             training=training, frozen=fixed, moments=moments, auxiliary=auxiliary, portable=portable,
         )  # fmt: skip
 

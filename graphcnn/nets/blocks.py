@@ -13,7 +13,7 @@ class Mode(NamedTuple):
     seed: int, of weights and masks. step: scalar integer tensor, the number of updates so far.
     keep_prob: scalar float32 tensor, None for a net without dropout. part: layers.Part, None for a whole batch.
     drop_connect: float, the share of images that the last residual branch leaves out while training.
-    whitening, init, bias_init, activation: as in recipes.Recipe. batch_norm: none, or its batch_norm_at.
+    whitening, init, bias_init, activation: as in recipes.Recipe. batch_norm: none, or its batch_norm_position.
     training: whether batch norm takes the batch's moments, and appends them to `moments`; see layers.batch_norm.
     frozen: the names of variables that training leaves alone; a batch norm with such moments is as for inference.
     auxiliary: list that a net with auxiliary classifiers appends (weight in the loss, logits [N, K]) to while training.

@@ -33,9 +33,9 @@ def train_op(recipe, weights, gradients, step, total_steps, dtype):
     groups, updates = {}, []
     for gradient, w in zip(gradients, weights, strict=True):
         if recipe.optimizer == "muon" and w.shape.rank == 4:
-            updates.append(muon(gradient, w, recipe.muon_rate * share, recipe.muon_momentum, dtype))
+            updates.append(muon(gradient, w, recipe.muon_learning_rate * share, recipe.muon_momentum, dtype))
         else:
-            factor = recipe.bias_rate if w.shape.rank == 1 else 1.0
+            factor = recipe.bias_lr_multiplier if w.shape.rank == 1 else 1.0
             groups.setdefault(factor, []).append((gradient, w))
     for factor, pairs in groups.items():
         updates.append(_rule(recipe, recipe.learning_rate * factor * share).apply_gradients(pairs))

@@ -22,7 +22,8 @@ from graphcnn.training import augment
 
 FORM = "graphcnn features, 1"  # to be changed when the same net becomes other numbers
 SHAPING = (  # fields of a Recipe that say what the net makes of an image, given its weights
-    "net", "image_size", "normalisation", "precision", "whitening", "activation", "batch_norm", "batch_norm_at",
+    "net", "image_size", "normalisation", "precision", "whitening_patch_size", "activation", "batch_norm",
+    "batch_norm_position",
 )  # fmt: skip
 TIMED = 2  # batches; the first one sets the session up, the second one tells how long all will take
 
@@ -43,7 +44,7 @@ def cached(session, graph, recipe, dataset, rows, folder):
         backbone.update(f"{name} {value.shape}".encode() + value.tobytes())
     form = [FORM, tf.__version__, cores(), *(getattr(recipe, field) for field in SHAPING)]
     views = []
-    for view in range(recipe.views):
+    for view in range(recipe.feature_views):
         key = [*form, dataset.fingerprint, backbone.hexdigest()]
         if view:
             key += [recipe.seed, view, recipe.augmentation(), hashlib.sha256(rows.tobytes()).hexdigest()]
@@ -58,7 +59,7 @@ def cached(session, graph, recipe, dataset, rows, folder):
                 _compute(session, graph, recipe, dataset, wanted, drawn, path, shape, view)
                 found = _read(path, shape)
             else:
-                say(f"features of view {view + 1}/{recipe.views}: {path}")
+                say(f"features of view {view + 1}/{recipe.feature_views}: {path}")
         views.append(found)
     return views
 
@@ -99,7 +100,7 @@ def _compute(session, graph, recipe, dataset, rows, drawn, path, shape, view):
                 advance(len(part))
                 if n + 1 == TIMED:
                     left = (time.monotonic() - began) * (len(slices) - TIMED)
-                    said = f"features of view {view + 1}/{recipe.views}: {len(rows):,} images"
+                    said = f"features of view {view + 1}/{recipe.feature_views}: {len(rows):,} images"
                     say(f"{said}, about {format_duration(left)}; kept in {path}")
         if not all(np.isfinite(values[part]).all() for part in slices):
             raise InputError(f"--net={recipe.net}: its features are not finite; the weights are damaged or unfit")

@@ -61,7 +61,8 @@ def fit(run, recipe, dataset, train_rows, dev_rows, beginning=None, cache_dir=No
     if recipe.finetune_epochs:
         checkpoint.update_links(run, state["epoch"], state["best_epoch"])
         best = checkpoint.read_variables(run, "best", lambda name, shape: True).arrays
-        say(f"fine-tuning from epoch {state['best_epoch']}: nothing frozen, learning rate {recipe.finetune_rate:g}")
+        rate = recipe.finetune_learning_rate
+        say(f"fine-tuning from epoch {state['best_epoch']}: nothing frozen, learning rate {rate:g}")
         state = _fit(run, recipe.finetuning(), dataset, *rows, best, state, cache_dir, recipe)
     history = run.history(state["epoch"]) if run else []
     return {**state, "training_seconds": (history[-1]["training_seconds"] or 0.0) if history else 0.0}
@@ -298,7 +299,7 @@ def _whiten(session, graph, recipe, dataset, train_rows):
         rows = np.random.default_rng([recipe.seed, 0]).permutation(train_rows)[:WHITENING_IMAGES]
         parts = batches.in_order(np.sort(rows), batches.chunk_size(dataset.image_shape))
         seen = (session.run(graph.images, {graph.x: batches.as_rgb(dataset.x_train[part])}) for part in parts)
-        filters = statistics.whitening_filters(seen, recipe.whitening)
+        filters = statistics.whitening_filters(seen, recipe.whitening_patch_size)
         initializer = graph.whitening.initializer
         session.run(initializer, {initializer.inputs[1]: filters})
     return time.monotonic() - began
@@ -378,8 +379,8 @@ def _epoch_line(until, row, is_best, left):
 
 def _diverged(recipe, state, epoch, what, entire):
     kept = f"epoch {state['epoch']}'s checkpoint is kept" if state["epoch"] else "nothing was saved yet"
-    rate = "finetune_rate" if entire else "learning_rate"
-    also = f", --muon_rate (now {recipe.muon_rate:g})" if recipe.optimizer == "muon" else ""
+    rate = "finetune_learning_rate" if entire else "learning_rate"
+    also = f", --muon_learning_rate (now {recipe.muon_learning_rate:g})" if recipe.optimizer == "muon" else ""
     return InputError(
         f"epoch {epoch}: {what}; training stopped and {kept}; start anew with a lower --{rate} (now "
         f"{recipe.learning_rate:g}){also}, more --warmup_steps (now {recipe.warmup_steps}) or "

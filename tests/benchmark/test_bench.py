@@ -175,7 +175,7 @@ def test_the_message_names_an_implementation_that_fails(tmp_path, monkeypatch, c
 
 
 HIDDEN = (Dense("dense", 12, activation=True), Dense("output"))
-NORM = {"batch_norm": True, "batch_norm_at": "after"}
+NORM = {"batch_norm": True, "batch_norm_position": "after"}
 PARITY = {  # net: (rows, image size, recipe)
     "vgg_tiny": (SEQUENTIAL["vgg_tiny"], 16, {}),
     "vgg6": (SEQUENTIAL["vgg6"], 16, {}),

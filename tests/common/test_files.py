@@ -6,10 +6,10 @@ import multiprocessing
 
 import numpy as np
 import pytest
-from graphcnn.storage.runs import OWN
 
 from graphcnn.common.errors import InputError
 from graphcnn.common.files import atomic_write, lock, sha256_of, update_digest
+from graphcnn.storage.run import OWN_FILES
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path):
@@ -18,7 +18,7 @@ def test_a_file_is_replaced_when_the_block_ends(tmp_path):
     with atomic_write(str(path)) as file:
         file.write(b"new")
         assert path.read_bytes() == b"old"
-        assert [OWN.fullmatch(each.name) is not None for each in tmp_path.glob(".*")] == [True]
+        assert [OWN_FILES.fullmatch(each.name) is not None for each in tmp_path.glob(".*")] == [True]
     assert path.read_bytes() == b"new"
     assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
 

@@ -84,8 +84,9 @@ def test_runs_of_the_first_version_are_read_as_they_were_trained():
 def test_the_assignment_uses_none_of_the_fast_recipe_s_tricks():
     assignment, fast = RECIPES["assignment"].recipe, RECIPES["fast"].recipe
     off = {
-        "whitening": 0, "init": "xavier", "batch_norm": False, "flip": "none", "translate": 0, "early_share": 0.0,
-        "bias_rate": 1.0, "schedule": "constant", "lookahead": 0, "label_smoothing": 0.0, "activation": "relu",
+        "whitening_patch_size": 0, "init": "xavier", "batch_norm": False, "flip": "none", "translate": 0,
+        "early_fraction": 0.0, "bias_lr_multiplier": 1.0, "schedule": "constant",
+        "lookahead": 0, "label_smoothing": 0.0, "activation": "relu",
         "early_size": 0, "optimizer": "adam", "bias_init": "xavier", "micro_batch": 0,
         "zoom": 0.0, "rotate": 0.0, "shear": 0.0, "brightness": 0.0, "blur": 0.0,
     }  # fmt: skip

@@ -75,7 +75,7 @@ SETTINGS = {  # name: settings that the reports give, spelt out
     "assignment/final": {"net": "vgg", "epochs": 50, "l2": 0.01, "keep_prob": 0.6, "seed": 51},
     "ladder/four_layer_1": {"normalisation": "none", "batch_size": 512, "epochs": 300, "learning_rate": 1e-3},
     "ladder/weight_init_1": {"normalisation": "unit", "init": "he", "keep_prob": 1.0, "batch_norm": False},
-    "ladder/complex_2": {"init": "he", "keep_prob": 0.7, "batch_norm": True, "batch_norm_at": "after"},
+    "ladder/complex_2": {"init": "he", "keep_prob": 0.7, "batch_norm": True, "batch_norm_position": "after"},
     "ladder/vgg_like_augment_1": {"net": "seven_layer_doubled", "init": "he", "translate": 3, "flip": "random"},
     "restaurant/model_2_5": {"batch_size": 256, "epochs": 50, "image_size": 300},
     "restaurant/model_3_2": {"net": "photos_six", "normalisation": "none", "batch_size": 256},

@@ -220,7 +220,9 @@ def test_the_first_steps_see_small_images():
     x, y = batch(side=18)
     losses = {}
     for share in (0.0, 0.5, 1.0):
-        recipe = dataclasses.replace(TRICKS, early_share=share, muon_rate=1e-12, learning_rate=1e-12, l2=0.0)
+        recipe = dataclasses.replace(
+            TRICKS, early_fraction=share, muon_learning_rate=1e-12, learning_rate=1e-12, l2=0.0
+        )
         with started(recipe, 4) as (graph, running):
             feed = {graph.x: x, graph.y: y}
             losses[share] = [running.run([graph.loss, graph.train_op], feed)[0] for _ in range(4)]
@@ -233,7 +235,7 @@ def test_an_early_step_is_a_step_on_images_of_that_size():
     """The same weights, the images resized outside: the same loss and, after two updates, the same weights."""
     x, y = batch(side=32)
     small = x.reshape(8, 16, 2, 16, 2, 3).mean(axis=(2, 4))
-    early = dataclasses.replace(TRICKS, image_size=32, early_size=16, early_share=1.0, l2=0.0)
+    early = dataclasses.replace(TRICKS, image_size=32, early_size=16, early_fraction=1.0, l2=0.0)
     results = []
     for recipe, images in ((early, x), (dataclasses.replace(early, image_size=16, early_size=0), small)):
         with started(recipe, 4) as (graph, running):
@@ -317,7 +319,10 @@ def test_l2_closed_form():
 
 GRADIENTS = {  # name: (recipe, relative tolerance)
     "plain": (TINY, 0.02),
-    "batch norm": (dataclasses.replace(TINY, batch_norm=True, whitening=2, init="dirac", label_smoothing=0.2), 0.03),
+    "batch norm": (
+        dataclasses.replace(TINY, batch_norm=True, whitening_patch_size=2, init="dirac", label_smoothing=0.2),
+        0.03,
+    ),
     "silu": (dataclasses.replace(TINY, activation="silu"), 0.02),
 }
 

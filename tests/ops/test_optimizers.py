@@ -53,7 +53,7 @@ def run_steps(recipe, values, slopes, steps=3, total_steps=4):
 
 
 def test_nesterov_with_its_own_rate_for_biases():
-    recipe = Recipe(optimizer="nesterov", learning_rate=0.1, bias_rate=5.0, momentum=0.8, warmup_steps=0)
+    recipe = Recipe(optimizer="nesterov", learning_rate=0.1, bias_lr_multiplier=5.0, momentum=0.8, warmup_steps=0)
     recipe = dataclasses.replace(recipe, schedule="linear")
     found = run_steps(recipe, [MATRIX, VECTOR], [MATRIX * 0.1, VECTOR * 0.2])
     for n, (value, slope, factor) in enumerate(((MATRIX, MATRIX * 0.1, 1), (VECTOR, VECTOR * 0.2, 5))):
@@ -86,7 +86,9 @@ def test_orthogonalized_keeps_directions_and_evens_out_sizes(shape):
 
 
 def test_muon_moves_filters_and_nesterov_the_rest():
-    recipe = Recipe(optimizer="muon", learning_rate=0.1, momentum=0.8, muon_rate=0.2, muon_momentum=0.6, warmup_steps=0)
+    recipe = Recipe(
+        optimizer="muon", learning_rate=0.1, momentum=0.8, muon_learning_rate=0.2, muon_momentum=0.6, warmup_steps=0
+    )
     found = run_steps(recipe, [FILTER, MATRIX], [FILTER * 0.3, MATRIX * 0.1])
     plain = run_steps(dataclasses.replace(recipe, optimizer="nesterov"), [MATRIX], [MATRIX * 0.1])
     value, velocity = FILTER.astype(np.float64), 0

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMON = [*TINY, "--dev_split=stratified", "--precision=float32", "--flip=random", "--translate=1"]
 SETTINGS = {  # name: (flags, how far weights may be apart, in the variable's largest)
     "dropout": ([*COMMON], 1e-5),
-    "batch norm": ([*COMMON, "--batch_norm", "--batch_norm_at=after", "--optimizer=nesterov"], 1e-3),
+    "batch norm": ([*COMMON, "--batch_norm", "--batch_norm_position=after", "--optimizer=nesterov"], 1e-3),
 }
 SAYS = """
 import hashlib, sys

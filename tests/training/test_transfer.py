@@ -128,7 +128,7 @@ def test_views_are_of_augmented_training_images(prepared, command):
     root, common = prepared
     flags = ["--freeze=backbone", "--flip=random", "--translate=3"]
     for views in (1, 2):
-        assert command("train", *common, *HEAD, *flags, f"--views={views}", f"--run=v{views}").status == 0
+        assert command("train", *common, *HEAD, *flags, f"--feature_views={views}", f"--run=v{views}").status == 0
     one, two = (cross_entropies(root, name) for name in ("v1", "v2"))
     assert one[0] == two[0]
     assert one[1] != two[1]
@@ -141,7 +141,7 @@ def test_views_are_of_augmented_training_images(prepared, command):
 
 def test_fine_tuning_goes_on_from_the_best_head_at_its_own_rate(prepared, command):
     root, common = prepared
-    flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=2", "--finetune_rate=0.002"]
+    flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=2", "--finetune_learning_rate=0.002"]
     outcome = command("train", *common, *flags, "--run=a")
     assert outcome.status == 0, outcome.err
     assert "nothing frozen, learning rate 0.002" in outcome.out
@@ -202,10 +202,10 @@ def test_early_stopping_of_the_head_begins_the_fine_tuning(prepared, command):
         (["--head=pooled", "--freeze=until:conv2"], "did you mean 'conv2_1'?"),
         (["--head=pooled", "--freeze=until:predictions"], "leaves nothing to train"),
         (
-            ["--head=pooled", "--freeze=backbone", "--views=2"],
-            "--views=2: expected 1, or --freeze=backbone and",
+            ["--head=pooled", "--freeze=backbone", "--feature_views=2"],
+            "--feature_views=2: expected 1, or --freeze=backbone and",
         ),
-        (["--views=2", "--flip=random"], "--views=2"),
+        (["--feature_views=2", "--flip=random"], "--feature_views=2"),
         (["--finetune_epochs=-1"], "--finetune_epochs"),
         (["--head=mine"], "--head: unknown name 'mine'"),
     ],
