@@ -83,7 +83,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
     table.print_contest(results)
     with atomic_write(out) as file:
         file.write((json.dumps(results, indent=2) + "\n").encode())
-    pictures.contest(results, out.with_suffix(".png"))
+    pictures.benchmark(results, out.with_suffix(".png"))
     say(f"written: {out}, {out.with_suffix('.png').name}")
     return 0
 

@@ -1,8 +1,11 @@
+import contextlib
 import importlib
+import io
 import os
 import platform
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -105,6 +108,15 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if item not in set(slow)]
 
 
+def run_quietly(name, *arguments):
+    """Run a command line in this process, check that its exit status is 0, and return what it printed."""
+    module, out = importlib.import_module(f"graphcnn.{name}"), io.StringIO()
+    with contextlib.redirect_stdout(out):
+        status = run_command(name, "", module.define_flags(), module.main, list(map(str, arguments)))
+    assert status == 0, out.getvalue()
+    return out.getvalue()
+
+
 class Outcome:
     """What a command left: its exit status and what it printed."""
 
@@ -152,11 +164,9 @@ def data_folder(tmp_path):
 
 def train_once(root, name, settings):
     """Train a run on the tiny files; return (checkpoints folder, data folder)."""
-    from graphcnn import train
-
     data, checkpoints = write_folder(root / "data"), root / "checkpoints"
-    arguments = [f"--data={data}", f"--checkpoints={checkpoints}", f"--run={name}", "--dev_split=stratified", *settings]
-    assert run_command("train", "", train.define_flags(), train.main, arguments) == 0
+    common = [f"--data={data}", f"--checkpoints={checkpoints}", f"--run={name}", "--dev_split=stratified"]
+    run_quietly("train", *common, *settings)
     return checkpoints, data
 
 
@@ -170,6 +180,21 @@ def trained(tmp_path_factory):
 def trained_fast(tmp_path_factory):
     """A tiny run of the recipe fast, likewise."""
     return train_once(tmp_path_factory.mktemp("trained_fast"), "fast", FAST)
+
+
+class Predicted(NamedTuple):
+    """The test labels, int64 [N], and the softmax outputs of a run, float32 [N, K]."""
+
+    labels: np.ndarray
+    softmax: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def predicted(trained, tmp_path_factory):
+    """What predict gives for the test images with the tiny run: Predicted."""
+    out = tmp_path_factory.mktemp("predicted") / "p.npy"
+    run_quietly("predict", f"--checkpoints={trained[0]}", f"--array={trained[1] / 'x_test.npy'}", f"--out={out}")
+    return Predicted(tiny_arrays(24, seed=1)[1][:, 0], np.load(out))
 
 
 @pytest.fixture

@@ -1,64 +1,97 @@
-"""Which parts of an image speak for a class: class activation maps.
+"""Class activation maps: which positions of an image speak for a class.
 
-CAM (Zhou et al., arXiv 1512.04150, equation 2), where only global average pooling and one dense layer stand on the last
-maps f [H, W, C]: M = sum_c w[c, k] f[..., c], so that the mean of M and the class's bias add up to its logit.
-Grad-CAM (Selvaraju et al., arXiv 1610.02391, equations 1 and 2) elsewhere: the weights are the means over the map of
-the logit's gradient, and negative sums become 0. Letters: N batch, H W C the last maps, K classes.
+CAM (Zhou et al., arXiv 1512.04150, equation 2) is for nets in which only a global average pool and one dense layer
+follow the last maps f [H, W, C]: M = sum_c w[c, k] f[..., c]. The mean of M plus the bias of class k is the logit.
+Grad-CAM (Selvaraju et al., arXiv 1610.02391, equations 1 and 2) is for other nets: the weight of a channel is the mean
+over the map of the logit's gradient, and negative sums become 0.
+
+N images, H x W positions of the last maps, C their channels, K classes.
 """
 
-from typing import Any, NamedTuple
+from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+
+from graphcnn.data.batches import chunk_size, in_order
+from graphcnn.evaluation.predictor import Predictor
+from graphcnn.graphs.graph import Graph
 from graphcnn.ops.tf1 import tf, tf1
 
-LINEAR = {  # what may stand between maps and logits besides a mean, for CAM; the last four are dropout's, at rest
+LINEAR = {  # operations that CAM allows between the maps and the logits besides a mean; the last four are of dropout
     "MatMul", "BiasAdd", "Identity", "Cast", "Reshape", "Squeeze", "StridedSlice", "Merge", "Switch", "If",
     "StatelessIf",
 }  # fmt: skip
 SOURCES = {"CAM": "arXiv 1512.04150, equation 2", "Grad-CAM": "arXiv 1610.02391, equations 1 and 2"}
-POOLS = ("MaxPool", "AvgPool")  # in front of flattened maps: those before it are finer
+POOLS = ("MaxPool", "AvgPool")  # a pool before a flatten: the maps in front of it have more positions
+BATCH = 32  # images, at most
 
 
-class Attention(NamedTuple):
-    """Tensors: target, int32 [N], the classes asked about; maps, float32 [N, H, W]. method: a key of SOURCES."""
+class ActivationMaps(NamedTuple):
+    """The tensors that compute activation maps.
 
-    target: Any
-    maps: Any
+    Attributes:
+        target: int32 [N], a placeholder for the class of each map.
+        maps: float32 [N, H, W].
+        method: "CAM" or "Grad-CAM".
+    """
+
+    target: tf.Tensor
+    maps: tf.Tensor
     method: str
 
 
-def attention(graph):
-    """Return the Attention of an inference Graph that is not finalised yet."""
+def add_activation_maps(graph: Graph) -> ActivationMaps:
+    """Add activation maps to an inference graph that is not finalised."""
     with graph.graph.as_default():
         target = tf1.placeholder(tf.int32, [None], name="target")
-        last, method = _last_maps(graph.logits)
+        last_maps, method = _last_maps(graph.logits)
         one_hot = tf.one_hot(target, int(graph.logits.shape[1]))
-        gradient = tf1.gradients(tf.reduce_sum(one_hot * graph.logits), last)[0]
+        gradient = tf1.gradients(tf.reduce_sum(one_hot * graph.logits), last_maps)[0]
         weights = tf.reduce_mean(gradient, axis=[1, 2], keepdims=True)
-        maps = tf.reduce_sum(weights * last, axis=3)
-        if method == "CAM":  # a mean's gradient is the dense layer's weight over the map's size
-            maps *= float(last.shape[1] * last.shape[2])
+        maps = tf.reduce_sum(weights * last_maps, axis=3)
+        if method == "CAM":  # the gradient of a mean is the weight of the dense layer, divided by H * W
+            maps *= float(last_maps.shape[1] * last_maps.shape[2])
         else:
             maps = tf.nn.relu(maps)
-        return Attention(target, maps, method)
+        return ActivationMaps(target, maps, method)
 
 
-def _last_maps(logits):
-    """Return (the maps nearest to the logits that are larger than 1x1, CAM or Grad-CAM)."""
-    seen, waiting = set(), [(logits.op, frozenset())]
-    while waiting:
-        op, between = waiting.pop(0)
-        if op in seen:
+def compute_maps(
+    predictor: Predictor, activation_maps: ActivationMaps, images: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
+    """Return the activation map of each image for its target class, float32 [N, h, w].
+
+    Args:
+        predictor: of the graph with the activation maps.
+        activation_maps: what add_activation_maps returned for this graph.
+        images: [N, H, W, 3] in raw units.
+        targets: int [N], class ids.
+    """
+    slices = in_order(np.arange(len(images)), chunk_size(images.shape[1:3], most=BATCH))
+    feeds = ({predictor.graph.x: images[each], activation_maps.target: targets[each]} for each in slices)
+    return np.concatenate([predictor.session.run(activation_maps.maps, feed) for feed in feeds])
+
+
+def _last_maps(logits: tf.Tensor) -> tuple[tf.Tensor, str]:
+    """Return the maps nearest to the logits that are larger than 1x1, [N, H, W, C], and the method for them."""
+    seen: set[tf.Operation] = set()
+    queue: list[tuple[tf.Operation, frozenset[str]]] = [(logits.op, frozenset())]
+    while queue:
+        operation, types = queue.pop(0)  # types: of the operations between this one and the logits
+        if operation in seen:
             continue
-        seen.add(op)
-        between |= {op.type}
-        for tensor in op.inputs:
+        seen.add(operation)
+        types |= {operation.type}
+        for tensor in operation.inputs:
             if tensor.shape.rank == 4 and tensor.shape[1] and tensor.shape[1] * tensor.shape[2] > 1:
-                if tensor.shape[0] is not None:  # a filter bank
+                if tensor.shape[0] is not None:  # the filters of a convolution
                     continue
-                if "Mean" in between:
-                    return tensor, "CAM" if between <= LINEAR | {"Mean"} else "Grad-CAM"
+                if "Mean" in types:
+                    return tensor, "CAM" if types <= LINEAR | {"Mean"} else "Grad-CAM"
                 while tensor.op.type in POOLS:
                     tensor = tensor.op.inputs[0]
                 return tensor, "Grad-CAM"
-            waiting.append((tensor.op, between))
+            queue.append((tensor.op, types))
     raise ValueError("the net has no maps")

@@ -1,43 +1,75 @@
-"""Scores of a whole split, from its confusion counts and its probabilities. K = number of classes."""
+"""Scores of a whole split, from its confusion counts and its probabilities. N rows, K classes."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def confusion_counts(labels, predictions, classes):
-    """Return int64 counts [K, K]: row = true class, column = predicted class."""
+def confusion_counts(labels: ArrayLike, predictions: ArrayLike, classes: int) -> np.ndarray:
+    """Return how often each class was predicted for each true class, int64 [K, K].
+
+    Args:
+        labels: int [N], the true classes: the rows of the result.
+        predictions: int [N], the predicted classes: the columns of the result.
+        classes: K.
+    """
     cells = np.asarray(labels, np.int64) * classes + np.asarray(predictions, np.int64)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
-def macro_f1(confusion):
-    """Return the unweighted mean over all K classes of F1 = 2 TP / (2 TP + FP + FN), 0 where that is 0/0.
+def macro_f1(confusion: np.ndarray) -> float:
+    """Return the unweighted mean over all K classes of F1 = 2 TP / (2 TP + FP + FN); 0/0 counts as 0.
 
-    Equals scikit-learn's f1_score(average="macro", labels=range(K), zero_division=0).
+    It equals scikit-learn's f1_score(average="macro", labels=range(K), zero_division=0).
+
+    Args:
+        confusion: confusion counts, int64 [K, K].
     """
-    hits = np.diag(confusion).astype(np.float64)
+    true_positives = np.diag(confusion).astype(np.float64)
     occurrences = confusion.sum(axis=0) + confusion.sum(axis=1)
-    return float(np.mean(np.divide(2 * hits, occurrences, out=np.zeros_like(hits), where=occurrences > 0)))
+    zeros = np.zeros_like(true_positives)
+    return float(np.mean(np.divide(2 * true_positives, occurrences, out=zeros, where=occurrences > 0)))
 
 
-def accuracy(confusion):
-    """Return the share of rows on the diagonal."""
+def accuracy(confusion: np.ndarray) -> float:
+    """Return the fraction of rows on the diagonal of the confusion counts [K, K]."""
     return float(np.trace(confusion) / confusion.sum())
 
 
-def top_k_accuracy(labels, probabilities, k=2):
-    """Return the share of rows whose label is among the k most probable classes (ties: the lower class id wins)."""
+def top_k_accuracy(labels: ArrayLike, probabilities: ArrayLike, k: int = 2) -> float:
+    """Return the fraction of rows whose label is among the k most probable classes.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, K]. Of equally probable classes the one with the lower id ranks first.
+        k: number of classes.
+    """
     ranked = np.argsort(-np.asarray(probabilities), axis=1, kind="stable")[:, :k]
     return float(np.mean((ranked == np.asarray(labels)[:, None]).any(axis=1)))
 
 
-def cross_entropy(labels, probabilities):
-    """Return the mean of -ln p(label) in nats; p is bounded below by float32's smallest normal number."""
-    picked = np.asarray(probabilities)[np.arange(len(labels)), np.asarray(labels)].astype(np.float64)
-    return float(np.mean(-np.log(np.maximum(picked, np.finfo(np.float32).tiny))))
+def cross_entropy(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Return the mean of -ln p(label), in nats.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, K]. A probability counts as at least float32's smallest normal number.
+    """
+    labels = np.asarray(labels)
+    of_labels = np.asarray(probabilities)[np.arange(len(labels)), labels].astype(np.float64)
+    return float(np.mean(-np.log(np.maximum(of_labels, np.finfo(np.float32).tiny))))
 
 
-def summary(labels, probabilities):
-    """Return every score that eval writes: macro_f1, accuracy, top2_accuracy, cross_entropy, confusion [K, K]."""
+def summary(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    """Return {"macro_f1", "accuracy", "top2_accuracy", "cross_entropy": float, "confusion": int64 [K, K]}.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, K].
+    """
     confusion = confusion_counts(labels, np.argmax(probabilities, axis=1), probabilities.shape[1])
     return {
         "macro_f1": macro_f1(confusion),

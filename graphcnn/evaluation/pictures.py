@@ -1,70 +1,122 @@
-"""Pictures of a run: curves, confusion matrix, mistakes, explanations, augmentation; by matplotlib, off screen."""
+"""Pictures of a run: curves, confusion matrix, mistakes, explanations, augmentation. Drawn by matplotlib, off screen.
+
+N rows, H x W pixels, C channels, K classes.
+"""
+
+from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from graphcnn.common.files import atomic_write
 from graphcnn.data.batches import as_rgb
 
 DPI = 110
 
+History = Sequence[Mapping[str, Any]]  # the rows of a history.csv
+Panels = tuple[tuple[str, dict[str, str]], ...]  # (title, {column of a history.csv: label})
 
-def curves(history, path):
-    """Draw loss, cross-entropy and dev scores over the epochs into a PNG; history: rows as in history.csv."""
+CURVES: Panels = (
+    ("training loss, summed over the epoch", {"loss": "training"}),
+    ("mean cross-entropy (nats)", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
+    ("score", {"dev_macro_f1": "dev macro F1", "dev_accuracy": "dev accuracy", "accuracy": "training accuracy"}),
+)
+SUITE_CURVES: Panels = (
+    ("accuracy", {"accuracy": "training", "dev_accuracy": "dev"}),
+    ("cross-entropy", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
+)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Rows of a split and what a model predicts for them.
+
+    Attributes:
+        images: [M, H, W] or [M, H, W, C] in raw units, memory-mapped or not.
+        rows: int [N], the rows of `images` that were predicted.
+        labels: int [N], their true classes.
+        probabilities: softmax outputs, float [N, K].
+        class_names: of the K classes.
+        pixel_max: 255 or 1, the top of the pixel range.
+    """
+
+    images: np.ndarray
+    rows: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    class_names: Sequence[str]
+    pixel_max: int
+
+
+def curves(history: History, path: Path) -> None:
+    """Draw loss, cross-entropy and dev scores over the epochs into a PNG; nothing for an empty history."""
     if not history:
         return
     figure = _figure(11, 3.4)
     epochs = [row["epoch"] for row in history]
-    panels = (
-        ("epoch's summed training loss", {"loss": "training"}),
-        ("mean cross-entropy (nats)", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
-        ("score", {"dev_macro_f1": "dev macro F1", "dev_accuracy": "dev accuracy", "accuracy": "training accuracy"}),
-    )
-    for axes, (title, names) in zip(figure.subplots(1, 3), panels, strict=True):
-        for name, label in names.items():
-            values = [np.nan if row[name] is None else row[name] for row in history]
+    for axes, (title, labels) in zip(figure.subplots(1, 3), CURVES, strict=True):
+        for column, label in labels.items():
+            values = _column(history, column)
             if not np.isnan(values).all():
                 axes.plot(epochs, values, marker="." if len(epochs) < 40 else None, label=label)
         axes.set(title=title, xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(_whole_numbers())
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-        if names.keys() == {"loss"}:  # its first epoch is many times the others, by the L2 of fresh weights
+        if labels.keys() == {"loss"}:  # the L2 of the initial weights makes the first epoch's many times the others'
             axes.set_yscale("log")
     _save(figure, path)
 
 
-def confusion(counts, class_names, title, path):
-    """Draw confusion counts [K, K] (row: true class, column: predicted) into a PNG, shaded by the row's share."""
+def confusion(counts: np.ndarray, class_names: Sequence[str], title: str, path: Path) -> None:
+    """Draw confusion counts into a PNG; a cell is shaded by its fraction of the row.
+
+    Args:
+        counts: int [K, K], rows are true classes, columns predicted classes.
+        class_names: of the K classes.
+        title: of the picture.
+        path: the PNG file.
+    """
     classes = len(class_names)
-    side = min(max(4.5, 0.55 * classes + 2), 20)
+    size = min(max(4.5, 0.55 * classes + 2), 20)  # inches
     class_names = [_plain(name) for name in class_names]
-    figure = _figure(side, side)
+    figure = _figure(size, size)
     axes = figure.subplots()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     axes.set(title=title, xlabel="predicted", ylabel="true")
     axes.set_xticks(range(classes), class_names, rotation=90 if max(map(len, class_names)) > 3 else 0)
     axes.set_yticks(range(classes), class_names)
     if classes <= 30:
         for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if shares[row, column] > 0.5 else "black"
+            colour = "white" if fractions[row, column] > 0.5 else "black"
             axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
     _save(figure, path)
 
 
-def mistakes(images, rows, labels, probabilities, class_names, pixel_max, title, path, most=32):
-    """Draw the most confident wrong predictions into a PNG, surest first, each with both classes.
+def mistakes(predictions: Predictions, title: str, path: Path, most: int = 32) -> None:
+    """Draw the most confident wrong predictions into a PNG, each with the predicted and the true class.
 
     Args:
-        images: [M, H, W(, C)] in raw units, 0..pixel_max. rows: int [N], which of them were predicted.
-        labels: int [N]. probabilities: float [N, K].
+        predictions: of a split.
+        title: of the picture.
+        path: the PNG file.
+        most: number of images, at most.
     """
-    predicted = probabilities.argmax(axis=1)
-    confidence = probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
+    predicted = predictions.probabilities.argmax(axis=1)
+    confidence = predictions.probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != predictions.labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
     columns = min(max(4, len(wrong)), 8)
     lines = max(1, -(-len(wrong) // columns))
@@ -73,60 +125,68 @@ def mistakes(images, rows, labels, probabilities, class_names, pixel_max, title,
     grid = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
+    names = predictions.class_names
     for axes, n in zip(grid, wrong, strict=False):
-        axes.imshow(as_rgb(images[rows[n : n + 1]])[0] / pixel_max)
-        said = f"{class_names[predicted[n]]} {confidence[n]:.2f}\ntrue: {class_names[labels[n]]}"
-        axes.set_title(_plain(said), fontsize=8)
+        row = predictions.rows[n]
+        axes.imshow(as_rgb(predictions.images[row : row + 1])[0] / predictions.pixel_max)
+        label = f"{names[predicted[n]]} {confidence[n]:.2f}\ntrue: {names[predictions.labels[n]]}"
+        axes.set_title(_plain(label), fontsize=8)
     _save(figure, path)
 
 
-def suite(histories, path):
-    """Draw each experiment's curves into a PNG: accuracy above loss, training and dev, a line a seed.
+def suite(histories: Mapping[str, Sequence[History]], path: Path) -> None:
+    """Draw each experiment's accuracy and cross-entropy over the epochs into a PNG, one line for each seed.
 
-    histories: {experiment: [history of a seed, rows as in history.csv]}. Losses are mean cross-entropies.
+    Args:
+        histories: {experiment: the histories of its seeds}.
+        path: the PNG file.
     """
     columns = min(6, max(1, len(histories)))
     lines = -(-len(histories) // columns)
     figure = _figure(2.4 * columns + 0.6, 3.4 * lines)
     grid = figure.subplots(2 * lines, columns, squeeze=False, sharex="col")
-    panels = (
-        ("accuracy", {"accuracy": "training", "dev_accuracy": "dev"}),
-        ("cross-entropy", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
-    )
     for axes in grid.ravel():
         axes.axis("off")
-    for n, (name, runs) in enumerate(histories.items()):
-        for part, (title, curves) in enumerate(panels):
-            axes = grid[2 * (n // columns) + part, n % columns]
-            axes.axis("on")
-            for (key, label), colour in zip(curves.items(), ("tab:gray", "tab:blue"), strict=True):
-                for seed, history in enumerate(runs):
-                    values = [np.nan if row[key] is None else row[key] for row in history]
-                    epochs = [row["epoch"] for row in history]
-                    axes.plot(epochs, values, color=colour, lw=1, label=label if seed == 0 else None)
-            axes.grid(alpha=0.3)
-            axes.tick_params(labelsize=7, labelbottom=True)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            if part == 0:
-                axes.set_title(_plain(name), fontsize=9)
-            if n % columns == 0:
+    for n, (experiment, seeds) in enumerate(histories.items()):
+        line, column = divmod(n, columns)
+        for panel, (title, labels) in enumerate(SUITE_CURVES):
+            axes = grid[2 * line + panel, column]
+            _draw_seeds(axes, seeds, labels)
+            if panel == 0:
+                axes.set_title(_plain(experiment), fontsize=9)
+            if column == 0:
                 axes.set_ylabel(title, fontsize=8)
             if n == 0:
                 axes.legend(fontsize=7)
-    rows = [row for runs in histories.values() for history in runs for row in history]
+    rows = [row for seeds in histories.values() for history in seeds for row in history]
     losses = [row["dev_cross_entropy"] or row["cross_entropy"] for row in rows]
-    for part, top in enumerate((1, min(max(losses), 2 * float(np.median(losses))))):  # one scale, to compare by
-        for axes in grid[part::2].ravel():
+    tops = (1, min(max(losses), 2 * float(np.median(losses))))
+    for panel, top in enumerate(tops):  # the same scale for all experiments
+        for axes in grid[panel::2].ravel():
             axes.set_ylim(0, top)
     _save(figure, path)
 
 
-def augmentation(originals, epochs, title, path):
-    """Draw a sheet into a PNG: a row of originals over a row for each epoch, from 1 on, of what training makes of them.
+def _draw_seeds(axes: Axes, seeds: Sequence[History], labels: Mapping[str, str]) -> None:
+    """Draw two columns of each seed's history into the axes of a panel: {column: label}."""
+    axes.axis("on")
+    for (column, label), colour in zip(labels.items(), ("tab:gray", "tab:blue"), strict=True):
+        for seed, history in enumerate(seeds):
+            epochs = [row["epoch"] for row in history]
+            axes.plot(epochs, _column(history, column), color=colour, lw=1, label=label if seed == 0 else None)
+    axes.grid(alpha=0.3)
+    axes.tick_params(labelsize=7, labelbottom=True)
+    axes.xaxis.set_major_locator(_whole_numbers())
+
+
+def augmentation(originals: np.ndarray, epochs: Sequence[np.ndarray], title: str, path: Path) -> None:
+    """Draw a sheet into a PNG: a row of original images, and below it a row for each epoch's augmented images.
 
     Args:
-        originals: float [M, H, W, 3], 0..1.
-        epochs: the same images augmented, a list of such arrays.
+        originals: float [N, H, W, 3], 0..1.
+        epochs: the same images as augmented in epochs 1, 2, …; arrays of the same shape.
+        title: of the sheet.
+        path: the PNG file.
     """
     gap = max(1, originals.shape[1] // 16)  # pixels to the right of and below each image
     rows = np.pad(np.stack([originals, *epochs]), [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)], constant_values=1)
@@ -143,12 +203,17 @@ def augmentation(originals, epochs, title, path):
     _save(figure, path)
 
 
-def explanation(entries, title, path):
-    """Draw a sheet into a PNG: each image, and beside it maps over it, from blue (lowest) to red (highest).
+def explanation(
+    entries: Sequence[tuple[str, np.ndarray, Sequence[tuple[str, np.ndarray]]]], title: str, path: Path
+) -> None:
+    """Draw a sheet into a PNG: each image, and beside it the image under its maps, from blue (low) to red (high).
 
-    A panel has about as many pixels as the widest image, at least 230.
+    A panel has about as many pixels as the widest image, and at least 230.
 
-    entries: [(title, image uint8 [H, W, 3], [(title, map [h, w]), …])]; maps are resized to the image's pixels.
+    Args:
+        entries: (title, image uint8 [H, W, 3], [(title, map [h, w]), …]) of each image. A map is resized to the image.
+        title: of the sheet.
+        path: the PNG file.
     """
     panels = 1 + len(entries[0][2])
     abreast = 1 if len(entries) == 1 else 2  # entries in a line
@@ -162,58 +227,66 @@ def explanation(entries, title, path):
         axes.axis("off")
     for n, (name, image, maps) in enumerate(entries):
         shown = [(name if len(name) < 30 else f"…{name[-28:]}", image)]
-        shown += [(said, overlaid(image, values)) for said, values in maps]
-        for axes, (said, picture) in zip(grid[n // abreast, panels * (n % abreast) :], shown, strict=False):
+        shown += [(label, overlaid(image, values)) for label, values in maps]
+        for axes, (label, picture) in zip(grid[n // abreast, panels * (n % abreast) :], shown, strict=False):
             axes.imshow(picture)
-            axes.set_title(_plain(said), fontsize=8)
+            axes.set_title(_plain(label), fontsize=8)
     _save(figure, path)
 
 
-def overlaid(image, values):
-    """Return the image uint8 [H, W, 3] with a map [h, w] over it, from blue (its lowest value) to red (its highest)."""
-    from matplotlib import colormaps
-    from PIL import Image
-
+def overlaid(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return an image uint8 [H, W, 3] under a map [h, w], whose colours go from blue (lowest) to red (highest)."""
     values = np.asarray(values, np.float32)
     values = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
-    wide = Image.fromarray(values).resize((image.shape[1], image.shape[0]), Image.Resampling.BILINEAR)
-    colours = colormaps["jet"](np.asarray(wide), bytes=True)[..., :3]
+    resized = Image.fromarray(values).resize((image.shape[1], image.shape[0]), Image.Resampling.BILINEAR)
+    colours = colormaps["jet"](np.asarray(resized), bytes=True)[..., :3]
     return (0.55 * image + 0.45 * colours).astype(np.uint8)
 
 
-def contest(results, path):
-    """Draw what bench measured into a PNG: a bar a contestant for training and for evaluation, in images/s.
+def benchmark(results: Mapping[str, Any], path: Path) -> None:
+    """Draw the results of a benchmark into a PNG: images/s of each implementation in training and in evaluation.
 
-    results: {"net", "batch_size", "machine", "contestants": {name: {"train", "evaluate": {"images_per_second", …}}}}.
+    Args:
+        results: {"net", "batch_size", "machine",
+            "contestants": {implementation: {"train", "evaluate": {"images_per_second", …}}}}.
+        path: the PNG file.
     """
-    rows = results["contestants"]
-    figure = _figure(11, 1.4 + 0.4 * len(rows))
+    implementations = results["contestants"]
+    figure = _figure(11, 1.4 + 0.4 * len(implementations))
     machine = results["machine"]
     figure.suptitle(f"{results['net']}, batch {results['batch_size']}, {machine['cores']} cores of {machine['model']}")
-    for axes, kind, title in zip(figure.subplots(1, 2), ("train", "evaluate"), ("training", "evaluation"), strict=True):
-        rates = [row[kind]["images_per_second"] for row in rows.values()]
-        colours = ["tab:blue" if name.startswith("graphcnn") else "tab:gray" for name in rows]
-        bars = axes.barh(list(rows), rates, color=colours)
+    for axes, key, title in zip(figure.subplots(1, 2), ("train", "evaluate"), ("training", "evaluation"), strict=True):
+        rates = [measured[key]["images_per_second"] for measured in implementations.values()]
+        colours = ["tab:blue" if name.startswith("graphcnn") else "tab:gray" for name in implementations]
+        bars = axes.barh(list(implementations), rates, color=colours)
         axes.bar_label(bars, fmt="%.0f", padding=3)
         axes.set(title=f"{title}, images/s", xlim=(0, max(rates) * 1.15))
         axes.invert_yaxis()
     _save(figure, path)
 
 
-def _plain(text):
-    """Return the text with dollar signs that matplotlib shows instead of taking them for formulas."""
+def _column(history: History, column: str) -> list[float]:
+    """Return a column of a history, NaN where it is empty."""
+    return [np.nan if row[column] is None else row[column] for row in history]
+
+
+def _whole_numbers() -> MaxNLocator:
+    """Return a locator of ticks like matplotlib's default one, but at whole numbers."""
+    return MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True)
+
+
+def _plain(text: str) -> str:
+    """Return the text with its dollar signs escaped, which matplotlib would take for formulas."""
     return text.replace("$", r"\$")
 
 
-def _figure(width, height):
-    """Return an empty figure of that size in inches, without pyplot's global state."""
-    from matplotlib.figure import Figure
-
+def _figure(width: float, height: float) -> Figure:
+    """Return an empty figure of that size in inches, without the global state of pyplot."""
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
-def _save(figure, path):
-    """Write the PNG whole or not at all."""
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     with warnings.catch_warnings(), atomic_write(path) as file:
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of class names that the font cannot show
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # about class names that the font cannot show
         figure.savefig(file, format="png")

@@ -1,1 +1,1 @@
-"""The submission: result.npy, the inference graph and the grader's script."""
+"""A submission: result.npy, the inference graph, and a script with which a grader verifies both."""

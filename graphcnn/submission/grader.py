@@ -1,10 +1,13 @@
-"""Predict with a handed-in graph as a grader would: TensorFlow and NumPy alone, none of graphcnn.
+"""Verify a submission as a grader would: with TensorFlow and NumPy alone, without graphcnn.
 
   python grader.py [--tta] x_test.npy [result.npy]
 
-Run it in the folder of the hand-in. It imports model.ckpt.meta, restores model.ckpt, feeds x:0 (with --tta also tta:0,
-as True), reads hypothesis:0, and prints the largest difference from result.npy; exit status 0 if that is at most 1e-5.
+Run it in the folder of the submission. It imports model.ckpt.meta, restores model.ckpt, feeds x:0 (with --tta it also
+feeds True to tta:0), reads hypothesis:0, and prints the largest difference from result.npy. The exit status is 0 if
+that difference is at most 1e-5.
 """
+
+from __future__ import annotations
 
 import sys
 from pathlib import Path
@@ -12,34 +15,40 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-5  # of a probability
 BATCH = 250  # images
 
 tf.compat.v1.disable_eager_execution()
 
 
-def main(images_path, result_path="result.npy", tta=False):
-    """Return 0 if the graph beside this file reproduces the result, else 1."""
+def main(images_path: str, result_path: str = "result.npy", *, tta: bool = False) -> int:
+    """Return 0 if the graph beside this file reproduces the result, else 1.
+
+    Args:
+        images_path: a .npy file of images, [N, H, W], [N, H, W, 1] or [N, H, W, 3].
+        result_path: a .npy file of softmax outputs, [N, K], relative to this file's folder.
+        tta: whether to feed True to tta:0.
+    """
     folder = Path(__file__).resolve().parent
     images = np.load(images_path, mmap_mode="r", allow_pickle=False)
     expected = np.load(folder / result_path, allow_pickle=False)
     with tf.compat.v1.Session() as session:
         saver = tf.compat.v1.train.import_meta_graph(str(folder / "model.ckpt.meta"))
         saver.restore(session, str(folder / "model.ckpt"))
-        rows, also = [], {"tta:0": True} if tta else {}
+        outputs, tta_feed = [], {"tta:0": True} if tta else {}
         for start in range(0, len(images), BATCH):
             batch = np.asarray(images[start : start + BATCH], np.float32)
             if batch.ndim == 3:
                 batch = batch[..., None]
             if batch.shape[3] == 1:  # grey images: the graph takes three channels
                 batch = np.repeat(batch, 3, axis=3)
-            rows.append(session.run("hypothesis:0", {"x:0": batch, **also}))
-    found = np.concatenate(rows)
-    if found.shape != expected.shape:
-        print(f"shapes differ: the graph gives {found.shape}, the file holds {expected.shape}")
+            outputs.append(session.run("hypothesis:0", {"x:0": batch, **tta_feed}))
+    probabilities = np.concatenate(outputs)
+    if probabilities.shape != expected.shape:
+        print(f"shapes differ: the graph gives {probabilities.shape}, the file holds {expected.shape}")
         return 1
-    difference = float(np.abs(found - expected).max())
-    print(f"largest difference: {difference:.3g} over {len(found)} images")
+    difference = float(np.abs(probabilities - expected).max())
+    print(f"largest difference: {difference:.3g} over {len(probabilities)} images")
     return 0 if difference <= TOLERANCE else 1
 
 

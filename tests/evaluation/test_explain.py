@@ -4,10 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import TINY, one_line, write_folder
+from conftest import TINY, one_line, run_quietly, write_folder
 from PIL import Image
 
-from graphcnn.evaluation import activation_maps, pictures, predictor
+from graphcnn.evaluation import pictures
+from graphcnn.evaluation.activation_maps import add_activation_maps, compute_maps
+from graphcnn.evaluation.trained_run import TrainedRun
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.ops.tf1 import tf, tf1
 from graphcnn.storage.run import Run
@@ -17,53 +19,51 @@ WEIGHTS = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)  # of two channels, fo
 FLAT = np.arange(16, dtype=np.float32).reshape(8, 2) - 6  # of the four positions' two channels
 
 
-def asked(head, target):
-    """Return (method, map [2, 2]) of a graph whose logits `head` makes of the maps."""
+def activation_map(head, target):
+    """Return (method, map [2, 2]) of a graph whose logits are head(maps)."""
     with tf1.Graph().as_default() as graph:
         maps = tf.nn.relu(tf1.placeholder(tf.float32, [None, 2, 2, 2], name="maps"))
-        found = activation_maps.attention(SimpleNamespace(graph=graph, logits=head(maps)))
+        tensors = add_activation_maps(SimpleNamespace(graph=graph, logits=head(maps)))
     with new_session(graph) as session:
-        return found.method, session.run(found.maps, {"maps:0": MAPS, found.target: [target]})[0]
+        return tensors.method, session.run(tensors.maps, {"maps:0": MAPS, tensors.target: [target]})[0]
 
 
 @pytest.mark.parametrize("target", [0, 1])
-def test_cam_is_the_dense_layers_sum(target):
+def test_cam_is_the_sum_of_the_dense_layer(target):
     """By hand: sum over channels of w[c, k] f[..., c]."""
-    method, found = asked(lambda maps: tf.reduce_mean(maps, axis=[1, 2]) @ WEIGHTS + 5.0, target)
-    assert method == "Grad-CAM"  # an addition that is no bias may depend on anything
-    method, found = asked(lambda maps: tf.nn.bias_add(tf.reduce_mean(maps, axis=[1, 2]) @ WEIGHTS, [5.0, 6.0]), target)
+    method, _ = activation_map(lambda maps: tf.reduce_mean(maps, axis=[1, 2]) @ WEIGHTS + 5.0, target)
+    assert method == "Grad-CAM"  # an addition other than a bias may depend on anything
+    method, cam = activation_map(
+        lambda maps: tf.nn.bias_add(tf.reduce_mean(maps, axis=[1, 2]) @ WEIGHTS, [5.0, 6.0]), target
+    )
     assert method == "CAM"
-    assert found == pytest.approx(MAPS[0] @ WEIGHTS[:, target])
+    assert cam == pytest.approx(MAPS[0] @ WEIGHTS[:, target])
 
 
 @pytest.mark.parametrize("target", [0, 1])
-def test_grad_cam_weighs_channels_by_mean_gradients(target):
-    """By hand: the gradient at a position and channel is the dense layer's weight there."""
-    method, found = asked(lambda maps: tf.reshape(maps, [-1, 8]) @ FLAT, target)
+def test_grad_cam_weights_channels_by_mean_gradients(target):
+    """By hand: the gradient at a position and channel is the weight of the dense layer there."""
+    method, grad_cam = activation_map(lambda maps: tf.reshape(maps, [-1, 8]) @ FLAT, target)
     alpha = FLAT[:, target].reshape(2, 2, 2).mean(axis=(0, 1))
     assert method == "Grad-CAM"
-    assert found == pytest.approx(np.maximum(MAPS[0] @ alpha, 0))
+    assert grad_cam == pytest.approx(np.maximum(MAPS[0] @ alpha, 0))
 
 
-def test_maps_before_a_last_pool_are_taken():
-    """The gradient goes to the largest position alone."""
+def test_the_maps_before_the_last_pool_are_used():
+    """The gradient of a max pool goes to the largest position alone."""
     pooled = lambda maps: tf.reshape(tf.nn.max_pool2d(maps, 2, 2, "VALID"), [-1, 2]) @ WEIGHTS  # noqa: E731
-    method, found = asked(pooled, 0)
-    assert (method, found.shape) == ("Grad-CAM", (2, 2))
-    assert found == pytest.approx(np.maximum(MAPS[0] @ (WEIGHTS[:, 0] / 4), 0))
+    method, grad_cam = activation_map(pooled, 0)
+    assert (method, grad_cam.shape) == ("Grad-CAM", (2, 2))
+    assert grad_cam == pytest.approx(np.maximum(MAPS[0] @ (WEIGHTS[:, 0] / 4), 0))
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run whose head is pooled (CAM) and one with the net's own (Grad-CAM), and two photos of other sizes."""
-    from graphcnn import train
-    from graphcnn.common.command import run_command
-
+    """A run with a pooled head (CAM), a run with the net's own head (Grad-CAM), and two photos of other sizes."""
     root = tmp_path_factory.mktemp("explained")
     data = write_folder(root / "data")
     for name, settings in {"cam": ["--head=pooled"], "grad": []}.items():
-        arguments = [f"--data={data}", f"--checkpoints={root}", f"--run={name}", *TINY, *settings]
-        assert run_command("train", "", train.define_flags(), train.main, arguments) == 0
+        run_quietly("train", f"--data={data}", f"--checkpoints={root}", f"--run={name}", *TINY, *settings)
     generator = np.random.default_rng(0)
     for name, size in {"wide": (30, 60), "tall": (50, 20)}.items():
         Image.fromarray(generator.integers(0, 255, (*size, 3), dtype=np.uint8)).save(root / f"{name}.png")
@@ -72,21 +72,23 @@ def runs(tmp_path_factory):
 
 def test_a_map_is_red_where_it_is_highest_and_blue_where_it_is_lowest():
     image = np.full((40, 80, 3), 128, np.uint8)
-    found = pictures.overlaid(image, np.array([[0.0, 1.0], [0.0, 3.0]])).astype(int)
-    assert found.shape == (40, 80, 3)
-    red, _, blue = np.moveaxis(found, 2, 0)
+    coloured = pictures.overlaid(image, np.array([[0.0, 1.0], [0.0, 3.0]])).astype(int)
+    assert coloured.shape == (40, 80, 3)
+    red, _, blue = np.moveaxis(coloured, 2, 0)
     assert red[-1, -1] > blue[-1, -1] + 40  # the lower right corner
     assert blue[0, 0] > red[0, 0] + 40
 
 
-def test_the_mean_of_a_cam_and_the_bias_are_the_logit(runs):
-    restored = predictor.restore(Run(runs, "cam"), extend=activation_maps.attention)
+def test_the_mean_of_a_cam_plus_the_bias_is_the_logit(runs):
+    run = TrainedRun(Run(runs, "cam"))
+    graph = run.build_one_view()
+    tensors = add_activation_maps(graph)
     images = np.load(runs / "data" / "x_test.npy")[:5].astype(np.float32)
-    with restored.session as session:
-        for k in range(3):
-            maps = predictor.maps(restored, images, np.full(5, k))
-            logits = session.run(restored.graph.logits, {restored.graph.x: images})[:, k]
-            bias = session.run(next(v for v in restored.graph.variables if v.op.name == "predictions/b"))[k]
+    with run.open(graph) as predictor:
+        biases = predictor.session.run(next(v for v in graph.variables if v.op.name == "predictions/b"))
+        all_logits = predictor.session.run(graph.logits, {graph.x: images})
+        for k, bias in enumerate(biases):
+            maps, logits = compute_maps(predictor, tensors, images, np.full(5, k)), all_logits[:, k]
             assert maps.mean(axis=(1, 2)) + bias == pytest.approx(logits, rel=1e-4, abs=1e-5)
 
 
@@ -105,7 +107,7 @@ def test_a_sheet_of_photos(run, method, runs, tmp_path, command):
 
 
 def test_a_sheet_of_the_worst_rows(runs, command):
-    """Least probable labels first, by predict's own numbers."""
+    """The rows are in the order of their labels' probabilities, the least probable first."""
     assert command("explain", f"--checkpoints={runs}", "--run=cam", "--split=dev", "--worst=4").status == 0
     outcome = command("explain", f"--checkpoints={runs}", "--run=cam", "--split=dev", "--worst=200")
     lines = [line for line in outcome.out.splitlines() if line.startswith("row ")]

@@ -1,6 +1,7 @@
-"""What other programs get, computed by them in processes of their own."""
+"""Exports: other programs compute the same probabilities from them, in processes of their own."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,24 +9,24 @@ import numpy as np
 import pytest
 from conftest import TINY, one_line, tiny_arrays, write_folder
 
-from graphcnn.evaluation import predictor
+from graphcnn.exporters import npz
 from graphcnn.storage.run import Run
 
-EAGER = {  # how a program without this package computes probabilities: {format: its code, given path and images}
+PROGRAMS = {  # {format: how a program without this package computes probabilities from path and images}
     "savedmodel": """
 import tensorflow as tf
-found = tf.saved_model.load(path).signatures["serving_default"](x=tf.constant(images))["hypothesis"].numpy()
+probabilities = tf.saved_model.load(path).signatures["serving_default"](x=tf.constant(images))["hypothesis"].numpy()
 """,
     "tflite": """
 import tensorflow as tf
 interpreter = tf.lite.Interpreter(model_path=path)
-given, made = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-assert (given["name"], list(given["shape_signature"])) == ("x", [-1, *images.shape[1:]])
-interpreter.resize_tensor_input(given["index"], images.shape)
+x, hypothesis = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+assert (x["name"], list(x["shape_signature"])) == ("x", [-1, *images.shape[1:]])
+interpreter.resize_tensor_input(x["index"], images.shape)
 interpreter.allocate_tensors()
-interpreter.set_tensor(given["index"], images)
+interpreter.set_tensor(x["index"], images)
 interpreter.invoke()
-found = interpreter.get_tensor(made["index"])
+probabilities = interpreter.get_tensor(hypothesis["index"])
 """,
     "npz": """
 file = np.load(path, allow_pickle=False)
@@ -40,25 +41,25 @@ x = x.reshape(len(x), -1)
 for layer in ("dense1", "output"):
     x = x @ file[f"{layer}/w"] + file[f"{layer}/b"]
 e = np.exp(x - x.max(axis=1, keepdims=True))
-found = e / e.sum(axis=1, keepdims=True)
+probabilities = e / e.sum(axis=1, keepdims=True)
 """,
 }
 
 
 def computed(kind, path, images, folder):
-    """Return what a process without this package makes of the images."""
+    """Return the softmax outputs that a process without this package computes for the images."""
     np.save(folder / "images.npy", images)
     program = (
         "import sys\nimport numpy as np\npath, folder = sys.argv[1:]\nimages = np.load(folder + '/images.npy')\n"
-        f"{EAGER[kind]}\nnp.save(folder + '/found.npy', found)\n"
+        f"{PROGRAMS[kind]}\nnp.save(folder + '/p.npy', probabilities)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, path, folder], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return np.load(folder / "found.npy")
+    return np.load(folder / "p.npy")
 
 
-@pytest.mark.parametrize("kind", EAGER)
-def test_another_program_computes_the_same(kind, trained, tmp_path, command):
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_another_program_computes_the_same(kind, trained, predicted, tmp_path, command):
     checkpoints, data = trained
     out = tmp_path / f"out.{kind}"
     outcome = command("export", f"--format={kind}", f"--checkpoints={checkpoints}", "--run=tiny", f"--out={out}")
@@ -66,26 +67,21 @@ def test_another_program_computes_the_same(kind, trained, tmp_path, command):
     assert outcome.err == ""
     assert "agrees on 24 of the run's images" in outcome.out
     images = np.load(data / "x_test.npy").astype(np.float32)
-    restored = predictor.restore(Run(checkpoints, "tiny"))
-    with restored.session:
-        expected = predictor.probabilities(restored.session, restored.graph, images)
-    assert computed(kind, out, images, tmp_path) == pytest.approx(expected, abs=1e-5)
+    assert computed(kind, out, images, tmp_path) == pytest.approx(predicted.softmax, abs=1e-5)
     again = command("export", f"--format={kind}", f"--checkpoints={checkpoints}", "--run=tiny", f"--out={out}")
     assert again.status == 0, again.err
 
 
-@pytest.mark.parametrize("kind", EAGER)
-def test_several_runs_as_one(kind, trained, trained_fast, tmp_path, command):
-    """Of other nets, one of them with views, lookahead and whitening: the mean that predict gives."""
-    import shutil
-
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_an_ensemble_computes_the_mean_of_predict(kind, trained, trained_fast, tmp_path, command):
+    """The runs have different nets; one of them has views, lookahead and whitening."""
     checkpoints, data = tmp_path / "both", trained[1]
     shutil.copytree(trained[0], checkpoints, symlinks=True)
     shutil.copytree(trained_fast[0] / "fast", checkpoints / "fast", symlinks=True)
     common = [f"--checkpoints={checkpoints}", "--run=tiny,fast"]
     out = tmp_path / f"out.{kind}"
     outcome = command("export", f"--format={kind}", *common, f"--out={out}", f"--data={data}")
-    if kind == "tflite":  # fast resizes 16x16 images to 18x18 inside the graph
+    if kind == "tflite":  # fast resizes images from 16x16 to 18x18 inside the graph
         assert outcome.status == 2
         assert one_line(outcome.err)
         assert "an operation that TensorFlow Lite lacks" in outcome.err
@@ -98,13 +94,13 @@ def test_several_runs_as_one(kind, trained, trained_fast, tmp_path, command):
         assert computed(kind, out, images, tmp_path) == pytest.approx(np.load(tmp_path / "p.npy"), abs=1e-5)
     else:
         with np.load(out, allow_pickle=False) as file:
-            said = json.loads(str(file["config.json"]))
+            about = json.loads(str(file["config.json"]))
             assert {name.partition("/")[0] for name in file} == {"config.json", "member_1", "member_2"}
-        assert [each["run"] for each in said["members"]] == ["tiny", "fast"]
-        assert said["class_names"] == ["0", "1", "2"]
+        assert [each["run"] for each in about["members"]] == ["tiny", "fast"]
+        assert about["class_names"] == ["0", "1", "2"]
 
 
-def test_without_the_data_noise_is_compared(trained_copy, tmp_path, command):
+def test_noise_is_compared_without_the_data(trained_copy, tmp_path, command):
     run = Run(trained_copy, "tiny")
     config = run.config()
     run.write_config({**config, "data": {**config["data"], "source": str(tmp_path / "gone")}})
@@ -113,20 +109,18 @@ def test_without_the_data_noise_is_compared(trained_copy, tmp_path, command):
     assert "256 images of noise" in outcome.out
 
 
-def test_what_disagrees_replaces_nothing(trained, tmp_path, command, monkeypatch):
-    from graphcnn import export
-
+def test_an_export_that_disagrees_replaces_nothing(trained, tmp_path, command, monkeypatch):
     out = tmp_path / "a.npz"
     common = ["--format=npz", f"--checkpoints={trained[0]}", "--run=tiny", f"--out={out}"]
     assert command("export", *common).status == 0
     before = out.read_bytes()
-    write, compute = export.FORMATS["npz"]
+    compute = npz.compute
 
-    def off(path, images):
-        found, runtime = compute(path, images)
-        return found + 2e-4, runtime
+    def compute_wrongly(path, images):
+        probabilities, runtime = compute(path, images)
+        return probabilities + 2e-4, runtime
 
-    monkeypatch.setitem(export.FORMATS, "npz", (write, off))
+    monkeypatch.setattr(npz, "compute", compute_wrongly)
     outcome = command("export", *common)
     assert outcome.status == 2
     assert one_line(outcome.err)
@@ -135,9 +129,7 @@ def test_what_disagrees_replaces_nothing(trained, tmp_path, command, monkeypatch
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
-def test_runs_of_other_data_are_no_graph(trained, tmp_path, command):
-    import shutil
-
+def test_runs_of_different_data_cannot_be_one_graph(trained, tmp_path, command):
     checkpoints = tmp_path / "both"
     shutil.copytree(trained[0], checkpoints, symlinks=True)
     x, _ = tiny_arrays()
@@ -147,18 +139,27 @@ def test_runs_of_other_data_are_no_graph(trained, tmp_path, command):
     outcome = command("export", "--format=npz", f"--checkpoints={checkpoints}", "--run=tiny,unit")
     assert outcome.status == 2
     assert one_line(outcome.err)
-    assert "unit and tiny were trained on other data" in outcome.err
+    assert "unit and tiny were trained on different data" in outcome.err
 
 
 BAD = {  # name: (flags, words of the message)
     "an unknown format": (["--format=savedmodl"], "did you mean 'savedmodel'"),
-    "a folder of other things": (["--format=savedmodel", "--out=FULL"], "exists, and is no savedmodel of an export"),
-    "another program's model": (["--format=savedmodel", "--out=FULL/model"], "exists, and is no savedmodel of"),
-    "a folder for a file": (["--format=npz", "--out=FULL"], "exists, and is no npz of an export"),
-    "a file for a folder": (["--format=savedmodel", "--out=FULL/a"], "exists, and is no savedmodel of an export"),
-    "another npz": (["--format=npz", "--out=FULL/x.npz"], "exists, and is no npz of an export"),
-    "another file": (["--format=tflite", "--out=FULL/a"], "exists, and is no tflite of an export"),
-    "an unwritable place": (["--format=savedmodel", "--out=/proc/model"], "/proc"),
+    "a folder of other things": (
+        ["--format=savedmodel", "--out=FULL"],
+        "exists, and is not an export in the format savedmodel",
+    ),
+    "another program's model": (
+        ["--format=savedmodel", "--out=FULL/model"],
+        "exists, and is not an export in the format savedmodel",
+    ),
+    "a folder for a file": (["--format=npz", "--out=FULL"], "exists, and is not an export in the format npz"),
+    "a file for a folder": (
+        ["--format=savedmodel", "--out=FULL/a"],
+        "exists, and is not an export in the format savedmodel",
+    ),
+    "another npz": (["--format=npz", "--out=FULL/x.npz"], "exists, and is not an export in the format npz"),
+    "another file": (["--format=tflite", "--out=FULL/a"], "exists, and is not an export in the format tflite"),
+    "a folder that cannot be written": (["--format=savedmodel", "--out=/proc/model"], "/proc"),
     "an unknown run": (["--format=npz", "--run=other"], "no such run"),
 }
 

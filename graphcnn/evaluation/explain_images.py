@@ -1,0 +1,142 @@
+"""A sheet of class activation maps: what `explain` prints and draws. N images, H x W pixels, K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from graphcnn.common.progress import bar, say
+from graphcnn.data.batches import as_rgb
+from graphcnn.data.images import read_image, suppress_warnings
+from graphcnn.evaluation import pictures
+from graphcnn.evaluation.activation_maps import SOURCES, add_activation_maps, compute_maps
+from graphcnn.evaluation.model_data import DataSource, load_run_data
+from graphcnn.evaluation.net import Net
+from graphcnn.evaluation.predict_images import read_files
+from graphcnn.evaluation.predictor import Predictor
+from graphcnn.evaluation.select_model import Model
+from graphcnn.evaluation.trained_run import TrainedRun
+from graphcnn.storage.recorded_data import Split
+
+LONGEST = 1024  # pixels of the longer edge of a photo on the sheet
+
+
+@dataclass(frozen=True)
+class WorstRows:
+    """The rows of a split whose labels are least probable.
+
+    Attributes:
+        split: dev, train or test.
+        count: number of rows, at most.
+        source: where the data are.
+    """
+
+    split: str
+    count: int
+    source: DataSource
+
+
+class Examples(NamedTuple):
+    """The images of a sheet, and for each of them two classes to explain.
+
+    Attributes:
+        titles: of the images.
+        shown: uint8 [H, W, 3] each, as the sheet shows them.
+        pixels: float32 [N, H, W, 3], as the net takes them.
+        probabilities: softmax outputs, float32 [N, K].
+        classes: int [N, 2], class ids.
+        roles: what the two classes are, such as ("predicted", "true").
+    """
+
+    titles: Sequence[str]
+    shown: Sequence[np.ndarray]
+    pixels: np.ndarray
+    probabilities: np.ndarray
+    classes: np.ndarray
+    roles: tuple[str, str]
+
+
+def explain_files(model: Model[Any], paths: Sequence[str], out: str | None) -> None:
+    """Draw a sheet of image files with the maps of their two most probable classes; print the classes.
+
+    Args:
+        model: a run or a published net.
+        paths: image files.
+        out: the PNG file to write; None for explain.png in the model's report folder.
+    """
+    _draw_sheet(model, lambda predictor: _image_files(predictor, model.only_net(), paths), out)
+
+
+def explain_rows(model: Model[TrainedRun], rows: WorstRows, out: str | None) -> None:
+    """Draw a sheet of rows of a split with the maps of the predicted and the true class; print the classes.
+
+    Args:
+        model: a run.
+        rows: which rows.
+        out: the PNG file to write; None for explain.png in the model's report folder.
+    """
+    run = model.only_net()
+    split = load_run_data(run, rows.source, rows.split == "test").splits([rows.split])[rows.split]
+    _draw_sheet(model, lambda predictor: _worst_rows(predictor, run, split, rows.count), out)
+
+
+def _draw_sheet(model: Model[Any], choose: Callable[[Predictor], Examples], out: str | None) -> None:
+    """Draw the examples that choose(predictor) returns, with their activation maps over them; print their classes."""
+    net = model.only_net()
+    graph = net.build_one_view()
+    activation_maps = add_activation_maps(graph)
+    with net.open(graph) as predictor:
+        say(f"{net.description}, {activation_maps.method}")
+        examples = choose(predictor)
+        maps = [compute_maps(predictor, activation_maps, examples.pixels, column) for column in examples.classes.T]
+    entries = []
+    for n, (title, image) in enumerate(zip(examples.titles, examples.shown, strict=True)):
+        labels = [
+            f"{role}: {net.class_names[k]} {examples.probabilities[n, k]:.2f}"
+            for role, k in zip(examples.roles, examples.classes[n], strict=True)
+        ]
+        entries.append((title, image, [(label, each[n]) for label, each in zip(labels, maps, strict=True)]))
+        say(f"{title}: {', '.join(labels)}")
+    path = Path(out) if out else model.report_folder / "explain.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    method = f"{activation_maps.method} ({SOURCES[activation_maps.method]})"
+    title = f"{net.name}: {method}, each map from its lowest (blue) to its highest (red) value"
+    pictures.explanation(entries, title, path)
+    say(f"written: {path}")
+
+
+def _image_files(predictor: Predictor, net: Net, paths: Sequence[str]) -> Examples:
+    """Return the Examples of image files, with the two most probable classes of each."""
+    with suppress_warnings():
+        shown = [_reduced(read_image(path)) for path in paths]
+    pixels = read_files(paths, net)
+    probabilities = predictor.probabilities(pixels)
+    classes = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+    return Examples([Path(path).name for path in paths], shown, pixels, probabilities, classes, ("predicted", "second"))
+
+
+def _worst_rows(predictor: Predictor, net: Net, split: Split, count: int) -> Examples:
+    """Return the Examples of the rows with the least probable labels, with the predicted and the true class of each."""
+    images, labels, rows = split
+    with bar("predict", len(rows)) as advance:
+        probabilities = predictor.probabilities(images, rows, advance)
+    worst = np.argsort(probabilities[np.arange(len(rows)), labels[rows]], kind="stable")[:count]
+    probabilities, rows = probabilities[worst], rows[worst]
+    pixels = as_rgb(images[rows])
+    shown = (pixels * (255 / net.pixel_max)).round().astype(np.uint8)
+    classes = np.stack([probabilities.argmax(axis=1), labels[rows]], axis=1)
+    return Examples([f"row {row}" for row in rows], list(shown), pixels, probabilities, classes, ("predicted", "true"))
+
+
+def _reduced(image: np.ndarray) -> np.ndarray:
+    """Return a photo uint8 [H, W, 3], reduced so that its longer edge has at most LONGEST pixels."""
+    factor = LONGEST / max(image.shape[:2])
+    if factor >= 1:
+        return image
+    height, width = (max(1, round(size * factor)) for size in image.shape[:2])
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

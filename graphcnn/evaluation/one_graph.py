@@ -1,0 +1,87 @@
+"""The runs of a model as one inference graph, for other programs: a submission or an export."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphcnn.common.errors import InputError
+from graphcnn.config.recipe import Recipe
+from graphcnn.evaluation.predictor import Predictor, open_predictor
+from graphcnn.evaluation.select_model import Model
+from graphcnn.evaluation.trained_run import TrainedRun
+from graphcnn.graphs.graph import Graph, build_ensemble, build_inference, member_scope
+from graphcnn.ops.tf1 import tf1
+from graphcnn.storage import checkpoint
+
+
+def check_one_graph(model: Model[TrainedRun]) -> None:
+    """Refuse runs whose images have different sizes, or that were trained on different data."""
+    first = model.nets[0]
+    for run in model.nets:
+        if run.image_shape != first.image_shape:
+            raise InputError(
+                f"--run: {run.name} has images of another size than {first.name}, and one graph takes images of one "
+                "size; eval and predict take such runs together"
+            )
+        if run.config["data"]["fingerprint"] != first.config["data"]["fingerprint"]:
+            raise InputError(
+                f"--run: {run.name} and {first.name} were trained on different data; name runs of the same data"
+            )
+
+
+def images_only(recipe: Recipe) -> Recipe:
+    """Return the recipe of the same net whose graph takes images and nothing else: no views and no dropout."""
+    return dataclasses.replace(recipe, flip="none", translate=0, feature_views=1, keep_prob=1.0, micro_batch=0)
+
+
+def build_one_graph(
+    recipes: Sequence[Recipe], image_shape: tuple[int, int], classes: int, weights: Sequence[float]
+) -> Graph:
+    """Return the portable inference graph of one net, or of the weighted mean of several nets, in float32.
+
+    Args:
+        recipes: of each net.
+        image_shape: (H, W) of the images.
+        classes: number of classes.
+        weights: ensemble weight of each net.
+    """
+    if len(recipes) == 1:
+        return build_inference(recipes[0], image_shape, classes, portable=True)
+    return build_ensemble(recipes, image_shape, classes, weights)
+
+
+def open_one_graph(model: Model[TrainedRun], recipes: Sequence[Recipe], weights: Sequence[float]) -> Predictor:
+    """Return a Predictor of the graph that build_one_graph builds, with the runs' best weights.
+
+    Args:
+        model: the runs, which check_one_graph has accepted.
+        recipes: to build each run's part of the graph with.
+        weights: ensemble weight of each run.
+    """
+    first = model.nets[0]
+    graph = build_one_graph(recipes, first.image_shape, len(first.class_names), weights)
+    if len(model.nets) == 1:
+        return first.open(graph)
+
+    def load(session: tf1.Session, saver: tf1.train.Saver) -> Mapping[str, Any]:
+        for n, run in enumerate(model.nets, start=1):
+            _load_member(session, graph, run, f"{member_scope(n)}/")
+        return {}
+
+    return open_predictor(graph, load)
+
+
+def _load_member(session: tf1.Session, graph: Graph, run: TrainedRun, scope: str) -> None:
+    """Give the variables in a member's scope the values of the run's best checkpoint."""
+    variables = {variable.op.name: tuple(variable.shape) for variable in graph.variables}
+    shapes = {name.removeprefix(scope): shape for name, shape in variables.items() if name.startswith(scope)}
+    stored = checkpoint.read_variables(run.run, "best", lambda name, shape: shapes.get(name) == shape)
+    missing = sorted(set(shapes) - set(stored.arrays))
+    if missing:
+        raise InputError(
+            f"{run.run.path / 'best'}: has no {missing[0]} of shape {shapes[missing[0]]}, so it is another network's "
+            "checkpoint; restore the run's config.json"
+        )
+    checkpoint.assign(session, graph.variables, {scope + name: value for name, value in stored.arrays.items()})

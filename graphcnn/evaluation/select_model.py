@@ -1,0 +1,90 @@
+"""What a command works with: a run, an ensemble of runs, or a published ImageNet net."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from graphcnn.common.errors import InputError
+from graphcnn.evaluation.net import Net
+from graphcnn.evaluation.published_net import PublishedNet
+from graphcnn.evaluation.trained_run import TrainedRun
+from graphcnn.storage.select_run import ensemble_folder, select_run, select_runs
+
+AnyNet = TypeVar("AnyNet", bound=Net, covariant=True)
+
+
+@dataclass(frozen=True)
+class Model(Generic[AnyNet]):
+    """One net, or an ensemble of runs with the same classes.
+
+    Attributes:
+        nets: the net, or the members of the ensemble.
+        report_folder: folder for the reports on this model.
+        ensemble: how the softmax outputs of several runs are averaged: mean, or fitted (with weights that are fitted
+            on the dev split).
+        tta: whether predictions use test-time augmentation.
+    """
+
+    nets: tuple[AnyNet, ...]
+    report_folder: Path
+    ensemble: str = "mean"
+    tta: bool = False
+
+    @property
+    def name(self) -> str:
+        """The names of the nets: "a + b"."""
+        return " + ".join(net.name for net in self.nets)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, in the order of the outputs."""
+        return self.nets[0].class_names
+
+    def only_net(self) -> AnyNet:
+        """Return the net; refuse an ensemble."""
+        if len(self.nets) > 1:
+            names = ",".join(net.name for net in self.nets)
+            raise InputError(f"--run={names}: found {len(self.nets)} runs, expected one; name one of them")
+        return self.nets[0]
+
+
+def select_model(
+    root: Path,
+    *,
+    run: str | None = None,
+    ensemble: str = "mean",
+    tta: bool = False,
+    net: str | None = None,
+    weights: str = "imagenet",
+    data_cache: str | None = None,
+) -> Model[Any]:
+    """Return the model that a command's flags mean: a Model[TrainedRun], or with `net` a Model[PublishedNet].
+
+    Args:
+        root: folder of the runs.
+        run: a run; several runs with commas between them; None for the newest run.
+        ensemble, tta: see Model.
+        net: an ImageNet net with published weights instead of a run.
+        weights, data_cache: see PublishedNet.
+
+    Raises:
+        InputError: a run does not exist or is named twice, the runs have different classes, a run was trained without
+            test-time augmentation, or there are no weights for the net.
+    """
+    if net:
+        return Model((PublishedNet(net, weights, root, data_cache),), root)
+    selected = select_runs(root, run) if run and "," in run else [select_run(root, run)]
+    runs = tuple(TrainedRun(each) for each in selected)
+    first = runs[0]
+    for each in runs:
+        if each.class_names != first.class_names:
+            raise InputError(
+                f"--run: {each.name} has other classes than {first.name} ({len(each.class_names)} and "
+                f"{len(first.class_names)}); name runs of the same data"
+            )
+        if tta:
+            each.check_tta()
+    folder = ensemble_folder(root, [each.name for each in runs]) if len(runs) > 1 else first.run.path / "report"
+    return Model(runs, folder, ensemble, tta)

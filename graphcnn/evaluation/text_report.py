@@ -1,0 +1,69 @@
+"""The scores of a split as text on stdout. N rows, K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from sklearn.metrics import classification_report, precision_recall_fscore_support
+
+from graphcnn.common.progress import print_table
+
+PER_CLASS = ("precision", "recall", "f1-score", "support")
+
+
+def print_scores(
+    prefix: str, scores: dict[str, Any], labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Print the scores, macro F1 first, then scikit-learn's report on each class and the confusion counts.
+
+    Args:
+        prefix: text before each score: "dev ", or "".
+        scores: what metrics.summary returned.
+        labels: int [N].
+        probabilities: float [N, K].
+        class_names: of the K classes.
+
+    Returns:
+        {class name: {"precision", "recall", "f1-score", "support"}}.
+    """
+    print(f"{prefix}macro F1: {scores['macro_f1']:.6f}")
+    print(f"{prefix}accuracy: {scores['accuracy']:.6f}")
+    print(f"{prefix}top-2 accuracy: {scores['top2_accuracy']:.6f}")
+    print(f"{prefix}cross-entropy: {scores['cross_entropy']:.6f}\n")
+    predictions, options = probabilities.argmax(axis=1), {"labels": range(len(class_names)), "zero_division": 0}
+    print(classification_report(labels, predictions, digits=4, target_names=class_names, **options))
+    _print_confusion(scores["confusion"], class_names)
+    columns = precision_recall_fscore_support(labels, predictions, **options)
+    rows = zip(class_names, zip(*columns, strict=True), strict=True)
+    return {name: dict(zip(PER_CLASS, map(float, row), strict=True)) for name, row in rows}
+
+
+def _print_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> None:
+    """Print confusion counts [K, K] as a table."""
+    width = max(len(str(confusion.max())), *map(len, class_names)) + 1
+    print("confusion (row: true class, column: predicted)")
+    print(" " * width + "".join(name.rjust(width) for name in class_names))
+    for name, counts in zip(class_names, confusion, strict=True):
+        print(name.rjust(width) + "".join(str(count).rjust(width) for count in counts))
+
+
+def print_members(split: str, members: Sequence[dict[str, Any]], agreement: np.ndarray) -> None:
+    """Print the weight and the scores of each member of an ensemble, and how often two members agree.
+
+    Args:
+        split: the split that was scored.
+        members: {"run", "share" (the ensemble weight), "macro_f1", "accuracy", "cross_entropy"} of each member.
+        agreement: fraction of rows for which two members predict the same class, [M, M].
+    """
+    table = Table("run", title=f"{split}: the members of the ensemble", title_justify="left")
+    titles = ["weight", "macro F1", "accuracy", "cross-entropy"]
+    for title in [*titles, *(f"agrees with {n}" for n in range(1, len(members) + 1))]:
+        table.add_column(title, justify="right")
+    for n, (member, fractions) in enumerate(zip(members, agreement, strict=True), start=1):
+        scores = [f"{member[key]:.6f}" for key in ("macro_f1", "accuracy", "cross_entropy")]
+        cells = [f"{fraction:.4f}" for fraction in fractions]
+        table.add_row(f"{n}: {member['run']}", f"{member['share']:.4f}", *scores, *cells)
+    print_table(table)

@@ -1,0 +1,80 @@
+"""A run with a trained checkpoint, as a net to predict with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from graphcnn.common.errors import InputError
+from graphcnn.config.recipe import Recipe, recipe_from_dict
+from graphcnn.evaluation.net import Net
+from graphcnn.evaluation.predictor import Predictor, open_predictor
+from graphcnn.graphs.graph import Graph, build_inference
+from graphcnn.ops.tf1 import choose_precision, tf1
+from graphcnn.storage import checkpoint
+from graphcnn.storage.run import Run
+
+
+class TrainedRun(Net):
+    """A run with a trained checkpoint.
+
+    Attributes:
+        run: the run's folder.
+        config: its config.json.
+        recipe: the recipe that it was trained with.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.config: dict[str, Any] = run.config()
+        self.recipe: Recipe = recipe_from_dict(self.config["recipe"], run.config_path)
+        self.name = run.name
+        self.class_names = self.config["class_names"]
+        height, width = self.config["data"]["image_shape"]
+        self.image_shape = (height, width)
+        self.pixel_max = self.config["data"]["pixel_max"]
+        self.description = f"run: {run.name} ({run.path / 'best'})"
+
+    def check_tta(self) -> None:
+        """Refuse test-time augmentation of a run that was trained without other views of its images."""
+        if self.recipe.flip == "none" and not self.recipe.translate:
+            raise InputError(
+                f"--tta: run {self.name} was trained without --flip and --translate, so there is no other view"
+            )
+
+    def choose_precision(self, precision: str | None) -> tuple[str, str]:
+        """Return ("float32" or "bfloat16", the reason for it).
+
+        Args:
+            precision: auto, float32, bfloat16, or None for the precision of the training. A run that was trained in
+                bfloat16 is then computed in bfloat16 only where that is faster.
+        """
+        trained = self.recipe.precision
+        return choose_precision(precision or ("auto" if trained == "bfloat16" else trained))
+
+    def build(self, precision: str = "float32", portable: bool = True) -> Graph:
+        """Return the run's inference graph, not finalised.
+
+        Args:
+            precision: of convolutions and matrix products: float32 or bfloat16.
+            portable: whether the graph has only convolutions of tf.nn, as other programs need it.
+        """
+        return build_inference(self.recipe, self.image_shape, len(self.class_names), precision, portable)
+
+    def build_one_view(self) -> Graph:
+        """Return the run's inference graph in float32 without the views of test-time augmentation."""
+        recipe = dataclasses.replace(self.recipe, flip="none", translate=0, feature_views=1)
+        return build_inference(recipe, self.image_shape, len(self.class_names), portable=True)
+
+    def open(self, graph: Graph) -> Predictor:
+        """Return a Predictor of the graph with the weights of the run's best checkpoint.
+
+        Raises:
+            InputError: the checkpoint is damaged, or holds the variables of another network.
+        """
+
+        def load(session: tf1.Session, saver: tf1.train.Saver) -> Mapping[str, Any]:
+            return checkpoint.load(self.run, "best", session, saver, graph.variables)
+
+        return open_predictor(graph, load)

@@ -1,0 +1,1 @@
+"""Inference graphs for other programs: SavedModel, TensorFlow Lite, NumPy arrays."""

@@ -1,0 +1,49 @@
+"""A .npz file: each variable as an array, and the settings as JSON. N images, H x W pixels, K classes."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphcnn.config.recipe import recipe_from_dict
+from graphcnn.evaluation.one_graph import build_one_graph, images_only
+from graphcnn.evaluation.predictor import Predictor, probabilities
+from graphcnn.ops.tf1 import session as new_session
+from graphcnn.ops.tf1 import tf1
+from graphcnn.storage import checkpoint
+
+ABOUT = "config.json"  # name of the array that holds the JSON text
+
+
+def write(path: Path, predictor: Predictor, about: dict[str, Any]) -> None:
+    """Write the file; `about` becomes a JSON text in it."""
+    arrays: dict[str, Any] = {variable.op.name: variable for variable in predictor.graph.variables}
+    arrays = predictor.session.run(arrays) | {ABOUT: np.array(json.dumps(about))}
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return (softmax outputs [N, K] of images [N, H, W, 3], the runtime's name), computed from the file alone."""
+    with np.load(path, allow_pickle=False) as file:
+        values = dict(file)
+    about = json.loads(str(values.pop(ABOUT)))
+    recipes = [images_only(recipe_from_dict(member["recipe"], path)) for member in about["members"]]
+    weights = [member["share"] for member in about["members"]]
+    graph = build_one_graph(recipes, about["image_shape"], len(about["class_names"]), weights)
+    with graph.graph.as_default(), new_session(graph.graph) as session:
+        session.run(tf1.global_variables_initializer())
+        checkpoint.assign(session, graph.variables, values)
+        return probabilities(session, graph, images), f"NumPy {np.__version__}, the graph rebuilt,"
+
+
+def is_export(path: Path) -> bool:
+    """Whether `write` wrote this file."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as packed:
+        return f"{ABOUT}.npy" in packed.namelist()

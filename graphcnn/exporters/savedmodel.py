@@ -1,0 +1,49 @@
+"""SavedModel: a folder for TensorFlow and its servers. N images, H x W pixels, K classes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphcnn.evaluation.predictor import Predictor
+from graphcnn.exporters.common import in_batches
+from graphcnn.ops.tf1 import session as new_session
+from graphcnn.ops.tf1 import tf, tf1
+
+SIGNATURE = "serving_default"
+ABOUT = "assets.extra/graphcnn.json"  # TensorFlow reserves this folder for files of the program that wrote the model
+
+
+def write(folder: Path, predictor: Predictor, about: dict[str, Any]) -> None:
+    """Write the folder; `about` becomes a JSON file in it."""
+    graph, saved_model = predictor.graph, tf1.saved_model
+    with graph.graph.as_default():
+        inputs = {"x": saved_model.build_tensor_info(graph.x)}
+        outputs = {name: saved_model.build_tensor_info(getattr(graph, name)) for name in ("hypothesis", "logits")}
+        method = saved_model.signature_constants.PREDICT_METHOD_NAME
+        signature = saved_model.build_signature_def(inputs, outputs, method)
+        builder = saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            predictor.session, [saved_model.tag_constants.SERVING], {SIGNATURE: signature}, saver=predictor.saver
+        )
+        builder.save()
+    (folder / ABOUT).parent.mkdir()
+    (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def compute(folder: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return (softmax outputs [N, K] of images [N, H, W, 3], the runtime's name), computed from the folder alone."""
+    with tf1.Graph().as_default() as graph, new_session(graph) as session:
+        model = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], str(folder))
+        signature = model.signature_def[SIGNATURE]
+        x, hypothesis = signature.inputs["x"].name, signature.outputs["hypothesis"].name
+        probabilities = in_batches(lambda batch: session.run(hypothesis, {x: batch}), images)
+    return probabilities, f"TensorFlow {tf.__version__}"
+
+
+def is_export(path: Path) -> bool:
+    """Whether `write` wrote this folder, or it is empty."""
+    return (path / ABOUT).is_file() or (path.is_dir() and not any(path.iterdir()))

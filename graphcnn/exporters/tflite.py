@@ -1,0 +1,54 @@
+"""A file for TensorFlow Lite. N images, H x W pixels, K classes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphcnn.common.errors import InputError
+from graphcnn.evaluation.predictor import Predictor
+from graphcnn.exporters.common import in_batches
+from graphcnn.ops.tf1 import quiet_stderr, tf, tf1
+
+
+def write(path: Path, predictor: Predictor, about: dict[str, Any]) -> None:
+    """Write the file; the format has no room for `about`.
+
+    Raises:
+        InputError: the graph resizes its images, which TensorFlow Lite cannot do in the same way.
+    """
+    graph = predictor.graph
+    if any(operation.type == "ScaleAndTranslate" for operation in graph.graph.get_operations()):
+        raise InputError(
+            "--format=tflite: this run resizes its images inside the graph with an operation that TensorFlow Lite "
+            "lacks; use --format=savedmodel, or train on images of the net's size"
+        )
+    with quiet_stderr():
+        converter = tf1.lite.TFLiteConverter.from_session(predictor.session, [graph.x], [graph.hypothesis])
+        path.write_bytes(converter.convert())
+
+
+def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return (softmax outputs [N, K] of images [N, H, W, 3], the runtime's name), computed from the file alone."""
+    with warnings.catch_warnings(), quiet_stderr():
+        warnings.simplefilter("ignore")  # about the package that the interpreter will move to
+        interpreter = tf.lite.Interpreter(model_path=str(path))
+        x = interpreter.get_input_details()[0]["index"]
+        hypothesis = interpreter.get_output_details()[0]["index"]
+
+        def compute_batch(batch: np.ndarray) -> np.ndarray:
+            interpreter.resize_tensor_input(x, batch.shape)
+            interpreter.allocate_tensors()
+            interpreter.set_tensor(x, batch)
+            interpreter.invoke()
+            return interpreter.get_tensor(hypothesis)
+
+        return in_batches(compute_batch, images), f"TensorFlow Lite {tf.__version__}"
+
+
+def is_export(path: Path) -> bool:
+    """Whether this is a file in TensorFlow Lite's format."""
+    return path.is_file() and path.read_bytes()[4:8] == b"TFL3"

@@ -1,0 +1,136 @@
+"""Write a model's inference graph for another program, and compare that program's outputs with ours.
+
+N images, H x W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from graphcnn.common.errors import InputError
+from graphcnn.common.progress import say
+from graphcnn.data.batches import as_rgb
+from graphcnn.evaluation.ensemble import ensemble_weights
+from graphcnn.evaluation.model_data import DataSource, load_data, load_run_data
+from graphcnn.evaluation.one_graph import check_one_graph, images_only, open_one_graph
+from graphcnn.evaluation.select_model import Model
+from graphcnn.evaluation.trained_run import TrainedRun
+from graphcnn.exporters import npz, savedmodel, tflite
+from graphcnn.exporters.common import ENDINGS
+from graphcnn.ops.tf1 import reason, tf
+
+FORMATS: dict[str, ModuleType] = {"savedmodel": savedmodel, "tflite": tflite, "npz": npz}
+IMAGES = 256  # that are compared
+TOLERANCE = 1e-4  # of a probability
+
+
+def export(model: Model[TrainedRun], format_name: str, source: DataSource, out: Path) -> None:
+    """Write a model in a format; its own runtime must compute the same probabilities before it replaces an older one.
+
+    Args:
+        model: one run, or several runs as one graph.
+        format_name: a key of FORMATS.
+        source: where the data are.
+        out: the file or folder to write.
+
+    Raises:
+        InputError: something else stands at `out`, the model cannot be written in this format, or the probabilities
+            differ by more than TOLERANCE.
+    """
+    check_one_graph(model)
+    weights = ensemble_weights(model, lambda runs: load_data(runs, source)).tolist()
+    _check_replaceable(out, format_name)
+    images, description = _compared_images(model.nets[0], source)
+    exporter = FORMATS[format_name]
+    recipes = [images_only(run.recipe) for run in model.nets]
+    new = out.with_name(f".{out.name}.new")
+    new.parent.mkdir(parents=True, exist_ok=True)
+    _remove(new)
+    try:
+        with open_one_graph(model, recipes, weights) as predictor:
+            expected = predictor.probabilities(images)
+            try:
+                exporter.write(new, predictor, _about(model, weights))
+            except tf.errors.OpError as error:
+                raise InputError(f"{out}: cannot be written ({reason(error)})") from None
+        probabilities, runtime = exporter.compute(new, images)
+        difference = float(abs(probabilities - expected).max())
+        if probabilities.shape != expected.shape or not difference <= TOLERANCE:
+            raise InputError(f"--format={format_name}: {runtime} differs by {difference:.2g}; nothing was replaced")
+        size = sum(path.stat().st_size for path in [new, *new.rglob("*")] if path.is_file())
+        _replace(out, new)
+    finally:
+        _remove(new)
+    say(f"{runtime} agrees on {len(images)} {description}: largest difference of a probability {difference:.2g}")
+    _print_signature(model.nets[0])
+    say(f"written: {out}, {size:,} bytes")
+
+
+def default_name(model: Model[TrainedRun], format_name: str) -> str:
+    """Return the name of the file or folder that is written without --out: "a+b.npz"."""
+    return "+".join(run.name.replace("/", "-") for run in model.nets) + ENDINGS[format_name]
+
+
+def _about(model: Model[TrainedRun], weights: Sequence[float]) -> dict[str, Any]:
+    """Return what a program needs to know besides the arrays, as JSON values; "share" is the ensemble weight."""
+    first = model.nets[0]
+    members = [
+        {"run": run.name, "share": weight, "recipe": run.config["recipe"]}
+        for run, weight in zip(model.nets, weights, strict=True)
+    ]
+    return {
+        "image_shape": list(first.image_shape),
+        "pixel_max": first.pixel_max,
+        "class_names": first.class_names,
+        "members": members,
+    }
+
+
+def _compared_images(run: TrainedRun, source: DataSource) -> tuple[np.ndarray, str]:
+    """Return (images float32 [N, H, W, 3], their description): of the run's dev split, or noise without its data."""
+    try:
+        data = load_run_data(run, source)
+        rows = (data.dev_rows if len(data.dev_rows) else data.train_rows)[:IMAGES]
+        return as_rgb(data.dataset.x_train[rows]), "of the run's images"
+    except InputError:
+        if source.path:
+            raise
+        shape = (IMAGES, *run.image_shape, 3)
+        noise = np.random.default_rng(0).uniform(0, run.pixel_max, shape).astype(np.float32)
+        return noise, "images of noise (the run's data are not where it recorded them)"
+
+
+def _print_signature(run: TrainedRun) -> None:
+    """Print the shapes of the exported input and output."""
+    (height, width), names = run.image_shape, run.class_names
+    listed = ", ".join(names[:10]) + " …" * (len(names) > 10)
+    say(f"x: float32 [N, {height}, {width}, 3], pixels 0..{run.pixel_max}; hypothesis: float32 [N, {len(names)}], one "
+        f"column per class in this order: {listed}")  # fmt: skip
+
+
+def _check_replaceable(out: Path, format_name: str) -> None:
+    """Refuse to replace something that an export in this format did not write."""
+    if out.exists() and not FORMATS[format_name].is_export(out):
+        raise InputError(f"--out={out}: exists, and is not an export in the format {format_name}; name another")
+
+
+def _replace(out: Path, new: Path) -> None:
+    """Move a new file or folder to `out`."""
+    if not out.is_dir():
+        new.replace(out)
+        return
+    old = out.with_name(f".{out.name}.old")
+    _remove(old)
+    out.rename(old)
+    new.rename(out)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""The README.md of a submission, for the grader. H x W pixels, K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphcnn.data.dataset import Dataset
+from graphcnn.evaluation.select_model import Model
+from graphcnn.evaluation.trained_run import TrainedRun
+from graphcnn.ops.tf1 import tf
+from graphcnn.storage import checkpoint
+
+TEXT = """# Submission of {title}
+
+{runs}
+
+- `result.npy`: the softmax outputs for x_test.npy, float32 {shape}. The rows are in the order of x_test.npy, and each
+  column is a class. They were computed by {method}.
+- `model.ckpt.*`: the inference graph (float32, without an optimizer) and its weights, written by TensorFlow {version}.
+- `config.json`: all settings, the fingerprint of the data, and the versions of the software.
+- {histories}: one row for each epoch of the training.
+- `grader.py`: restores the graph with TensorFlow and NumPy alone and compares its outputs with result.npy. Run
+  `python grader.py {flag}x_test.npy`
+
+To use the graph, feed `x:0` alone, float32 [N, {height}, {width}, 3], with the raw pixels of the training file
+(0..{pixel_max}). Resizing and normalisation are inside the graph. Read `hypothesis:0` (softmax) or `logits:0`, float32
+[N, {classes}]. `keep_prob:0` (1.0), `training:0` and `tta:0` (False) have defaults for inference. Feeding `y:0` or
+`training:0` changes nothing.
+
+Classes:
+{class_names}
+"""
+
+
+def readme(model: Model[TrainedRun], weights: Sequence[float], dataset: Dataset, shape: tuple[int, ...]) -> str:
+    """Return the text of README.md.
+
+    Args:
+        model: what is submitted.
+        weights: ensemble weight of each run.
+        dataset: the data.
+        shape: of result.npy, (N, K).
+    """
+    several = len(model.nets) > 1
+    if several:
+        title, histories = f"{len(model.nets)} runs, by the weighted mean of their softmax outputs", "`history_<n>.csv`"
+        runs = [
+            f"- member_{n}, ensemble weight {weight:.4f}: {_describe(run)}"
+            for n, (run, weight) in enumerate(zip(model.nets, weights, strict=True), start=1)
+        ]
+    else:
+        title, histories = f"run {model.name}", "`history.csv`"
+        runs = [_describe(model.nets[0])]
+    method = "the plain forward pass: x:0 alone is fed"
+    if model.tta:
+        method = (
+            "test-time augmentation: True is fed to tta:0 too. Feeding x:0 alone gives the plain forward pass, with "
+            "other numbers"
+        )
+    height, width = dataset.image_shape
+    return TEXT.format(
+        title=title, runs="\n".join(runs), shape=shape, method=method, version=tf.__version__, histories=histories,
+        flag="--tta " * model.tta, height=height, width=width, pixel_max=model.nets[0].pixel_max, classes=shape[1],
+        class_names="\n".join(f"- {k}: {name}" for k, name in enumerate(dataset.class_names)),
+    )  # fmt: skip
+
+
+def _describe(run: TrainedRun) -> str:
+    """Return a sentence about a run's settings and its score."""
+    state, recipe = checkpoint.read_state(run.run.path / "best"), run.config["recipe"]
+    best = state["best_score"]
+    score = "trained without a dev split" if best is None else f"dev macro F1 {best:.6f}"
+    return (
+        f"Run {run.name}, recipe `{run.config['recipe_name']}`, net `{recipe['net']}`, epoch {state['epoch']}, {score} "
+        f"(measured during training, in {recipe['precision']})."
+    )

@@ -1,0 +1,91 @@
+"""Write a submission: result.npy for the test images, the inference graph with the best weights, and a zip of both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from graphcnn.common.errors import InputError
+from graphcnn.common.progress import bar, say
+from graphcnn.evaluation.ensemble import ensemble_weights
+from graphcnn.evaluation.model_data import DataSource, load_data
+from graphcnn.evaluation.one_graph import check_one_graph, open_one_graph
+from graphcnn.evaluation.select_model import Model
+from graphcnn.evaluation.trained_run import TrainedRun
+from graphcnn.storage import checkpoint
+from graphcnn.storage.recorded_data import RecordedData
+from graphcnn.submission.files import archive_path, check_replaceable, replace_submission
+from graphcnn.submission.readme import readme
+from graphcnn.submission.verify import verify
+
+GRADER = Path(__file__).with_name("grader.py")
+
+
+def submit(model: Model[TrainedRun], source: DataSource, out: Path) -> None:
+    """Write, verify and zip a submission; an older one stays until the new one is verified.
+
+    Args:
+        model: one run, or several runs as one graph.
+        source: where the data are.
+        out: the folder to write; its zip is written beside it.
+
+    Raises:
+        InputError: the folder holds something else, there are no test images, or the graph that was written does not
+            reproduce result.npy.
+    """
+    check_replaceable(out)
+    check_one_graph(model)
+    runs_data = load_data(model, source, test=True)
+    for run in model.nets:
+        say(run.description)
+    dataset = runs_data[0].dataset
+    images = dataset.x_test
+    if images is None:
+        raise InputError(f"no {dataset.file('x_test')}: there is nothing to predict; add it beside the training images")
+    with replace_submission(out) as folder:
+        write(folder, model, runs_data, images)
+        say("verifying with TensorFlow alone, in a fresh process")
+        say(verify(folder, images, dataset.files.get("x_test"), model.tta))
+    say(f"ready: {out} and {archive_path(out)}")
+
+
+def write(folder: Path, model: Model[TrainedRun], runs_data: Sequence[RecordedData], images: np.ndarray) -> None:
+    """Write the files of a submission into an empty folder.
+
+    Args:
+        folder: the folder.
+        model: what is submitted.
+        runs_data: the data of each run.
+        images: the test images.
+    """
+    weights = ensemble_weights(model, lambda _: runs_data).tolist()
+    with open_one_graph(model, [run.recipe for run in model.nets], weights) as predictor:
+        say(f"predicting {len(images):,} test images")
+        with bar("test", len(images)) as advance:
+            probabilities = predictor.probabilities(images, advance=advance, tta=model.tta)
+        np.save(folder / "result.npy", probabilities)
+        checkpoint.export(predictor.session, predictor.saver, folder)
+    _copy_records(folder, model, weights)
+    shutil.copyfile(GRADER, folder / "grader.py")
+    (folder / "README.md").write_text(
+        readme(model, weights, runs_data[0].dataset, probabilities.shape), encoding="utf-8"
+    )
+
+
+def _copy_records(folder: Path, model: Model[TrainedRun], weights: Sequence[float]) -> None:
+    """Write config.json and history.csv; for an ensemble, one history for each run."""
+    if len(model.nets) == 1:
+        for name in ("config.json", "history.csv"):
+            shutil.copyfile(model.nets[0].run.path / name, folder / name)
+        return
+    members = [
+        {"run": run.name, "share": weight, **run.config} for run, weight in zip(model.nets, weights, strict=True)
+    ]
+    text = json.dumps({"ensemble": model.ensemble, "members": members}, indent=2) + "\n"
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    for n, run in enumerate(model.nets, start=1):
+        shutil.copyfile(run.run.path / "history.csv", folder / f"history_{n}.csv")

@@ -1,0 +1,128 @@
+"""eval on a tiny run: scores, files, precisions, and files of predictions."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import TINY, one_line, write_folder
+from PIL import Image
+from sklearn.metrics import accuracy_score, f1_score
+
+from graphcnn.ops import tf1
+from graphcnn.storage.run import Run
+
+
+class TestRun:
+    def test_scores_and_files(self, trained_copy, command):
+        outcome = command("eval", f"--checkpoints={trained_copy}", "--split=dev,train,test")
+        assert outcome.status == 0, outcome.err
+        report = trained_copy / "tiny" / "report"
+        for split, rows in {"dev": 24, "train": 72, "test": 24}.items():
+            numbers = json.loads((report / f"{split}.json").read_text())
+            assert set(numbers) == {
+                "macro_f1", "accuracy", "top2_accuracy", "cross_entropy", "precision", "tta", "epoch", "parameters",
+                "per_class", "confusion",
+            }  # fmt: skip
+            assert numbers["parameters"] > 0
+            assert numbers["epoch"] == json.loads((trained_copy / "tiny/best/state.json").read_text())["epoch"]
+            assert f"{split} macro F1: {numbers['macro_f1']:.6f}" in outcome.out.splitlines()
+            assert np.sum(numbers["confusion"]) == rows
+            f1 = [numbers["per_class"][name]["f1-score"] for name in "012"]
+            assert numbers["macro_f1"] == pytest.approx(np.mean(f1))
+            for picture in ("confusion", "mistakes"):
+                with Image.open(report / f"{split}_{picture}.png") as image:
+                    assert image.width > 200
+        assert outcome.out.splitlines()[1].startswith("dev macro F1: ")
+
+    def test_splits_are_scored_together_as_each_alone(self, trained_copy, command):
+        common = ["eval", f"--checkpoints={trained_copy}"]
+        together = command(*common, "--split=train,test")
+        assert together.status == 0
+        for split in ("train", "test"):
+            line = command(*common, f"--split={split}").out.splitlines()[1]
+            assert line.startswith(f"{split} macro F1: ")
+            assert line in together.out
+        assert command(*common, "--split=train,tests").status == 2
+
+    def test_the_dev_score_is_the_one_of_training(self, trained_copy, command):
+        command("eval", f"--checkpoints={trained_copy}")
+        run = Run(trained_copy, "tiny")
+        macro_f1 = json.loads((run.path / "report" / "dev.json").read_text())["macro_f1"]
+        assert macro_f1 == max(row["dev_macro_f1"] for row in run.history(2))
+
+    @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+    def test_the_default_precision_is_the_one_of_training(self, precision, trained, tmp_path, command):
+        common = [f"--checkpoints={tmp_path}", "--run=r"]
+        settings = ["--dev_split=stratified", *TINY, "--epochs=1", f"--precision={precision}"]
+        assert command("train", f"--data={trained[1]}", *common, *settings).status == 0
+        outcome = command("eval", *common)
+        computed = precision if precision == "float32" else tf1.choose_precision("auto")[0]
+        assert f", trained in {precision}, computed in {computed} (" in outcome.out
+        if computed == precision:
+            macro_f1 = json.loads((tmp_path / "r" / "report" / "dev.json").read_text())["macro_f1"]
+            assert macro_f1 == Run(tmp_path, "r").history(1)[0]["dev_macro_f1"]
+
+    def test_precisions_agree_to_the_stated_tolerance(self, trained_copy, command):
+        scores = {}
+        for precision in ("float32", "bfloat16", "auto"):
+            outcome = command("eval", f"--checkpoints={trained_copy}", "--split=train", f"--precision={precision}")
+            assert outcome.status == 0, outcome.err
+            expected = tf1.choose_precision(precision)
+            assert outcome.out.splitlines()[0].endswith(f"computed in {expected[0]} ({expected[1]})")
+            scores[precision] = json.loads((trained_copy / "tiny" / "report" / "train.json").read_text())
+            assert scores[precision]["precision"] == expected[0]
+        assert scores["auto"] == scores[expected[0]]
+        assert scores["bfloat16"]["accuracy"] == pytest.approx(scores["float32"]["accuracy"], abs=0.02)
+        assert scores["bfloat16"]["cross_entropy"] == pytest.approx(scores["float32"]["cross_entropy"], rel=0.01)
+
+    def test_the_test_score_is_the_one_of_scikit_learn(self, trained_copy, predicted, command):
+        command("eval", f"--checkpoints={trained_copy}", "--split=test")
+        numbers = json.loads((trained_copy / "tiny" / "report" / "test.json").read_text())
+        predictions = predicted.softmax.argmax(axis=1)
+        assert numbers["macro_f1"] == pytest.approx(f1_score(predicted.labels, predictions, average="macro"))
+        assert numbers["accuracy"] == pytest.approx(accuracy_score(predicted.labels, predictions))
+
+    def test_messages_name_what_is_missing(self, tmp_path, trained, command):
+        unlabelled = write_folder(tmp_path / "data", y_test=None)
+        outcome = command("eval", f"--checkpoints={trained[0]}", f"--data={unlabelled}", "--split=test")
+        assert outcome.status == 2
+        assert "y_test.npy, so the test images have no labels" in outcome.err
+        assert "go together" in command("eval", "--predictions=x.npy").err
+        assert "expected dev, train, test" in command("eval", f"--checkpoints={trained[0]}", "--split=valid").err
+
+
+class TestPredictionsFile:
+    def test_it_is_scored_without_a_run(self, tmp_path, predicted, command):
+        np.save(tmp_path / "result.npy", predicted.softmax)
+        np.save(tmp_path / "y.npy", predicted.labels)
+        arguments = [f"--predictions={tmp_path / 'result.npy'}", f"--labels={tmp_path / 'y.npy'}"]
+        outcome = command("eval", *arguments, f"--checkpoints={tmp_path / 'none'}")
+        assert outcome.status == 0, outcome.err
+        expected = f1_score(predicted.labels, predicted.softmax.argmax(axis=1), average="macro")
+        assert outcome.out.startswith(f"macro F1: {expected:.6f}\n")
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda p: p[:-1], "24 labels for 23 images"),
+            (lambda p: p[:, :2] / p[:, :2].sum(axis=1, keepdims=True), "has 2 columns"),
+            (lambda p: p * 2, "apply softmax"),
+            (lambda p: p - 1, "negative"),
+            (lambda p: p * np.nan, "NaN"),
+            (lambda p: p.argmax(axis=1), "expected float softmax rows"),
+            (lambda p: p[:0], "expected float softmax rows"),
+        ],
+    )
+    def test_a_bad_file_is_refused(self, change, words, tmp_path, predicted, command):
+        np.save(tmp_path / "result.npy", change(predicted.softmax))
+        np.save(tmp_path / "y.npy", predicted.labels)
+        outcome = command("eval", f"--predictions={tmp_path / 'result.npy'}", f"--labels={tmp_path / 'y.npy'}")
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert words in outcome.err
+
+    def test_flags_of_a_run_are_refused(self, command):
+        for flag in ("tta", "precision=float32"):
+            outcome = command("eval", f"--{flag}", "--predictions=p.npy", "--labels=y.npy")
+            assert outcome.status == 2
+            assert f"--{flag.partition('=')[0]}: nothing is computed with --predictions" in outcome.err
