@@ -1,5 +1,6 @@
 """The pages: links lead somewhere, command lines parse, no word of the project's old dialect."""
 
+import dataclasses
 import importlib
 import re
 import shlex
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from graphcnn.config import suites
+from graphcnn.config.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -51,6 +53,14 @@ def command_lines(page):
     """Return the command lines of run.sh on a page, each as a list of words after ./run.sh."""
     texts = [part for line in snippets(page) for part in line.split("&&") if "./run.sh" in part]
     return [shlex.split(text[text.index("./run.sh") :], comments=True)[1:] for text in texts]
+
+
+def commands_in_docstrings():
+    """Return the command lines of run.sh in the package's own text, each with its file."""
+    files = sorted((ROOT / "graphcnn").rglob("*.py"))
+    lines = [(path, line) for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    texts = [(path, line.strip().lstrip("# ")) for path, line in lines]
+    return [(path, text[9:]) for path, text in texts if text.startswith("./run.sh ")]
 
 
 def flags_of(command):
@@ -120,6 +130,32 @@ def test_every_recipe_and_suite_in_a_command_line_exists(page):
     named = [word.removeprefix("--suite=") for word in words if word.startswith("--suite=")]
     assert set(recipes) - {"NAME"} <= set(suites.names())
     assert set(named) <= set(suites.SUITES)
+
+
+def wrong_settings(words):
+    """Return the settings of --sweep="SETTING=…" among the words that are no settings of a recipe."""
+    sweeps = [word.removeprefix("--sweep=") for word in words if word.startswith("--sweep=") and "=" in word[8:]]
+    settings = [setting.partition("=")[0] for sweep in sweeps for setting in sweep.split()]
+    return [setting for setting in settings if setting not in {field.name for field in dataclasses.fields(Recipe)}]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_swept_setting_exists(page):
+    assert [setting for words in command_lines(page) for setting in wrong_settings(words)] == []
+
+
+def test_every_command_line_in_the_code_names_a_command_and_its_flags():
+    wrong = []
+    for path, text in commands_in_docstrings():
+        command, *rest = re.split(r"\s{2,}|`|, ", text)[0].split(maxsplit=1)
+        words = [word.rstrip(",.;:") for word in shlex.split(*rest, comments=True)] if rest else []
+        if command in COMMANDS:
+            known = flags_of(command) | {"help"}
+            wrong += [f"{name_of(path)}: {word}" for word in words if word.startswith("-") and not is_flag(word, known)]
+            wrong += [f"{name_of(path)}: {setting}" for setting in wrong_settings(words)]
+        elif command not in ("test", "--help"):
+            wrong.append(f"{name_of(path)}: {command}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
