@@ -24,10 +24,12 @@ from graphcnn.common.files import atomic_write
 from graphcnn.config import flags, suites
 from graphcnn.config.recipe import RECIPES
 
+ALIASES = {"peers": "implementations", "forms": "convolutions"}
+
 
 def define_flags() -> FlagValues:
     """Return this command's flags."""
-    values = flags.new_flags()
+    values = flags.new_flags(ALIASES)
     flags.define_precision(values, "auto")
     names = f"{', '.join(RECIPES)}, or an experiment as <suite>/<name>"
     text = f"recipe whose net, loss and batch size are timed, without its augmentation: {names}"

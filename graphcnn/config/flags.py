@@ -21,25 +21,33 @@ DEFINE = {
 
 
 class CommandFlags(flags.FlagValues):
-    """The flags of one command. The old name of a setting is understood as an alias, but is not a flag by itself."""
+    """The flags of one command. An old name is understood as an alias, but is not a flag by itself.
+
+    Args:
+        aliases: {old name of a flag: its name}, beside the old names of settings.
+    """
+
+    def __init__(self, aliases=None):
+        super().__init__()
+        self.__dict__["aliases"] = ALIASES | (aliases or {})  # a plain attribute would be a flag
 
     def read_flags_from_files(self, argv, force_gnu=True):
-        """Return the arguments with those of flag files, each setting under its present name."""
+        """Return the arguments with those of flag files, each flag under its present name."""
         argv = super().read_flags_from_files(argv, force_gnu)
         end = argv.index("--") if "--" in argv else len(argv)
         matches = [re.match(r"--?(\w+)(?==|$)", argument) for argument in argv[:end]]
         names = {match[1] for match in matches if match}
-        check_one_name(names, "", "--")
+        check_one_name(names, "", "--", self.aliases)
         for n, match in enumerate(matches):
-            name = ALIASES.get(match[1]) if match else None
+            name = self.aliases.get(match[1]) if match else None
             if name in self:
                 argv[n] = f"--{name}{argv[n][match.end() :]}"
         return argv
 
 
-def new_flags():
+def new_flags(aliases=None):
     """Return CommandFlags with --debug; each command has its own, so nothing is global."""
-    values = CommandFlags()
+    values = CommandFlags(aliases)
     values.set_gnu_getopt(True)
     flags.DEFINE_boolean("debug", False, "show the traceback of an error", flag_values=values)
     return values

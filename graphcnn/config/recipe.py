@@ -233,13 +233,13 @@ def _check(field, value):
         raise InputError(f"--{field.name}: found {value}, expected {wanted} {said}")
 
 
-def check_one_name(names, source, prefix=""):
-    """Refuse names that hold both the old and the present name of a Recipe field.
+def check_one_name(names, source, prefix="", aliases=ALIASES):
+    """Refuse names that hold both the old and the present name of a Recipe field, or of what `aliases` has.
 
     Args:
         names: of settings. source: the file or flag for the error line. prefix: "--" for names of flags.
     """
-    for old, name in ALIASES.items():
+    for old, name in aliases.items():
         if old in names and name in names:
             both = f"{prefix}{old} and {prefix}{name} are names of the same setting"
             raise InputError(f"{source}{both}; use only {prefix}{name}")

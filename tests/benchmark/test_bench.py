@@ -118,6 +118,7 @@ def test_a_contest_with_keras(tmp_path, command):
 TABLES = {  # flag: words of the table
     "--profile": ("ResourceApplyAdam", "conv2_1", "gradient"),
     "--convolutions": ("8x8", "3x3x8x8", "filter gradient"),
+    "--forms": ("8x8", "3x3x8x8", "filter gradient"),  # its alias
 }
 
 
@@ -131,6 +132,15 @@ def test_tables(flag, words, command):
 BAD = {  # name: (arguments, words of the message)
     "unknown implementation": (["--implementations=torch"], "did you mean 'pytorch'"),
     "not installed": (["--implementations=pytorch"], "--implementations=all installs it"),
+    "a name that is an alias": (["--peers=torch"], "--implementations: unknown name 'torch'"),
+    "a flag and its alias": (
+        ["--peers=none", "--implementations=none"],
+        "--peers and --implementations are names of the same setting; use only --implementations",
+    ),
+    "another flag and its alias": (
+        ["--forms", "--convolutions"],
+        "--forms and --convolutions are names of the same setting; use only --convolutions",
+    ),
     "no such net": (["--net=vggg"], "did you mean 'vgg'"),
     "no steps": (["--steps=0"], "--steps: found 0, expected a whole number at least 1"),
     "precision": (["--precision=half"], "--precision: unknown name 'half'"),
