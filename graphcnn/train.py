@@ -111,7 +111,7 @@ def _start(values, run_or_root, cluster):
             raise InputError(f"--{field}: found {pixels}, expected less than the images' {height}x{width} pixels")
     if values.show_augmentation:
         return _show_augmentation(flags.checkpoints_root(values), recipe, dataset, train_rows)
-    from graphcnn.graphs.graph import check_frozen, check_net
+    from graphcnn.graphs.validate import check_frozen, check_net
     from graphcnn.ops.tf1 import choose_precision
 
     check_net(recipe)

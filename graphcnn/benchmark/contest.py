@@ -16,7 +16,7 @@ from graphcnn.benchmark.job import CLASSES
 from graphcnn.common.errors import InputError
 from graphcnn.common.progress import bar, say
 from graphcnn.config.recipe import Recipe
-from graphcnn.graphs import graph
+from graphcnn.graphs.inference import count_parameters
 from graphcnn.ops.tf1 import choose_precision, cpu
 
 WARM_UP_STEPS = 3
@@ -55,7 +55,7 @@ def run(recipe: Recipe, recipe_name: str, turns: Turns, interpreters: Mapping[st
     countable = timed_recipe.countable_graph(recipe)
     products = op_timings.products(countable)
     flops = {"inference": sum(each.flops for each in products), "training": op_timings.training_flops(products)}
-    parameters = graph.count_parameters(countable)
+    parameters = count_parameters(countable)
     contestants = _contestants(recipe, interpreters)
     with contextlib.ExitStack() as stack, bar("bench", len(contestants) * (1 + 2 * turns.rounds)) as advance:
         processes: Processes = {}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphcnn.graphs.graph import Graph
+from graphcnn.graphs.inference import InferenceGraph
 from graphcnn.ops.tf1 import session, tf, tf1
 
 
@@ -29,7 +29,7 @@ class Product(NamedTuple):
     flops: int
 
 
-def products(graph: Graph) -> list[Product]:
+def products(graph: InferenceGraph) -> list[Product]:
     """Return the products of an inference graph that was built with portable=True, first layer first."""
     result = []
     for op in graph.graph.get_operations():

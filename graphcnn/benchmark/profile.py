@@ -17,7 +17,7 @@ from graphcnn.benchmark.job import CLASSES, MEAN, PLANNED_STEPS, SCALE, images_a
 from graphcnn.common.progress import print_table, say
 from graphcnn.config.recipe import Recipe
 from graphcnn.data.batches import as_rgb
-from graphcnn.graphs import graph
+from graphcnn.graphs.training import build_training
 from graphcnn.ops.tf1 import session, tf1
 
 PHASES = ("forward", "gradient", "update")
@@ -48,14 +48,14 @@ def print_profile(recipe: Recipe) -> None:
     job = timed_recipe.job_of(recipe)
     images, labels = images_and_labels(job)
     normalisation = np.full(3, MEAN), np.full(3, SCALE)
-    built = graph.build_training(recipe, images.shape[1:3], CLASSES, normalisation, PLANNED_STEPS)
+    built = build_training(recipe, images.shape[1:3], CLASSES, normalisation, PLANNED_STEPS)
     layers = list(dict.fromkeys(v.op.name.rpartition("/")[0] for v in built.variables if v.trainable))
     feed = {built.x: as_rgb(images[: recipe.batch_size]), built.y: labels[: recipe.batch_size]}
     feed |= {built.keep_prob: recipe.keep_prob}
     fetches = [built.loss, built.cross_entropy, built.train_op]
     untraced = []
     with session(built.graph) as opened:
-        opened.run(built.init)
+        opened.run(built.initialize)
         for _ in range(UNTRACED_STEPS):
             start = time.perf_counter()
             opened.run(fetches, feed)

@@ -10,7 +10,8 @@ from graphcnn.benchmark.implementations import NETS_WITHOUT_ROWS
 from graphcnn.benchmark.job import CLASSES, Job
 from graphcnn.common.errors import InputError
 from graphcnn.config.recipe import Recipe
-from graphcnn.graphs import graph
+from graphcnn.graphs.inference import InferenceGraph, build_inference
+from graphcnn.graphs.validate import check_net
 from graphcnn.nets import registry, sequential
 from graphcnn.ops.tf1 import cpu
 
@@ -32,7 +33,7 @@ def whole_net(recipe: Recipe, **changes: object) -> Recipe:
     """Return the recipe with the changes, so that each step trains the whole net on one batch of full-size images."""
     settings: dict[str, Any] = WHOLE_NET | changes
     changed = dataclasses.replace(recipe, **settings)
-    graph.check_net(changed)
+    check_net(changed)
     return changed
 
 
@@ -88,6 +89,6 @@ def job_of(recipe: Recipe) -> Job:
     )
 
 
-def countable_graph(recipe: Recipe) -> graph.Graph:
+def countable_graph(recipe: Recipe) -> InferenceGraph:
     """Return the recipe's inference graph with operations of tf.nn only, so that its products can be counted."""
-    return graph.build_inference(recipe, (recipe.image_size, recipe.image_size), CLASSES, portable=True)
+    return build_inference(recipe, (recipe.image_size, recipe.image_size), CLASSES, portable=True)

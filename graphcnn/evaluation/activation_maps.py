@@ -16,7 +16,7 @@ import numpy as np
 
 from graphcnn.data.batches import chunk_size, in_order
 from graphcnn.evaluation.predictor import Predictor
-from graphcnn.graphs.graph import Graph
+from graphcnn.graphs.inference import InferenceGraph
 from graphcnn.ops.tf1 import tf, tf1
 
 LINEAR = {  # operations that CAM allows between the maps and the logits besides a mean; the last four are of dropout
@@ -42,7 +42,7 @@ class ActivationMaps(NamedTuple):
     method: str
 
 
-def add_activation_maps(graph: Graph) -> ActivationMaps:
+def add_activation_maps(graph: InferenceGraph) -> ActivationMaps:
     """Add activation maps to an inference graph that is not finalised."""
     with graph.graph.as_default():
         target = tf1.placeholder(tf.int32, [None], name="target")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from graphcnn.evaluation.predictor import Predictor
-from graphcnn.graphs.graph import Graph
+from graphcnn.graphs.inference import InferenceGraph
 
 
 class Net(ABC):
@@ -26,13 +26,13 @@ class Net(ABC):
     pixel_max: int
 
     @abstractmethod
-    def build(self) -> Graph:
+    def build(self) -> InferenceGraph:
         """Return the inference graph in float32, not finalised."""
 
     @abstractmethod
-    def build_one_view(self) -> Graph:
+    def build_one_view(self) -> InferenceGraph:
         """Return the inference graph in float32 without the views of test-time augmentation, not finalised."""
 
     @abstractmethod
-    def open(self, graph: Graph) -> Predictor:
+    def open(self, graph: InferenceGraph) -> Predictor:
         """Finalise a graph that `build` or `build_one_view` returned; return a Predictor with the weights in it."""

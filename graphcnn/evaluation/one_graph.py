@@ -11,7 +11,7 @@ from graphcnn.config.recipe import Recipe
 from graphcnn.evaluation.predictor import Predictor, open_predictor
 from graphcnn.evaluation.select_model import Model
 from graphcnn.evaluation.trained_run import TrainedRun
-from graphcnn.graphs.graph import Graph, build_ensemble, build_inference, member_scope
+from graphcnn.graphs.inference import InferenceGraph, build_ensemble, build_inference, member_scope
 from graphcnn.ops.tf1 import tf1
 from graphcnn.storage import checkpoint
 
@@ -38,7 +38,7 @@ def images_only(recipe: Recipe) -> Recipe:
 
 def build_one_graph(
     recipes: Sequence[Recipe], image_shape: tuple[int, int], classes: int, weights: Sequence[float]
-) -> Graph:
+) -> InferenceGraph:
     """Return the portable inference graph of one net, or of the weighted mean of several nets, in float32.
 
     Args:
@@ -73,7 +73,7 @@ def open_one_graph(model: Model[TrainedRun], recipes: Sequence[Recipe], weights:
     return open_predictor(graph, load)
 
 
-def _load_member(session: tf1.Session, graph: Graph, run: TrainedRun, scope: str) -> None:
+def _load_member(session: tf1.Session, graph: InferenceGraph, run: TrainedRun, scope: str) -> None:
     """Give the variables in a member's scope the values of the run's best checkpoint."""
     variables = {variable.op.name: tuple(variable.shape) for variable in graph.variables}
     shapes = {name.removeprefix(scope): shape for name, shape in variables.items() if name.startswith(scope)}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphcnn.data.batches import as_rgb, chunk_size, in_order, prefetch
-from graphcnn.graphs.graph import Graph
+from graphcnn.graphs.inference import InferenceGraph
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.ops.tf1 import tf1
 from graphcnn.storage import checkpoint
@@ -28,7 +28,7 @@ class Predictor(NamedTuple):
         state: state.json of the restored checkpoint; empty for weights that are not of one run.
     """
 
-    graph: Graph
+    graph: InferenceGraph
     session: tf1.Session
     saver: tf1.train.Saver
     state: Mapping[str, Any]
@@ -53,7 +53,9 @@ class Predictor(NamedTuple):
         return probabilities(self.session, self.graph, images, rows, advance, tta)
 
 
-def open_predictor(graph: Graph, load: Callable[[tf1.Session, tf1.train.Saver], Mapping[str, Any]]) -> Predictor:
+def open_predictor(
+    graph: InferenceGraph, load: Callable[[tf1.Session, tf1.train.Saver], Mapping[str, Any]]
+) -> Predictor:
     """Finalise a graph, open a session of it and fill its variables.
 
     Args:
@@ -69,7 +71,7 @@ def open_predictor(graph: Graph, load: Callable[[tf1.Session, tf1.train.Saver], 
 
 def probabilities(
     session: tf1.Session,
-    graph: Graph,
+    graph: InferenceGraph,
     images: np.ndarray,
     rows: np.ndarray | None = None,
     advance: Callable[[int], None] | None = None,

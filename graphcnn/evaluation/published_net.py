@@ -13,7 +13,7 @@ from graphcnn.config.recipe import PREPROCESSING, Recipe
 from graphcnn.data.dataset import ImageSpec
 from graphcnn.evaluation.net import Net
 from graphcnn.evaluation.predictor import Predictor, open_predictor
-from graphcnn.graphs.graph import Graph, build_inference
+from graphcnn.graphs.inference import InferenceGraph, build_inference
 from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.ops.tf1 import tf1
 from graphcnn.storage import checkpoint
@@ -49,7 +49,7 @@ class PublishedNet(Net):
         normalisation = {"normalisation/mean": np.array(means), "normalisation/scale": np.array(scales)}
         self.values = initial.values | normalisation
 
-    def build(self) -> Graph:
+    def build(self) -> InferenceGraph:
         """Return the net's inference graph in float32, not finalised.
 
         Raises:
@@ -63,11 +63,11 @@ class PublishedNet(Net):
             )
         return graph
 
-    def build_one_view(self) -> Graph:
+    def build_one_view(self) -> InferenceGraph:
         """Return the net's inference graph in float32; it has only one view."""
         return self.build()
 
-    def open(self, graph: Graph) -> Predictor:
+    def open(self, graph: InferenceGraph) -> Predictor:
         """Return a Predictor of the graph with the weights."""
 
         def load(session: tf1.Session, saver: tf1.train.Saver) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from graphcnn.evaluation.pictures import Predictions
 from graphcnn.evaluation.select_model import Model
 from graphcnn.evaluation.text_report import print_members, print_scores
 from graphcnn.evaluation.trained_run import TrainedRun
-from graphcnn.graphs.graph import count_parameters
+from graphcnn.graphs.inference import count_parameters
 from graphcnn.storage.recorded_data import RecordedData, Split
 
 MEMBER_SCORES = ("macro_f1", "accuracy", "top2_accuracy", "cross_entropy")

@@ -10,7 +10,7 @@ from graphcnn.common.errors import InputError
 from graphcnn.config.recipe import Recipe, recipe_from_dict
 from graphcnn.evaluation.net import Net
 from graphcnn.evaluation.predictor import Predictor, open_predictor
-from graphcnn.graphs.graph import Graph, build_inference
+from graphcnn.graphs.inference import InferenceGraph, build_inference
 from graphcnn.ops.tf1 import choose_precision, tf1
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import Run
@@ -53,7 +53,7 @@ class TrainedRun(Net):
         trained = self.recipe.precision
         return choose_precision(precision or ("auto" if trained == "bfloat16" else trained))
 
-    def build(self, precision: str = "float32", portable: bool = True) -> Graph:
+    def build(self, precision: str = "float32", portable: bool = True) -> InferenceGraph:
         """Return the run's inference graph, not finalised.
 
         Args:
@@ -62,12 +62,12 @@ class TrainedRun(Net):
         """
         return build_inference(self.recipe, self.image_shape, len(self.class_names), precision, portable)
 
-    def build_one_view(self) -> Graph:
+    def build_one_view(self) -> InferenceGraph:
         """Return the run's inference graph in float32 without the views of test-time augmentation."""
         recipe = dataclasses.replace(self.recipe, flip="none", translate=0, feature_views=1)
         return build_inference(recipe, self.image_shape, len(self.class_names), portable=True)
 
-    def open(self, graph: Graph) -> Predictor:
+    def open(self, graph: InferenceGraph) -> Predictor:
         """Return a Predictor of the graph with the weights of the run's best checkpoint.
 
         Raises:

@@ -16,7 +16,7 @@ from graphcnn.common.errors import InputError
 from graphcnn.common.files import atomic_write
 from graphcnn.common.progress import bar, format_duration, say
 from graphcnn.data import batches, cache
-from graphcnn.graphs.graph import frozen
+from graphcnn.graphs.freezing import frozen_names
 from graphcnn.ops.tf1 import cores, tf
 from graphcnn.training import augment
 
@@ -38,7 +38,7 @@ def cached(session, graph, recipe, dataset, rows, folder):
         rows: int array of the training rows; the augmented views have these alone, other rows being 0.
         folder: of the cache, None for the default.
     """
-    backbone, fixed = hashlib.sha256(), frozen("backbone", graph.variables)
+    backbone, fixed = hashlib.sha256(), frozen_names("backbone", graph.variables)
     values = {variable.op.name: variable for variable in graph.variables if variable.op.name in fixed}
     for name, value in session.run(values).items():
         backbone.update(f"{name} {value.shape}".encode() + value.tobytes())

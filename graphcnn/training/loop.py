@@ -13,7 +13,8 @@ from graphcnn.common.signals import stop_signal
 from graphcnn.config.recipe import PREPROCESSING
 from graphcnn.data import batches, statistics
 from graphcnn.evaluation import metrics, pictures, predictor
-from graphcnn.graphs.graph import build_training, count_parameters
+from graphcnn.graphs.inference import count_parameters
+from graphcnn.graphs.training import build_training
 from graphcnn.ops.tf1 import reason, tf, tf1
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.storage import checkpoint
@@ -103,7 +104,7 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
     else:
         fresh = {"epoch": 0, "best_epoch": 0, "best_score": None, "stopped_early": False}
         state = {**(state or fresh), "stopping": stopping.state()}
-        session.run(graph.init)
+        session.run(graph.initialize)
         own = {variable.op.name for variable in graph.variables}
         beginning = {name: value for name, value in (beginning or {}).items() if name in own}
         checkpoint.assign(session, variables, beginning)
@@ -237,24 +238,24 @@ def _step(session, graph, feed, first, whole, cluster=None, asked=lambda: 0):
 
     Args:
         feed: the images, labels and keep_prob.
-        first, whole: see Graph. The last part of a batch makes the update.
+        first, whole: see BatchSliceInputs. The last part of a batch makes the update.
         cluster: Cluster whose tasks all run the step, None for one.
         asked: returns whether this task is asked to stop.
 
     Returns: (loss, cross-entropy, correct rows, whether to stop), all tasks'.
     """
     fetches = [graph.loss, graph.cross_entropy, graph.correct]
-    place = {} if graph.whole is None else {graph.first: first, graph.whole: whole}
+    place = {} if graph.batch_slice is None else {graph.batch_slice.first: first, graph.batch_slice.size: whole}
     if cluster:
         place[cluster.asked] = float(bool(asked()))
         *found, stop, _ = session.run([*fetches, cluster.stop, graph.train_op], {**feed, **place}, cluster.options)
         return *found, stop > 0
-    if graph.accumulate is None:
+    if graph.accumulation is None:
         *found, _ = session.run([*fetches, graph.train_op], feed)
         return *found, asked()
     if first == 0:
-        session.run(graph.forget)
-    *found, _ = session.run([*fetches, graph.accumulate], {**feed, **place})
+        session.run(graph.accumulation.reset)
+    *found, _ = session.run([*fetches, graph.accumulation.add], {**feed, **place})
     if first + len(feed[graph.y]) == whole:
         session.run(graph.train_op)
     return *found, asked()
@@ -295,12 +296,12 @@ def _batch(recipe, dataset, rows, drawn, view=None):
 def _whiten(session, graph, recipe, dataset, train_rows):
     """Give the whitening layer, where there is one, its filters from some training rows; return the seconds it took."""
     began = time.monotonic()
-    if graph.whitening is not None:
+    if graph.whitening_filters is not None:
         rows = np.random.default_rng([recipe.seed, 0]).permutation(train_rows)[:WHITENING_IMAGES]
         parts = batches.in_order(np.sort(rows), batches.chunk_size(dataset.image_shape))
         seen = (session.run(graph.images, {graph.x: batches.as_rgb(dataset.x_train[part])}) for part in parts)
         filters = statistics.whitening_filters(seen, recipe.whitening_patch_size)
-        initializer = graph.whitening.initializer
+        initializer = graph.whitening_filters.initializer
         session.run(initializer, {initializer.inputs[1]: filters})
     return time.monotonic() - began
 

@@ -78,7 +78,7 @@ class Cluster:
             start = end
         return [tf.reshape(sum_, each.shape) for sum_, each in zip(found, tensors, strict=True)]
 
-    def total_of_step(self, gradients, loss, cross_entropy, correct):
+    def sum_of_step(self, gradients, loss, cross_entropy, correct):
         """Return the sums over all tasks of a step's gradients and of its three numbers; make `asked` and `stop`."""
         self.asked = tf1.placeholder_with_default(0.0, [], name="asked")
         numbers = tf.stack([loss, cross_entropy, tf.cast(correct, tf.float32), self.asked])
@@ -86,7 +86,7 @@ class Cluster:
         loss, cross_entropy, correct, self.stop = tf.unstack(numbers)
         return gradients, loss, cross_entropy, tf.cast(correct, tf.int32)
 
-    def total_with_gradient(self, tensor):
+    def sum_with_gradient(self, tensor):
         """Return the sum over all tasks of a float32 tensor whose gradient is such a sum too."""
 
         @tf.custom_gradient

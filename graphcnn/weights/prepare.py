@@ -11,7 +11,7 @@ from graphcnn.common.files import sha256_of
 from graphcnn.common.progress import say
 from graphcnn.config.recipe import Recipe
 from graphcnn.data.dataset import ImageSpec
-from graphcnn.graphs.graph import build_inference
+from graphcnn.graphs.inference import build_inference
 from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.weights import keras_hdf5, tf1_checkpoint
 from graphcnn.weights.loaded import LoadedWeights, Origin, Shapes, Values

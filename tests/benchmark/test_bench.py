@@ -13,7 +13,7 @@ from conftest import one_line
 
 from graphcnn.benchmark import contest, convolutions, environments, job, op_timings, profile, timed_recipe
 from graphcnn.config.recipe import Recipe
-from graphcnn.graphs import graph
+from graphcnn.graphs.training import build_training
 from graphcnn.nets import sequential
 from graphcnn.nets.registry import NETS, SEQUENTIAL
 from graphcnn.nets.sequential import Conv, Dense
@@ -39,11 +39,11 @@ def test_flops_of_the_default_net_by_hand():
 
 def test_the_trace_finds_layers_and_phases():
     recipe = Recipe(net="vgg_tiny", image_size=16, precision="float32")
-    built = graph.build_training(recipe, (16, 16), 3, ([0.0] * 3, [1.0] * 3), 1)
+    built = build_training(recipe, (16, 16), 3, ([0.0] * 3, [1.0] * 3), 1)
     feed = {built.x: [[[[0.5] * 3] * 16] * 16] * 4, built.y: [0, 1, 2, 0]}
     layers = ["conv1_1", "conv2_1", "conv3_1", "dense1", "output"]
     with session(built.graph) as running:
-        running.run(built.init)
+        running.run(built.initialize)
         times = profile.trace(running, [built.loss, built.train_op], feed, layers, steps=2)
     assert set(times.by_layer) == {*layers, "l2", "other"}
     for layer in layers:
@@ -299,13 +299,13 @@ def test_other_implementations_compute_the_same_net_loss_and_step(net, files_of_
     logits, images, labels, *weights = np.load(files_of_one_step[net]).values()
     before, after = weights[: len(weights) // 2], weights[len(weights) // 2 :]
     statistics = np.full(3, job.MEAN), np.full(3, job.SCALE)
-    built = graph.build_training(parity_recipes[net], images.shape[1:3], job.CLASSES, statistics, 1)
+    built = build_training(parity_recipes[net], images.shape[1:3], job.CLASSES, statistics, 1)
     variables = [v for v in built.variables if v.trainable]
     with built.graph.as_default():
         values = [tf1.placeholder(tf.float32, v.shape) for v in variables]
         assign = [v.assign(value) for v, value in zip(variables, values, strict=True)]
     with session(built.graph) as running:
-        running.run(built.init)
+        running.run(built.initialize)
         running.run(assign, dict(zip(values, before, strict=True)))
         assert running.run(built.logits, {built.x: images}) == pytest.approx(logits, abs=5e-5)
         running.run(built.train_op, {built.x: images, built.y: labels})

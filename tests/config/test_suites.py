@@ -7,7 +7,7 @@ import pytest
 
 from graphcnn.config import suites
 from graphcnn.config.suites import SUITES, Claim, Experiment, Suite
-from graphcnn.graphs.graph import check_net
+from graphcnn.graphs.validate import check_net
 from graphcnn.sweeps import report
 
 PUBLISHED = {  # by hand from the reports' tables

@@ -10,7 +10,7 @@ from PIL import Image
 
 from graphcnn.config.recipe import Recipe
 from graphcnn.evaluation.published_net import IMAGENET_CLASSES
-from graphcnn.graphs.graph import build_inference
+from graphcnn.graphs.inference import build_inference
 from graphcnn.nets import sequential
 from graphcnn.nets.blocks import Architecture
 from graphcnn.nets.registry import ARCHITECTURES, SEQUENTIAL

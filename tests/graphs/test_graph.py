@@ -8,7 +8,9 @@ import pytest
 from graphcnn.common.errors import InputError
 from graphcnn.config.recipe import RECIPES, Recipe
 from graphcnn.data import batches
-from graphcnn.graphs.graph import build_inference, build_training, count_parameters, l2_penalty
+from graphcnn.graphs.inference import build_inference, count_parameters
+from graphcnn.graphs.loss import l2_penalty
+from graphcnn.graphs.training import build_training
 from graphcnn.nets.registry import ARCHITECTURES, NETS
 from graphcnn.ops.tf1 import session, tf, tf1
 from graphcnn.training.loop import _step as training_step
@@ -101,10 +103,10 @@ def started(recipe, total_steps=100):
     """Yield a training graph of images of the recipe's own size, 3 classes, and its session, initialised."""
     graph = build_training(recipe, (recipe.image_size,) * 2, 3, NO_STATISTICS, total_steps)
     with session(graph.graph) as running:
-        running.run(graph.init)
-        if graph.whitening is not None:
-            filters = np.random.default_rng(0).normal(size=graph.whitening.shape, scale=0.3)
-            running.run(graph.whitening.initializer, {graph.whitening.initializer.inputs[1]: filters})
+        running.run(graph.initialize)
+        if graph.whitening_filters is not None:
+            filters = np.random.default_rng(0).normal(size=graph.whitening_filters.shape, scale=0.3)
+            running.run(graph.whitening_filters.initializer, {graph.whitening_filters.initializer.inputs[1]: filters})
         yield graph, running
 
 
@@ -253,7 +255,7 @@ def test_a_partial_batch_moves_the_moving_moments_by_its_share():
         mean = next(v for v in graph.variables if v.op.name == "conv1_1/norm/mean")
         moved = []
         for copies in (1, 4):  # the same images, so the same moments
-            running.run(graph.init)
+            running.run(graph.initialize)
             running.run(graph.train_op, {graph.x: np.tile(x, (copies, 1, 1, 1)), graph.y: np.tile(y, copies)})
             moved.append(running.run(mean))
     assert moved[1] == pytest.approx(4 * moved[0], rel=1e-4)
@@ -382,7 +384,7 @@ def test_normalisation_is_inside_the_graph(scale, offset):
     logits = []
     for graph, images in ((raw, x * np.array(scale) + np.array(offset)), (plain, x)):
         with session(graph.graph) as running:
-            running.run(graph.init)
+            running.run(graph.initialize)
             logits.append(running.run(graph.logits, {graph.x: images}))
     assert logits[0] == pytest.approx(logits[1], abs=1e-4)
 
@@ -395,7 +397,7 @@ def test_other_sizes_are_resized_in_the_graph(side):
     logits = []
     for built, images in ((graph, flat), (same, flat[:1, :1, :1] + np.zeros((2, 16, 16, 3), np.float32))):
         with session(built.graph) as running:
-            running.run(built.init)
+            running.run(built.initialize)
             logits.append(running.run(built.logits, {built.x: images}))
     assert logits[0] == pytest.approx(logits[1], abs=1e-4)
 
@@ -410,7 +412,7 @@ def test_bfloat16_agrees_with_float32_and_keeps_master_weights():
         convolutions = {op.outputs[0].dtype.name for op in graph.graph.get_operations() if op.type == "Conv2D"}
         assert convolutions == {precision}
         with session(graph.graph) as running:
-            running.run(graph.init)
+            running.run(graph.initialize)
             results[precision] = running.run([graph.hypothesis, graph.loss], {graph.x: x, graph.y: y})
     assert results["bfloat16"][0] == pytest.approx(results["float32"][0], abs=0.02)
     assert results["bfloat16"][1] == pytest.approx(results["float32"][1], rel=0.02)
@@ -422,7 +424,7 @@ def test_the_whole_default_net_learns_a_batch_by_heart():
     graph = build_training(recipe, (32, 32), 10, NO_STATISTICS, 100)
     x, y = batch(rows=8, side=32)
     with session(graph.graph) as running:
-        running.run(graph.init)
+        running.run(graph.initialize)
         feed = {graph.x: x, graph.y: y, graph.keep_prob: 0.6}
         entropies = [running.run([graph.cross_entropy, graph.train_op], feed)[0] for _ in range(12)]
         finite = running.run(graph.finite)

@@ -16,7 +16,8 @@ import torch_peer
 from conftest import ZOO
 
 from graphcnn.config.recipe import PREPROCESSING, Recipe
-from graphcnn.graphs.graph import build_training, count_parameters
+from graphcnn.graphs.inference import count_parameters
+from graphcnn.graphs.training import build_training
 from graphcnn.ops.tf1 import session, tf1
 from graphcnn.weights.keras_hdf5 import read_keras
 

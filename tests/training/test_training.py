@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import itertools
 import resource
 import shutil
@@ -251,7 +252,7 @@ def test_later_divergence_keeps_the_last_good_checkpoint(poison, data_folder, tm
     def spoilt(*arguments):
         graph = build(*arguments)
         with graph.graph.as_default():
-            return graph._replace(finite=checkpoint.tf.constant(False))
+            return dataclasses.replace(graph, finite=checkpoint.tf.constant(False))
 
     if poison == "loss":
         monkeypatch.setattr(batches, "as_rgb", lambda images: np.full((len(images), 16, 16, 3), np.nan))

@@ -15,7 +15,7 @@ from graphcnn.config import suites
 from graphcnn.config.recipe import RECIPES, Recipe
 from graphcnn.data import batches
 from graphcnn.evaluation import predictor
-from graphcnn.graphs import graph
+from graphcnn.graphs.training import build_training
 from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.storage import checkpoint
@@ -222,8 +222,8 @@ def test_what_cannot_be_frozen_is_refused(flags, words, data_folder, tmp_path, c
 def test_a_pooled_head_stands_on_the_means_of_the_last_maps(name):
     """Its logits from a session's features and NumPy's own product; fed features spare the net."""
     side = max(32, ARCHITECTURES[name].smallest)
-    recipe = Recipe(net=name, head="pooled", image_size=side, normalisation="unit", keep_prob=0.5)
-    built = graph.build_inference(recipe, (side, side), 4)
+    recipe = Recipe(net=name, head="pooled", image_size=side, normalisation="unit", keep_prob=0.5, precision="float32")
+    built = build_training(recipe, (side, side), 4, (np.zeros(3), np.ones(3)), 10)
     images = batches.as_rgb(tiny_arrays(2, side)[0])
     with new_session(built.graph) as session:
         session.run([variable.initializer for variable in built.variables])
@@ -238,7 +238,7 @@ def test_rmsprop_is_its_rule():
     """One step, against the rule itself: mean square 0.9 + 0.1 g^2, as TensorFlow begins it at 1."""
     recipe = Recipe(net="vgg_tiny", image_size=16, optimizer="rmsprop", learning_rate=0.01, warmup_steps=0, l2=0.0,
                     keep_prob=1.0, precision="float32")  # fmt: skip
-    built = graph.build_training(recipe, (16, 16), 3, (np.zeros(3), np.full(3, 255.0)), 10)
+    built = build_training(recipe, (16, 16), 3, (np.zeros(3), np.full(3, 255.0)), 10)
     x, y = tiny_arrays(16)
     feed = {built.x: batches.as_rgb(x), built.y: y[:, 0]}
     name = "output/w"
@@ -248,7 +248,7 @@ def test_rmsprop_is_its_rule():
         variable = next(v for v in built.variables if v.op.name == name)
         slope = tf.gradients(built.loss, variable)[0]
     with new_session(built.graph) as session:
-        session.run(built.init)
+        session.run(built.initialize)
         before, gradient = session.run([variable, slope], feed)
         session.run(built.train_op, feed)
         after = session.run(variable)

@@ -34,7 +34,7 @@ from weight_files import (
 from graphcnn.common.errors import InputError
 from graphcnn.config.recipe import PREPROCESSING, Recipe
 from graphcnn.data import download
-from graphcnn.graphs.graph import build_inference
+from graphcnn.graphs.inference import build_inference
 from graphcnn.nets.blocks import Architecture, Packaged, Published
 from graphcnn.nets.registry import ARCHITECTURES, NETS
 from graphcnn.ops.tf1 import session, tf1

@@ -19,7 +19,8 @@ from graphcnn.benchmark.job import (
 )
 from graphcnn.data import batches
 from graphcnn.evaluation import predictor
-from graphcnn.graphs import graph
+from graphcnn.graphs.inference import build_inference
+from graphcnn.graphs.training import build_training
 from graphcnn.ops.tf1 import session, tf, tf1
 
 
@@ -32,9 +33,9 @@ class Graphcnn:
         self.recipe = dataclasses.replace(job.recipe, precision=precision)
         shape = self.images.shape[1:3]
         statistics = np.full(3, MEAN), np.full(3, SCALE)
-        self.graph = graph.build_training(self.recipe, shape, job.classes, statistics, PLANNED_STEPS)
+        self.graph = build_training(self.recipe, shape, job.classes, statistics, PLANNED_STEPS)
         self.session = session(self.graph.graph)
-        self.session.run(self.graph.init)
+        self.session.run(self.graph.initialize)
         self.parameters: int | None = None  # the contest counts them in its own graph
         self.versions = f"TensorFlow {tf.__version__}"
         self.settings = f"{precision}, one inter-op thread, {self.recipe.optimizer}"
@@ -68,7 +69,7 @@ class Graphcnn:
     def _open_inference(self) -> tuple:
         """Return (session, inference graph) with random weights, which are as fast as trained weights."""
         shape = self.images.shape[1:3]
-        built = graph.build_inference(self.recipe, shape, self.job.classes, self.recipe.precision)
+        built = build_inference(self.recipe, shape, self.job.classes, self.recipe.precision)
         with built.graph.as_default():
             init = tf1.global_variables_initializer()
         opened = session(built.graph)

@@ -1,0 +1,35 @@
+"""Which variables of a graph a recipe freezes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphcnn.common.errors import InputError, unknown_name
+from graphcnn.ops.tf1 import tf
+
+HEAD = "predictions"  # scope of the dense layer of a pooled head
+
+
+def frozen_names(freeze: str, variables: Sequence[tf.Variable]) -> frozenset[str]:
+    """Return the names of the variables that training leaves unchanged.
+
+    Args:
+        freeze: Recipe.freeze: none, backbone or until:<scope>.
+        variables: the variables of a graph, in the order in which the net makes them.
+
+    Raises:
+        InputError: the net has no such scope, or nothing would be left to train.
+    """
+    names = [variable.op.name for variable in variables]
+    if freeze == "none":
+        return frozenset()
+    if freeze == "backbone":
+        return frozenset(name for name in names if not name.startswith(f"{HEAD}/"))
+    scope = freeze.removeprefix("until:")
+    in_scope = [index for index, name in enumerate(names) if name.startswith(f"{scope}/")]
+    if not in_scope:
+        scopes = list(dict.fromkeys(name.rpartition("/")[0] for name in names))
+        raise InputError(f"--freeze={freeze}: {unknown_name(scope, scopes)}")
+    if not any(variable.trainable for variable in variables[in_scope[-1] + 1 :]):
+        raise InputError(f"--freeze={freeze}: leaves nothing to train; name an earlier one")
+    return frozenset(names[: in_scope[-1] + 1])
