@@ -1,9 +1,12 @@
 """CIFAR-10's archive in small, made by hand."""
 
+import hashlib
 import io
 import tarfile
 
 import numpy as np
+
+from graphcnn.data import cifar10
 
 ROWS = 20  # of a batch file
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -37,3 +40,13 @@ def packed(files, others=()):
         for info in others:
             tar.addfile(info)
     return out.getvalue()
+
+
+def make_known(monkeypatch, folder, content):
+    """Make the bytes of a small archive the expected ones; return its path in `folder`, not yet written."""
+    monkeypatch.setattr(cifar10, "RECORDS", ROWS)
+    monkeypatch.setattr(cifar10, "BATCH_BYTES", ROWS * 3073)
+    monkeypatch.setattr(cifar10, "URL", f"http://127.0.0.1:9/{ARCHIVE}")  # the discard port: nobody answers
+    monkeypatch.setattr(cifar10, "ARCHIVE_SIZE", len(content))
+    monkeypatch.setattr(cifar10, "SHA256", hashlib.sha256(content).hexdigest())
+    return folder / ARCHIVE

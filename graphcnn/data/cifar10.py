@@ -1,7 +1,11 @@
 """CIFAR-10 from its official binary archive: 50,000 training and 10,000 test images, 32x32 RGB, ten classes."""
 
+from __future__ import annotations
+
 import tarfile
 import zlib
+from collections.abc import Set
+from pathlib import Path
 
 import numpy as np
 
@@ -10,27 +14,30 @@ from graphcnn.data import cache, download
 from graphcnn.data.dataset import Dataset
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-SIZE = 170_052_171  # bytes
+ARCHIVE_SIZE = 170_052_171  # bytes
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-RECORDS = 10_000  # in a batch file, each a label byte and the image's red, green and blue plane
-SIDE = 32  # pixels
+RECORDS = 10_000  # in a batch file; a record is a label byte and the image's red, green and blue plane
+SIZE = 32  # height and width of the images, in pixels
 CLASSES = 10
-BATCH = RECORDS * (1 + 3 * SIDE**2)  # bytes
+BATCH_BYTES = RECORDS * (1 + 3 * SIZE**2)
 FOLDER = "cifar-10-batches-bin"
-NAMES = f"{FOLDER}/batches.meta.txt"  # a class name a line
+NAMES = f"{FOLDER}/batches.meta.txt"  # one class name per line
 TRAIN = tuple(f"{FOLDER}/data_batch_{n}.bin" for n in range(1, 6))
 TEST = f"{FOLDER}/test_batch.bin"
 
 
-def load(test, data_cache=None):
-    """Return the Dataset "cifar10": uint8 [N, 32, 32, 3]; with its test split if `test`.
+def load(test: bool, data_cache: str | Path | None = None) -> Dataset:
+    """Return the Dataset "cifar10": uint8 [N, 32, 32, 3].
 
     Args:
-        test: whether the test batch is read.
-        data_cache: the folder that holds the archive or is to hold it; None for the default.
+        test: whether the test split is read.
+        data_cache: the folder that holds the archive, or where it is downloaded to; None for the default.
+
+    Raises:
+        InputError: the archive cannot be downloaded, or is not the official one.
     """
     archive = cache.folder(data_cache) / URL.rsplit("/", 1)[-1]
-    download.fetch(URL, archive, SIZE, SHA256)
+    download.fetch(URL, archive, ARCHIVE_SIZE, SHA256)
     members = _read(archive, {NAMES, *TRAIN, *[TEST] * test})
     class_names = tuple(members[NAMES].decode("ascii", "replace").split())
     if len(set(class_names)) != CLASSES:
@@ -51,34 +58,37 @@ def load(test, data_cache=None):
     )
 
 
-def _read(archive, names):
-    """Return {name: bytes} of the named members, which must be regular files; nothing is unpacked to disk."""
-    found = {}
+def _read(archive: Path, names: Set[str]) -> dict[str, bytes]:
+    """Return {name: bytes} of the named members, which must be regular files. Nothing is unpacked to disk."""
+    members = {}
     try:
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
                 if member.name not in names:
                     continue
-                if not member.isreg():
+                file = tar.extractfile(member) if member.isreg() else None
+                if file is None:
                     raise InputError(f"{archive}: {member.name} is a link or a device, expected a regular file")
-                if member.size > BATCH:
-                    raise InputError(f"{archive}: {member.name}: {member.size} bytes, expected at most {BATCH}")
-                found[member.name] = tar.extractfile(member).read()
+                if member.size > BATCH_BYTES:
+                    raise InputError(f"{archive}: {member.name}: {member.size} bytes, expected at most {BATCH_BYTES}")
+                members[member.name] = file.read()
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{archive}: truncated or damaged ({error}); delete it to have it downloaded anew") from None
-    missing = sorted(names - set(found))
+        raise InputError(f"{archive}: truncated or damaged ({error}); delete it to download it again") from None
+    missing = sorted(names - set(members))
     if missing:
         raise InputError(f"{archive}: holds no {missing[0]}, expected CIFAR-10's binary version")
-    return found
+    return members
 
 
-def _parse(content, name):
-    """Return (images uint8 [N, 32, 32, 3], class ids int32 [N]) of a batch file's bytes."""
-    if len(content) != BATCH:
-        raise InputError(f"{name}: {len(content)} bytes, expected {BATCH}, {RECORDS} records of a label and an image")
+def _parse(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (images uint8 [N, 32, 32, 3], class ids int32 [N]) of a batch file's bytes; name: for messages."""
+    if len(content) != BATCH_BYTES:
+        raise InputError(
+            f"{name}: {len(content)} bytes, expected {BATCH_BYTES}, {RECORDS} records of a label and an image"
+        )
     records = np.frombuffer(content, np.uint8).reshape(RECORDS, -1)
     labels = records[:, 0].astype(np.int32)
     if labels.max() >= CLASSES:
         raise InputError(f"{name}: holds label {labels.max()}, expected 0 to {CLASSES - 1}")
-    images = records[:, 1:].reshape(RECORDS, 3, SIDE, SIDE)
+    images = records[:, 1:].reshape(RECORDS, 3, SIZE, SIZE)
     return np.ascontiguousarray(images.transpose(0, 2, 3, 1)), labels

@@ -1,4 +1,6 @@
-"""scikit-learn's 1,797 handwritten digits (UCI, 8x8, 17 grey levels) as 32x32x3: data that needs no network."""
+"""scikit-learn's 1,797 handwritten digits (UCI, 8x8, 17 grey levels) as 32x32x3. They need no network."""
+
+from __future__ import annotations
 
 import hashlib
 
@@ -6,16 +8,20 @@ import numpy as np
 
 from graphcnn.data.dataset import Dataset
 
-SIDE = 32  # pixels
+SIZE = 32  # height and width of the images, in pixels
 TEST_EVERY = 5  # rows 0, 5, 10, … are the test split: 360 rows; 1,437 remain for training and dev
 
 
-def load(test):
-    """Return the Dataset "digits": uint8 [N, 32, 32, 3] 0..255, enlarged bilinearly; with its test split if `test`."""
+def load(test: bool) -> Dataset:
+    """Return the Dataset "digits": uint8 [N, 32, 32, 3], 0..255, enlarged bilinearly.
+
+    Args:
+        test: whether the test split is included.
+    """
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    enlarge = _bilinear(8, SIDE)
+    enlarge = _bilinear(8, SIZE)
     grey = enlarge @ (digits.images * (255 / 16)) @ enlarge.T
     images = np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=3)
     labels = digits.target.astype(np.int32)
@@ -35,7 +41,7 @@ def load(test):
     )
 
 
-def _bilinear(old, new):
-    """Return the float64 matrix [new, old] that interpolates linearly between pixel centres, edges held."""
+def _bilinear(old: int, new: int) -> np.ndarray:
+    """Return the float64 matrix [new, old] that interpolates linearly between pixel centres and repeats the edges."""
     centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     return np.maximum(1 - np.abs(centres[:, None] - np.arange(old)), 0)

@@ -1,11 +1,16 @@
-"""One known file from the network: downloaded once, resumed where it stopped, checked by a checksum."""
+"""Download a known file once, resume where the download stopped, and verify a checksum."""
+
+from __future__ import annotations
 
 import hashlib
 import http.client
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 from graphcnn.common.errors import DownloadFailed, InputError
 from graphcnn.common.files import update_digest
@@ -14,77 +19,96 @@ from graphcnn.data import cache
 
 TIMEOUT = 30  # seconds without an answer or a byte
 BLOCK = 1 << 16  # bytes read at once
-LARGEST = 4 << 30  # bytes of a file whose size only the server knows
+MAX_BYTES = 4 << 30  # of a file whose size only the server knows
 
 
-def fetch(url, path, size=None, sha256=None, md5=None):
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a file. None: not known.
+
+    Attributes:
+        size: in bytes.
+        sha256, md5: of its bytes, as hex.
+    """
+
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+
+    def difference(self, path: Path) -> str | None:
+        """Return which of "size", "sha256" and "md5" a file does not have, or None."""
+        if self.size is not None and path.stat().st_size != self.size:
+            return "size"
+        for name, value in (("sha256", self.sha256), ("md5", self.md5)):
+            if value is None:
+                continue
+            digest = hashlib.new(name, usedforsecurity=False)
+            update_digest(digest, path)
+            if digest.hexdigest() != value:
+                return name
+        return None
+
+
+def fetch(url: str, path: Path, size: int | None = None, sha256: str | None = None, md5: str | None = None) -> None:
     """Make sure that `path` holds the known file; download it where there is none.
 
-    What has come so far is `<path>.part`; the next call goes on from there, unless no checksum could tell that the
-    parts belong together.
+    The bytes that have arrived are kept in `<path>.part`. The next call continues from there if a checksum is known;
+    without a checksum it starts from the beginning, since the parts might belong to different files.
 
     Args:
         url: where the file comes from.
-        path: where it is kept.
-        size: its bytes; no more are read. None: what the server says.
-        sha256, md5: of its bytes, as hex; None: not known.
+        path: where the file is kept.
+        size: of the file, in bytes; no more is read. None: the size that the server declares.
+        sha256, md5: of the file's bytes, as hex; None: not known.
 
-    Errors: InputError without network, or for a file of other bytes.
+    Raises:
+        DownloadFailed: there is no network, or the connection broke.
+        InputError: the file has other bytes than expected.
     """
-    known = {"size": size, "sha256": sha256, "md5": md5}
+    expected = Expected(size, sha256, md5)
     if not path.exists():
         with cache.locked(path):
-            if not path.exists():  # nor made by the process that held the lock
+            if not path.exists():  # another process may have held the lock and downloaded it
                 part = path.with_name(f"{path.name}.part")
                 _download(url, path, part, size, resume=bool(sha256 or md5))
-                wrong = _difference(part, known)
-                if wrong:
+                difference = expected.difference(part)
+                if difference:
                     part.unlink()
                     raise InputError(
-                        f"{url}: what was downloaded is not the known file (its {wrong} differs) and was deleted; "
+                        f"{url}: the downloaded file is not the known file (its {difference} differs) and was deleted; "
                         f"call again, or put the right file at {path}"
                     )
                 part.replace(path)
-    wrong = _difference(path, known)
-    if wrong:
-        raise InputError(
-            f"{path}: is not the file of {url} (its {wrong} differs); delete it to have it downloaded anew"
-        )
+    difference = expected.difference(path)
+    if difference:
+        raise InputError(f"{path}: is not the file of {url} (its {difference} differs); delete it to download it again")
 
 
-def _difference(path, known):
-    """Return which of the size and checksums that are known a file has not, or None."""
-    for name, value in known.items():
-        if value is None:
-            continue
-        if name == "size":
-            found = path.stat().st_size
-        else:
-            digest = hashlib.new(name, usedforsecurity=False)
-            update_digest(digest, path)
-            found = digest.hexdigest()
-        if found != value:
-            return name
-    return None
+def _download(url: str, path: Path, part: Path, size: int | None, resume: bool) -> None:
+    """Download the file to `part`.
 
-
-def _download(url, path, part, size, resume):
-    """Bring `part` to `size` bytes, going on from those it has where that is wanted and the server can."""
+    Args:
+        url: where the file comes from.
+        path: where it will be kept, for messages.
+        part: the file to write.
+        size: of the whole file, in bytes; None: the size that the server declares.
+        resume: whether to keep the bytes that `part` holds already, if the server can continue after them.
+    """
     have = part.stat().st_size if resume and part.exists() else 0
     if have and have == size:
         return
     say(f"downloading {url}{'' if size is None else f' ({size / 1e6:.0f} MB)'} to {path}")
-    with _network(url, path):
+    with _network_errors(url, path):
         response = _open(url, have if size is None or have < size else 0)
     with response:
-        size = size or _size(url, response)
+        size = size or _declared_size(url, response)
         with part.open("ab") as file, bar("downloading, MB", size / 1e6) as advance:
-            if response.status != 206:  # the whole file, from its start
+            if response.status != http.HTTPStatus.PARTIAL_CONTENT:  # the server sends the file from its start
                 have = 0
             file.truncate(have)
             advance(have / 1e6)
             while have < size:
-                with _network(url, path):
+                with _network_errors(url, path):
                     block = response.read(min(BLOCK, size - have))
                 if not block:
                     raise DownloadFailed(url, f"ended after {have} of {size} bytes; call again to continue from there")
@@ -95,26 +119,26 @@ def _download(url, path, part, size, resume):
             os.fsync(file.fileno())
 
 
-def _size(url, response):
-    """Return how many bytes the server says that the whole file has."""
-    if response.status == 206:
-        said = response.headers.get("Content-Range", "").rpartition("/")[2]
+def _declared_size(url: str, response: http.client.HTTPResponse) -> int:
+    """Return the size in bytes of the whole file, as the server declares it."""
+    if response.status == http.HTTPStatus.PARTIAL_CONTENT:
+        text = response.headers.get("Content-Range", "").rpartition("/")[2]
     else:
-        said = response.headers.get("Content-Length", "")
-    if not said.isdecimal() or not 0 < int(said) <= LARGEST:
-        raise DownloadFailed(url, f"the server says {said or 'no'} bytes, expected from 1 to {LARGEST}")
-    return int(said)
+        text = response.headers.get("Content-Length", "")
+    if not text.isdecimal() or not 0 < int(text) <= MAX_BYTES:
+        raise DownloadFailed(url, f"the server says {text or 'no'} bytes, expected from 1 to {MAX_BYTES}")
+    return int(text)
 
 
-def _open(url, start):
+def _open(url: str, start: int) -> http.client.HTTPResponse:
     """Return the response with the bytes from `start` on (status 206), or with all of them."""
     if start == 0:
         return urllib.request.urlopen(url, timeout=TIMEOUT)
     try:
-        asked = urllib.request.Request(url, headers={"Range": f"bytes={start}-"})
-        response = urllib.request.urlopen(asked, timeout=TIMEOUT)
-        found = response.headers.get("Content-Range", "")
-        if response.status != 206 or found.startswith(f"bytes {start}-"):
+        request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"})
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        content_range = response.headers.get("Content-Range", "")
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT or content_range.startswith(f"bytes {start}-"):
             return response
         response.close()
     except urllib.error.HTTPError as error:
@@ -124,8 +148,8 @@ def _open(url, start):
 
 
 @contextmanager
-def _network(url, path):
-    """Turn what the network throws into a line that says how to do without it."""
+def _network_errors(url: str, path: Path) -> Iterator[None]:
+    """Turn errors of the network into DownloadFailed, which says how to do without it."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:

@@ -1,16 +1,21 @@
-"""A folder of images, train/<class>/* with optional test/<class>/*, or <class>/*: decoded once into a cache.
+"""A folder of images, train/<class>/* with optional test/<class>/*, or <class>/*. They are decoded once into a cache.
 
 The cache of a split is `<cache_dir>/images-<fingerprint>/` with x.npy (uint8 [N, S, S, 3]) and index.json (class
-names, the files in row order, those skipped). It may be deleted at any time.
+names, the files in row order, the skipped files). It may be deleted at any time.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TypeVar, cast
 
 import numpy as np
 
@@ -23,56 +28,77 @@ from graphcnn.data.dataset import Dataset
 from graphcnn.data.images import read_image, suppress_warnings
 from graphcnn.data.npy import read_array
 
-SUFFIXES = (".png", ".jpg", ".jpeg")  # in either case
+SUFFIXES = (".png", ".jpg", ".jpeg")  # in upper or lower case
 FORMATS = ("PNG", "JPEG")
-LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # what systems leave in folders, besides hidden files
+LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # files that systems leave in folders, besides hidden files
 FORM = "graphcnn image folder, 1"  # to be changed when the same files become other pixels
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-def class_folders(folder):
-    """Return the names of the folders in a folder, sorted, hidden ones left out; none where it is no folder."""
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The image files of a split.
+
+    Attributes:
+        folder: the folder that holds the class folders.
+        class_names: the names of the class folders, sorted.
+        names: paths below `folder`, <class>/<file>, by class, then by name.
+        size: height and width S of the decoded images, in pixels.
+        skip_broken: whether files that are not images are skipped, rather than refused.
+    """
+
+    folder: Path
+    class_names: list[str]
+    names: list[str]
+    size: int
+    skip_broken: bool
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Return the sorted names of the folders in a folder, without hidden ones; [] where it is not a folder."""
     return [entry.name for entry in _entries(folder) if entry.is_dir()] if folder.is_dir() else []
 
 
-def load(folder, test, size, cache_dir=None, skip_broken=False):
+def load(
+    folder: str | Path, test: bool, size: int, cache_dir: str | Path | None = None, skip_broken: bool = False
+) -> Dataset:
     """Return the Dataset of a folder of images: uint8 [N, S, S, 3], memory-mapped from the cache.
 
     Args:
-        folder: has train/<class>/* and perhaps test/<class>/*, or <class>/*; the files end in SUFFIXES.
+        folder: holds train/<class>/* and optionally test/<class>/*, or <class>/*; the files end in SUFFIXES.
         test: whether the test split is read.
         size: S; images are resized to S x S.
         cache_dir: where decoded images are kept; None for the default.
-        skip_broken: whether files that are no images are named and left out, rather than refused.
+        skip_broken: whether files that are not images are named and skipped, rather than refused.
 
-    Errors: InputError for such files, for classes that have no images or are not the same in train/ and test/.
+    Raises:
+        InputError: a file is not an image, a class has no images, or train/ and test/ have different classes.
     """
     folder = Path(folder).resolve()
-    train = folder / "train"
-    if not class_folders(train):
-        train = folder
-        if class_folders(folder / "test"):
-            raise InputError(f"{folder}: has test/ but no train/ with class folders; put the training images there")
+    train, test_folder = _split_folders(folder)
     class_names = class_folders(train)
-    _check_names(train, class_names)
-    held_out = folder / "test" if train != folder and (folder / "test").is_dir() else None
-    if held_out:
-        found = class_folders(held_out)
-        for odd in sorted(set(found) ^ set(class_names)):
-            only = held_out if odd in found else train
-            raise InputError(f"{only / odd}: this class is in {only.name}/ alone, expected the same classes in both")
+    _check_class_names(train, class_names)
+    if test_folder:
+        test_classes = class_folders(test_folder)
+        for name in sorted(set(test_classes) ^ set(class_names)):
+            only = test_folder if name in test_classes else train
+            raise InputError(f"{only / name}: this class is in {only.name}/ alone, expected the same classes in both")
 
-    def split(part):
-        return _cached(part, class_names, size, cache.folder(cache_dir), skip_broken)
+    def read(split: Path) -> tuple[np.ndarray, np.ndarray, str]:
+        names = _image_names(split, class_names, skip_broken)
+        return _load_split(ImageFiles(split, class_names, names, size, skip_broken), cache.folder(cache_dir))
 
-    x_train, y_train, fingerprint = split(train)
-    x_test, y_test, _ = split(held_out) if test and held_out else (None, None, None)
+    x_train, y_train, fingerprint = read(train)
+    x_test, y_test, _ = read(test_folder) if test and test_folder else (None, None, None)
     return Dataset(
         source=str(folder),
         x_train=x_train,
         y_train=y_train,
         class_names=tuple(class_names),
         pixel_max=255,
-        has_test_labels=held_out is not None,
+        has_test_labels=test_folder is not None,
         fingerprint=fingerprint,
         dev_split="stratified",
         x_test=x_test,
@@ -81,141 +107,172 @@ def load(folder, test, size, cache_dir=None, skip_broken=False):
     )
 
 
-def _entries(folder):
-    """Return what lies in a folder, sorted by name, without hidden files and litter."""
+def _split_folders(folder: Path) -> tuple[Path, Path | None]:
+    """Return (the folder with the training classes, the folder with the test classes or None)."""
+    train, test = folder / "train", folder / "test"
+    if class_folders(train):
+        return train, test if test.is_dir() else None
+    if class_folders(test):
+        raise InputError(f"{folder}: has test/ but no train/ with class folders; put the training images there")
+    return folder, None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return the entries of a folder, sorted by name, without hidden files and litter."""
     entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
     return sorted((entry for entry in entries if entry.name.lower() not in LITTER), key=lambda entry: entry.name)
 
 
-def _check_names(folder, class_names):
+def _check_class_names(folder: Path, class_names: list[str]) -> None:
     """Refuse fewer than two classes, and names that are not one line of text."""
     if len(class_names) < 2:
-        named = f" ({class_names[0]})" if class_names else ""
-        raise InputError(f"{folder}: {len(class_names)} class folders{named}, expected at least two")
+        names = f" ({class_names[0]})" if class_names else ""
+        raise InputError(f"{folder}: {len(class_names)} class folders{names}, expected at least two")
     for name in class_names:
         if name.splitlines() != [name] or name != name.encode("utf-8", "ignore").decode():
             raise InputError(f"{folder}: class folder {name!a} is not one line of UTF-8 text; rename it")
 
 
-def _cached(folder, class_names, size, cache_dir, skip_broken):
-    """Return (images, class ids int32 [N], fingerprint) of the class folders in `folder`, decoded if need be."""
-    names = _files(folder, class_names, skip_broken)
-    class_ids = _class_ids(folder, class_names, names)
-    fingerprint = _fingerprint(folder, names, size)
-    place = cache_dir / f"images-{fingerprint[:32]}"
-    with cache.locked(place):
-        if place.exists() and not _read(place, names, fingerprint, size):
-            say(f"{place}: damaged, made anew")
-            shutil.rmtree(place)
-        if not place.exists():
-            say(f"decoding {len(names):,} images of {folder} to {size}x{size}, once, into {place}")
-            _build(place, folder, class_names, names, fingerprint, size, skip_broken)
-        images, skipped = _read(place, names, fingerprint, size)
-    for name, reason in skipped.items():
-        _leave_out(folder / name, reason, skip_broken)
-    return images, class_ids[[name not in skipped for name in names]], fingerprint
-
-
-def _files(folder, class_names, skip_broken):
+def _image_names(folder: Path, class_names: list[str], skip_broken: bool) -> list[str]:
     """Return the image files as paths below `folder`, <class>/<file>, by class, then by name."""
     for entry in _entries(folder):
         if entry.suffix.lower() in SUFFIXES and entry.is_file():
-            _leave_out(entry, "lies beside the class folders, expected in one of them", skip_broken)
+            _skip_or_refuse(entry, "is beside the class folders, expected in one of them", skip_broken)
     names = []
     for class_name in class_names:
         for entry in _entries(folder / class_name):
             if entry.suffix.lower() in SUFFIXES and entry.is_file():
                 names.append(f"{class_name}/{entry.name}")
             else:
-                _leave_out(entry, f"is no {', '.join(SUFFIXES)} file, but lies among the images", skip_broken)
+                _skip_or_refuse(entry, f"is not a {', '.join(SUFFIXES)} file, but is among the images", skip_broken)
     return names
 
 
-def _leave_out(path, reason, skip_broken):
-    """Name a file that is no image and go on, or end the run."""
+def _skip_or_refuse(path: Path, reason: str, skip_broken: bool) -> None:
+    """Name a file that is skipped, or refuse it with InputError."""
     if not skip_broken:
-        raise InputError(f"{path}: {reason} (--skip_broken leaves such files out)")
+        raise InputError(f"{path}: {reason} (--skip_broken skips such files)")
     say(f"skipped: {path}: {reason}")
 
 
-def _class_ids(folder, class_names, names):
-    """Return the class ids int32 [N] of paths <class>/<file>; refuse a class without any."""
-    ids = {class_name: k for k, class_name in enumerate(class_names)}
+def _class_ids(files: ImageFiles, names: list[str]) -> np.ndarray:
+    """Return the class ids int32 [N] of paths <class>/<file>; refuse a class that has no image."""
+    ids = {class_name: k for k, class_name in enumerate(files.class_names)}
     labels = np.array([ids[name.split("/")[0]] for name in names], np.int32)
-    for k in np.flatnonzero(np.bincount(labels, minlength=len(class_names)) == 0):
-        raise InputError(f"{folder / class_names[k]}: holds no image; add {', '.join(SUFFIXES)} files, or remove it")
+    for k in np.flatnonzero(np.bincount(labels, minlength=len(ids)) == 0):
+        folder = files.folder / files.class_names[k]
+        raise InputError(f"{folder}: holds no image; add {', '.join(SUFFIXES)} files, or remove it")
     return labels
 
 
-def _fingerprint(folder, names, size):
-    """Return the sha256, as hex, of the side and of each file's name and bytes."""
-    digest = hashlib.sha256(f"{FORM}, {size}\n".encode())
-    with bar("reading", len(names)) as advance:
-        contents = _in_threads(lambda name: bytes.fromhex(sha256_of(folder / name)), names)
-        for name, content in zip(names, contents, strict=True):
-            digest.update(os.fsencode(name) + b"\0" + content)
+# The cache
+
+
+def _load_split(files: ImageFiles, cache_dir: Path) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return (images uint8 [N, S, S, 3], class ids int32 [N], fingerprint) of a split, decoded if necessary."""
+    class_ids = _class_ids(files, files.names)
+    fingerprint = _fingerprint(files)
+    entry = cache_dir / f"images-{fingerprint[:32]}"
+    with cache.locked(entry):
+        cached = _read(entry, files, fingerprint)
+        if cached is None:
+            if entry.exists():
+                say(f"{entry}: damaged; the images are decoded again")
+                shutil.rmtree(entry)
+            count, size = len(files.names), files.size
+            say(f"decoding {count:,} images of {files.folder} to {size}x{size}, once, into {entry}")
+            _build(entry, files, fingerprint)
+            cached = _read(entry, files, fingerprint)
+    if cached is None:
+        raise InputError(f"{entry}: cannot be read back; check the disk, or set --cache_dir to another folder")
+    images, skipped = cached
+    for name, reason in skipped.items():
+        _skip_or_refuse(files.folder / name, reason, files.skip_broken)
+    return images, class_ids[[name not in skipped for name in files.names]], fingerprint
+
+
+def _fingerprint(files: ImageFiles) -> str:
+    """Return the sha256, as hex, of the size of the decoded images, and of the name and the bytes of each file."""
+    digest = hashlib.sha256(f"{FORM}, {files.size}\n".encode())
+    with bar("reading", len(files.names)) as advance:
+        checksums = _in_threads(lambda name: bytes.fromhex(sha256_of(files.folder / name)), files.names)
+        for name, checksum in zip(files.names, checksums, strict=True):
+            digest.update(os.fsencode(name) + b"\0" + checksum)
             advance(1)
     return digest.hexdigest()
 
 
-def _in_threads(function, items):
-    """Yield function(item) for each item, in order, computed a few at a time by as many threads as there are cores."""
+def _in_threads(function: Callable[[Item], Result], items: list[Item]) -> Iterator[Result]:
+    """Yield function(item) for each item, in order. As many threads as there are cores compute a few at a time."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for part in in_order(items, 256):
-            with closing(threads.map(function, part)) as results:
+        for chunk in in_order(items, 256):
+            with closing(cast(Generator[Result], threads.map(function, chunk))) as results:
                 yield from results
 
 
-def _build(place, folder, class_names, names, fingerprint, size, skip_broken):
-    """Decode the images into the cache folder `place`, which appears whole or not at all."""
-
-    def decode(name):
-        try:
-            return read_image(folder / name, (size, size), FORMATS)
-        except InputError as error:
-            return str(error).removeprefix(f"{folder / name}: ")
-
-    new = place.with_name(f".{place.name}.new")
+def _build(entry: Path, files: ImageFiles, fingerprint: str) -> None:
+    """Decode the images into a new entry of the cache. The entry appears complete or not at all."""
+    new = entry.with_name(f".{entry.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     try:
-        files, skipped = [], {}
-        with (new / "x.npy").open("wb") as file, bar("decoding", len(names)) as advance, suppress_warnings():
-            _write_header(file, len(names), size)
-            for name, pixels in zip(names, _in_threads(decode, names), strict=True):
-                if isinstance(pixels, np.ndarray):
-                    file.write(pixels.tobytes())
-                    files.append(name)
-                elif skip_broken:
-                    skipped[name] = pixels
-                else:
-                    _leave_out(folder / name, pixels, skip_broken)
-                advance(1)
-            file.seek(0)
-            _write_header(file, len(files), size)
+        with (new / "x.npy").open("wb") as file:
+            names, skipped = _decode_all(files, file)
         sync(new / "x.npy")
-        _class_ids(folder, class_names, files)
-        index = {"fingerprint": fingerprint, "class_names": class_names, "files": files, "skipped": skipped}
+        _class_ids(files, names)
+        index = {"fingerprint": fingerprint, "class_names": files.class_names, "files": names, "skipped": skipped}
         (new / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         sync(new / "index.json")
-        new.rename(place)
+        new.rename(entry)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _write_header(file, rows, size):
-    """Write the .npy header of uint8 [rows, S, S, 3]; NumPy pads it to one length for any number of rows."""
-    form = {"descr": "|u1", "fortran_order": False, "shape": (rows, size, size, 3)}
-    np.lib.format.write_array_header_1_0(file, form)
+def _decode_all(files: ImageFiles, file: IO[bytes]) -> tuple[list[str], dict[str, str]]:
+    """Write the images as a .npy file; return (names of the written images, {skipped file: reason})."""
+
+    def decode(name: str) -> np.ndarray | InputError:
+        try:
+            return read_image(files.folder / name, (files.size, files.size), FORMATS)
+        except InputError as error:
+            return error
+
+    names: list[str] = []
+    skipped: dict[str, str] = {}
+    with bar("decoding", len(files.names)) as advance, suppress_warnings():
+        _write_header(file, len(files.names), files.size)
+        for name, pixels in zip(files.names, _in_threads(decode, files.names), strict=True):
+            if isinstance(pixels, np.ndarray):
+                file.write(pixels.tobytes())
+                names.append(name)
+            else:
+                path = files.folder / name
+                reason = str(pixels).removeprefix(f"{path}: ")
+                if not files.skip_broken:
+                    _skip_or_refuse(path, reason, skip_broken=False)
+                skipped[name] = reason
+            advance(1)
+        file.seek(0)
+        _write_header(file, len(names), files.size)
+    return names, skipped
 
 
-def _read(place, names, fingerprint, size):
-    """Return (images uint8 [N, S, S, 3] memory-mapped, {skipped file: reason}) of a cache, or None if it is damaged."""
+def _write_header(file: IO[bytes], rows: int, size: int) -> None:
+    """Write the .npy header of uint8 [rows, S, S, 3]. NumPy pads it to one length for any number of rows."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (rows, size, size, 3)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _read(entry: Path, files: ImageFiles, fingerprint: str) -> tuple[np.ndarray, dict[str, str]] | None:
+    """Return (images, {skipped file: reason}) of an entry of the cache; None if there is none or it is damaged.
+
+    The images are uint8 [N, S, S, 3], memory-mapped.
+    """
     try:
-        index = json.loads((place / "index.json").read_text(encoding="utf-8"))
-        images = read_array(place / "x.npy")
-        files = [name for name in names if name not in index["skipped"]]
-        expected = (fingerprint, files, (len(files), size, size, 3), np.uint8)
+        index = json.loads((entry / "index.json").read_text(encoding="utf-8"))
+        images = read_array(entry / "x.npy")
+        names = [name for name in files.names if name not in index["skipped"]]
+        expected = (fingerprint, names, (len(names), files.size, files.size, 3), np.uint8)
         if (index["fingerprint"], index["files"], images.shape, images.dtype) == expected:
             return images, index["skipped"]
     except (InputError, OSError, ValueError, KeyError, TypeError):

@@ -1,24 +1,36 @@
-"""Image files as pixels: PNG, JPEG, BMP, GIF and WebP through Pillow, with a bound on their size."""
+"""Image files as pixels: PNG, JPEG, BMP, GIF and WebP through Pillow, up to a limit of their size."""
+
+from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphcnn.common.errors import InputError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
-MAX_PIXELS = 64_000_000  # refuse larger ones before decoding: 192 MB as RGB
+MAX_PIXELS = 64_000_000  # larger images are refused before they are decoded: 192 MB as RGB
 
 
-def read_image(path, shape=None, formats=FORMATS):
-    """Return the picture as uint8 RGB [H, W, 3], turned upright by its EXIF tag and resized bilinearly.
+def read_image(
+    path: str | Path, shape: tuple[int, int] | None = None, formats: tuple[str, ...] = FORMATS
+) -> np.ndarray:
+    """Return an image as uint8 RGB [H, W, 3], turned upright by its EXIF tag and resized bilinearly.
 
     Args:
-        path: an image file; only its first frame is read. Transparency is dropped.
-        shape: (H, W) wanted, None for its own.
-        formats: Pillow's names of the formats allowed.
+        path: an image file. Only its first frame is read. Transparency is dropped.
+        shape: (H, W) to resize to, None to keep the image's own.
+        formats: Pillow's names of the allowed formats.
+
+    Raises:
+        InputError: the file is missing, damaged, too large or not an image of an allowed format.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -28,11 +40,7 @@ def read_image(path, shape=None, formats=FORMATS):
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             image.load()
-            image = _upright(image)
-            if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip it at 255 instead of scaling it
-                image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
-            image = image.convert("RGB")
-            return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BILINEAR) if shape else image)
+            return _to_rgb(image, shape)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -43,13 +51,24 @@ def read_image(path, shape=None, formats=FORMATS):
         raise InputError(f"{path}: too many pixels, expected at most {MAX_PIXELS}; make it smaller") from None
     except PermissionError:
         raise InputError(f"{path}: cannot be read (permission denied)") from None
-    except Exception as error:  # each of Pillow's decoders fails in ways of its own
+    except Exception as error:  # each of Pillow's decoders raises its own types of errors
         reason = str(error) or type(error).__name__
         raise InputError(f"{path}: the image is truncated or damaged ({reason}); save or copy it again") from None
 
 
-def _upright(image):
-    """Return the image turned by its EXIF tag, or as it is where the tags are damaged and its pixels are not."""
+def _to_rgb(image: Image, shape: tuple[int, int] | None) -> np.ndarray:
+    """Return the pixels of a loaded image, uint8 [H, W, 3], upright and resized to `shape` unless it is None."""
+    from PIL import Image
+
+    image = _upright(image)
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip the values at 255 instead of scaling them
+        image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
+    image = image.convert("RGB")
+    return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BILINEAR) if shape else image)
+
+
+def _upright(image: Image) -> Image:
+    """Return the image turned by its EXIF tag. An image with damaged tags is not turned."""
     from PIL import ImageOps
 
     try:
@@ -59,8 +78,11 @@ def _upright(image):
 
 
 @contextmanager
-def suppress_warnings():
-    """Keep Pillow's warnings of odd files off stderr; around all threads that read images, not in each."""
+def suppress_warnings() -> Iterator[None]:
+    """Suppress Pillow's warnings about unusual files while the block runs.
+
+    The filter belongs to the process, so use this around all threads that read images, not in each.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         yield

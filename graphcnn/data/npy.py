@@ -1,9 +1,13 @@
-"""The assignment's folder: x_train.npy, y_train.npy, optional x_test.npy, y_test.npy and class_names.txt."""
+"""The assignment's folder: x_train.npy, y_train.npy, and optionally x_test.npy, y_test.npy and class_names.txt."""
+
+from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import warnings
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -12,51 +16,102 @@ from graphcnn.common.files import update_digest
 from graphcnn.data.checks import check_classes, check_compatible, check_images, check_labels
 from graphcnn.data.dataset import Dataset, file_state
 
+MAGIC = b"\x93NUMPY"
+HEADER_READERS = {  # of each version of the format
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    (3, 0): np.lib.format.read_array_header_2_0,  # 3.0 differs only in the encoding of field names
+}
 
-def read_array(path):
-    """Return the .npy file's array, memory-mapped read-only; nothing in it is executed.
 
-    Errors: InputError for a missing, empty, truncated or pickled file, a Git-LFS pointer, an object dtype.
+def read_array(path: str | Path) -> np.ndarray:
+    """Return the array of a .npy file, memory-mapped read-only. Nothing in the file is executed.
+
+    Raises:
+        InputError: the file is missing, empty, truncated, pickled or a Git-LFS pointer, or holds Python objects.
     """
     path = Path(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy warns of headers that Python 2 wrote, and of shapes that overflow
+        size = _declared_size(path)
+        if path.stat().st_size < size:
+            raise _damaged(path, f"the file ends early, at {path.stat().st_size} bytes")
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # shapes that no array can have raise many types of errors
+            raise _damaged(path, error) from None
+
+
+def _declared_size(path: Path) -> int:
+    """Return how many bytes a .npy file must have according to its header.
+
+    Raises:
+        InputError: the file cannot be opened, is not a .npy file or has a damaged header, or the header declares Python
+            objects, which are stored as a pickle.
+    """
     try:
         with path.open("rb") as file:
-            start = file.read(64)
+            _check_start(path, file.read(64))
+            file.seek(0)
+            return _parse_header(path, file)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check the folder's name, or its spelling") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _check_start(path: Path, start: bytes) -> None:
+    """Refuse a file that is not a .npy file by its first bytes."""
     if not start:
         raise InputError(f"{path}: the file is empty; download or save it again")
     if start.startswith(b"version https://git-lfs"):
         raise InputError(f"{path}: is a Git-LFS pointer, not the data; fetch it with `git lfs pull`")
-    if not start.startswith(b"\x93NUMPY"):
-        what = "a pickle" if start.startswith(b"\x80") else "not a .npy file"
-        raise InputError(f"{path}: is {what}, expected an array written by np.save(path, array)")
+    if not start.startswith(MAGIC):
+        found = "a pickle" if start.startswith(b"\x80") else "not a .npy file"
+        raise InputError(f"{path}: is {found}, expected an array written by np.save(path, array)")
+
+
+def _parse_header(path: Path, file: IO[bytes]) -> int:
+    """Return the size in bytes of an open .npy file; see _declared_size."""
     try:
-        with warnings.catch_warnings():  # of headers by Python 2, or of a shape beyond all numbers
-            warnings.simplefilter("ignore")
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # NumPy parses the header with Python's own tokenizer, which has many ways to fail
-        reason = str(error) or type(error).__name__
-        if "Python objects" in reason or "allow_pickle" in reason:
-            raise InputError(f"{path}: holds pickled Python objects, expected numbers; save it as uint8") from None
-        if "mmap length" in reason:
-            reason = f"the file ends early, at {path.stat().st_size} bytes"
-        raise InputError(f"{path}: truncated or damaged ({reason.splitlines()[0]}); save or copy it again") from None
+        version = np.lib.format.read_magic(file)
+        if version not in HEADER_READERS:
+            raise ValueError(f"format version {version}, expected one of {', '.join(map(str, HEADER_READERS))}")
+        shape, _, dtype = HEADER_READERS[version](file)
+    except Exception as error:  # NumPy parses the header with Python's tokenizer, which raises many types of errors
+        raise _damaged(path, error) from None
+    if dtype.hasobject:
+        raise InputError(f"{path}: holds pickled Python objects, expected numbers; save it as uint8")
+    return file.tell() + math.prod(shape) * dtype.itemsize
 
 
-def read_images(path, like):
-    """Return images [N, H, W(, C)] of a .npy file, checked to have the size and range of the data set `like`."""
+def _damaged(path: Path, problem: Exception | str) -> InputError:
+    """Return the error of a truncated or damaged file."""
+    reason = str(problem).splitlines() or [type(problem).__name__]
+    return InputError(f"{path}: truncated or damaged ({reason[0]}); save or copy it again")
+
+
+def read_images(path: str | Path, dataset: Dataset) -> np.ndarray:
+    """Return the images of a .npy file, checked to have the size and range of the training images.
+
+    Args:
+        path: holds [N, H, W], [N, H, W, 1] or [N, H, W, 3].
+        dataset: the Dataset with the training images.
+    """
     images = read_array(path)
-    check_compatible(images, path, like.image_shape, like.pixel_max)
+    check_compatible(images, path, dataset.image_shape, dataset.pixel_max)
     return images
 
 
-def load(folder, test):
-    """Return the Dataset of a folder with the assignment's files; images stay on disk, memory-mapped.
+def load(folder: str | Path, test: bool) -> Dataset:
+    """Return the Dataset of a folder with the assignment's files. The images stay on disk, memory-mapped.
 
-    The test files are touched only where `test` is True.
+    Args:
+        folder: the folder.
+        test: whether the test files are read; otherwise they are not touched.
+
+    Raises:
+        InputError: a file is missing or not valid.
     """
     folder = Path(folder).resolve()
     files = {name: folder / f"{name}.npy" for name in ("x_train", "y_train", "x_test", "y_test")}
@@ -78,32 +133,36 @@ def load(folder, test):
         file_states=states,
     )
     dataset.check_unchanged()
-    if not (test and files["x_test"].exists()):
-        return dataset
-    x_test, y_test = read_images(files["x_test"], dataset), None
-    if files["y_test"].exists():
-        y_test, columns = check_labels(read_array(files["y_test"]), files["y_test"], len(x_test))
-        if (columns or classes) != classes or y_test.max() >= classes:
+    return _with_test_split(dataset) if test and files["x_test"].exists() else dataset
+
+
+def _with_test_split(dataset: Dataset) -> Dataset:
+    """Return the Dataset with its test images, and with their labels where there are some."""
+    x_path, y_path = dataset.files["x_test"], dataset.files["y_test"]
+    x_test, y_test = read_images(x_path, dataset), None
+    if y_path.exists():
+        y_test, columns = check_labels(read_array(y_path), y_path, len(x_test))
+        if (columns or dataset.classes) != dataset.classes or y_test.max() >= dataset.classes:
             found = f"is one-hot with {columns} columns" if columns else f"holds label {y_test.max()}"
-            raise InputError(f"{files['y_test']}: {found}, expected classes 0..{classes - 1} as in training")
+            raise InputError(f"{y_path}: {found}, expected classes 0..{dataset.classes - 1} as in training")
     return dataclasses.replace(dataset, x_test=x_test, y_test=y_test)
 
 
-def _class_names(path, classes):
-    """Return the names in an optional text file, one a line in class order; without it "0", "1", …"""
+def _class_names(path: Path, classes: int) -> tuple[str, ...]:
+    """Return the names in an optional text file, one per line in class order; without the file "0", "1", …"""
     if not path.exists():
         return tuple(map(str, range(classes)))
     try:
-        names = tuple(path.read_text(encoding="utf-8").split("\n"))
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    names = tuple(name.strip() for name in names if name.strip())
+    names = tuple(line.strip() for line in lines if line.strip())
     if len(names) != classes or len(set(names)) != classes:
-        raise InputError(f"{path}: {len(set(names))} different names, expected {classes}, one a line in class order")
+        raise InputError(f"{path}: {len(set(names))} different names, expected {classes}, one per line in class order")
     return names
 
 
-def _fingerprint(*paths):
+def _fingerprint(*paths: Path) -> str:
     """Return the sha256 of the files' bytes, one after the other, as hex."""
     digest = hashlib.sha256()
     for path in paths:

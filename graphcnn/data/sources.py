@@ -1,29 +1,29 @@
-"""Data sources: each file of this package turns one kind of source into a Dataset."""
+"""Load the Dataset that --data names. Each module beside this one loads one type of source."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from graphcnn.common import paths
 from graphcnn.common.errors import InputError
+from graphcnn.data import cifar10, digits, folder, npy
+from graphcnn.data.dataset import Dataset
 
 DEFAULT_FOLDER = paths.DATA
-NAMES = ("cifar10", "digits")  # sources that are no folders
+NAMES = ("cifar10", "digits")  # sources that are not folders
 EXPECTED = "a folder with x_train.npy and y_train.npy, a folder of images (train/<class>/*), 'cifar10' or 'digits'"
-
-
-def default_source():
-    """Return the --data that is meant when none is given: `data/` where it holds x_train.npy, else "digits"."""
-    return str(DEFAULT_FOLDER) if (DEFAULT_FOLDER / "x_train.npy").exists() else "digits"
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How to load what is not stored as arrays; each source uses what concerns it, a run records all.
+    """How to load a source. Each source uses the options that concern it; a run records all of them.
 
-    image_size: side in pixels that a folder's images are resized to.
-    skip_broken: whether files in it that are no images are left out.
-    cache_dir: where its decoded images are kept; None for ~/.cache/graphcnn.
-    data_cache: where downloaded archives are kept, likewise.
+    Attributes:
+        image_size: height and width in pixels to which the images of a folder are resized.
+        skip_broken: whether files in a folder of images that are not images are skipped, rather than refused.
+        cache_dir: where the decoded images of a folder are kept; None for ~/.cache/graphcnn.
+        data_cache: where downloaded archives are kept; None for ~/.cache/graphcnn.
     """
 
     image_size: int = 32
@@ -31,32 +31,37 @@ class DataOptions:
     cache_dir: str | None = None
     data_cache: str | None = None
 
-    def well_formed(self):
-        """Whether each value, read from a file, is of its field's type."""
-        folders = all(isinstance(folder, (str, type(None))) for folder in (self.cache_dir, self.data_cache))
+    def well_formed(self) -> bool:
+        """Return whether each value, read from a file, has its field's type."""
+        folders = all(isinstance(value, (str, type(None))) for value in (self.cache_dir, self.data_cache))
         return type(self.image_size) is int and type(self.skip_broken) is bool and folders
 
 
-def load(source, test=False, options=None):
-    """Return the Dataset of a --data value: "digits", "cifar10", a folder of .npy files or of images.
+def default_source() -> str:
+    """Return the source that is used without --data: `data/` where it holds x_train.npy, else "digits"."""
+    return str(DEFAULT_FOLDER) if (DEFAULT_FOLDER / "x_train.npy").exists() else "digits"
 
-    The test split is read only where `test` is True. options: DataOptions, None for their defaults.
+
+def load(source: str | Path, test: bool = False, options: DataOptions | None = None) -> Dataset:
+    """Return the Dataset of a --data value.
+
+    Args:
+        source: "digits", "cifar10", a folder of .npy files or a folder of images.
+        test: whether the test split is read.
+        options: DataOptions, None for the defaults.
+
+    Raises:
+        InputError: the source does not exist, or its files are not valid.
     """
     options = options or DataOptions()
     if source == "digits":
-        from graphcnn.data import digits
-
         return digits.load(test)
     if source == "cifar10":
-        from graphcnn.data import cifar10
-
         return cifar10.load(test, options.data_cache)
     path = Path(source)
     if not path.is_dir():
         found = "is a file" if path.exists() else "no such folder"
         raise InputError(f"--data={source}: {found}, expected {EXPECTED}")
-    from graphcnn.data import folder, npy
-
     if (path / "x_train.npy").exists():
         return npy.load(path, test)
     if not folder.class_folders(path):

@@ -14,7 +14,7 @@ import pickle
 import pickletools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,8 +23,9 @@ from graphcnn.common.errors import InputError
 HEAD = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)  # the magic number and the version
 MAX_BYTES = 1 << 30  # of a file
 MAX_RANK = 8  # of a tensor
-STORAGE_TYPES = {"torch FloatStorage": np.dtype("<f4"), "torch LongStorage": np.dtype("<i8")}
+STORAGE_TYPES: dict[str, np.dtype] = {"torch FloatStorage": np.dtype("<f4"), "torch LongStorage": np.dtype("<i8")}
 REBUILD_TENSOR, ORDERED_DICT = "torch._utils _rebuild_tensor_v2", "collections OrderedDict"
+Expected = TypeVar("Expected")
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
@@ -86,7 +87,10 @@ def _read(file: io.BytesIO, size: int) -> dict[str, np.ndarray]:
     """Return {name: array} of an open file of `size` bytes."""
     if file.read(len(HEAD)) != HEAD:
         raise InputError("expected PyTorch's format before version 1.6, found another")
-    if _unpickle(file, size).get("little_endian") is not True:
+    machine = _unpickle(file, size)
+    if not isinstance(machine, dict):
+        raise ValueError("does not describe the machine")
+    if machine.get("little_endian") is not True:
         raise InputError("was written by a big-endian machine")
     tensors, keys = _unpickle(file, size), _unpickle(file, size)
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
@@ -120,7 +124,7 @@ def _array(numbers: np.ndarray, tensor: Tensor) -> np.ndarray:
 # The pickles
 
 
-def _unpickle(file: io.BytesIO, size: int) -> Any:
+def _unpickle(file: io.BytesIO, size: int) -> object:
     """Return the object of the pickle at the file's position; size: bytes of the file."""
     machine = _PickleMachine(size)
     for opcode, argument, _ in pickletools.genops(file):
@@ -141,9 +145,9 @@ class _PickleMachine:
         self.file_size = file_size
         self.stack: list[Any] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: dict[object, Any] = {}
 
-    def execute(self, opcode: str, argument: Any) -> None:
+    def execute(self, opcode: str, argument: object) -> None:
         """Execute one opcode of the pickle protocol; see pickletools for their meaning."""
         push = self.stack.append
         match opcode:
@@ -178,7 +182,7 @@ class _PickleMachine:
             case "BINGET" | "LONG_BINGET":
                 push(self.memo[argument])
             case "GLOBAL":
-                push(_global(argument))
+                push(_global(str(argument)))
             case "REDUCE":
                 push(_call(*self._take(2)))
             case "BINPERSID":
@@ -198,7 +202,7 @@ class _PickleMachine:
         del self.stack[start:]
         return objects
 
-    def _last(self, expected: type) -> Any:
+    def _last(self, expected: type[Expected]) -> Expected:
         """Return the stack's last object, which must be of the expected type."""
         if type(self.stack[-1]) is not expected:
             raise ValueError(f"found a {type(self.stack[-1]).__name__}, expected a {expected.__name__}")

@@ -1,33 +1,22 @@
 """CIFAR-10's archive: a tiny one of the same form, from a folder or a server in this process."""
 
 import hashlib
-import os
 import tarfile
 import threading
 
 import numpy as np
 import pytest
-from cifar10_files import ARCHIVE, NAMES, ROWS, batch, members, packed
-from conftest import TINY, one_line
+from cifar10_files import ARCHIVE, NAMES, ROWS, batch, make_known, members, packed
 from serving import Server
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import DownloadFailed, InputError
 from graphcnn.data import cifar10, sources
 
 
 @pytest.fixture
 def known(monkeypatch, tmp_path):
     """Make an archive's bytes the known ones: known(content) -> its path in tmp_path, not yet written."""
-    monkeypatch.setattr(cifar10, "RECORDS", ROWS)
-    monkeypatch.setattr(cifar10, "BATCH", ROWS * 3073)
-    monkeypatch.setattr(cifar10, "URL", f"http://127.0.0.1:9/{ARCHIVE}")  # the port that discards: nobody answers
-
-    def make(content):
-        monkeypatch.setattr(cifar10, "SIZE", len(content))
-        monkeypatch.setattr(cifar10, "SHA256", hashlib.sha256(content).hexdigest())
-        return tmp_path / ARCHIVE
-
-    return make
+    return lambda content: make_known(monkeypatch, tmp_path, content)
 
 
 def test_images_labels_and_names(known, tmp_path):
@@ -59,9 +48,9 @@ def test_the_test_batch_is_not_read_unless_asked_for(known, tmp_path):
 
 
 def test_the_official_archive_is_the_one_expected():
-    assert cifar10.SIZE == 170_052_171
+    assert cifar10.ARCHIVE_SIZE == 170_052_171
     assert cifar10.SHA256 == "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-    assert cifar10.BATCH == 30_730_000
+    assert cifar10.BATCH_BYTES == 30_730_000
     assert f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}" == cifar10.URL
 
 
@@ -101,14 +90,13 @@ BAD = {  # name: (the archive, words of the message)
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_archives(case, known, tmp_path, command):
-    """Even where the checksum were right."""
+def test_bad_archives(case, known, tmp_path):
+    """The archive is refused even if its checksum is right."""
     content, words = BAD[case]
     known(content).write_bytes(content)
-    outcome = command("train", "--data=cifar10", f"--data_cache={tmp_path}", f"--checkpoints={tmp_path / 'runs'}")
-    assert outcome.status == 2
-    assert one_line(outcome.err), outcome.err
-    assert words in outcome.err
+    with pytest.raises(InputError, match=words) as caught:
+        cifar10.load(False, tmp_path)
+    assert "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} == {ARCHIVE}
 
 
@@ -130,7 +118,7 @@ def serve(monkeypatch):
 
     def start(content, manner=""):
         server = Server(content, manner)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         monkeypatch.setattr(cifar10, "URL", f"http://127.0.0.1:{server.server_port}/{ARCHIVE}")
         return server
@@ -189,7 +177,7 @@ def test_a_server_that_hangs_up(known, serve, tmp_path):
     content = packed(members())
     path = known(content)
     server = serve(content, "hangs up")
-    with pytest.raises(InputError, match=r"call again to go on"):
+    with pytest.raises(InputError, match=r"call again to continue"):
         cifar10.load(False, tmp_path)
     assert left(tmp_path) == {f"{ARCHIVE}.part"}
     have = (tmp_path / f"{ARCHIVE}.part").stat().st_size
@@ -211,16 +199,14 @@ def test_wrong_bytes_are_not_kept(wrong, known, serve, tmp_path):
     assert left(tmp_path) == set()
 
 
-def test_no_network_says_where_to_put_the_file(known, serve, tmp_path, command):
+def test_no_network_says_where_to_put_the_file(known, serve, tmp_path):
     known(packed(members()))
-    arguments = ["--data=cifar10", f"--data_cache={tmp_path}", f"--checkpoints={tmp_path / 'runs'}"]
     for refuses in (False, True):
         if refuses:
             serve(b"", "refuses")
-        outcome = command("train", *arguments)
-        assert outcome.status == 2
-        assert one_line(outcome.err)
-        assert f"or put the file at {tmp_path / ARCHIVE} by hand" in outcome.err
+        with pytest.raises(DownloadFailed, match=f"or put the file at {tmp_path / ARCHIVE} by hand") as caught:
+            cifar10.load(False, tmp_path)
+        assert "\n" not in str(caught.value)
         assert left(tmp_path) == set()
 
 
@@ -235,27 +221,3 @@ def test_two_at_once_download_once(known, serve, tmp_path):
         thread.join()
     assert server.asked == [None]
     assert left(tmp_path) == {ARCHIVE}
-
-
-def test_train_eval_and_submit(known, tmp_path, command, monkeypatch):
-    """The cache's place is recorded; another one may be named later."""
-    content = packed(members())
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / known(content).name).write_bytes(content)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
-    root = f"--checkpoints={tmp_path / 'runs'}"
-    cache = f"--data_cache={os.path.relpath(tmp_path / 'cache')}"
-    outcome = command("train", "--data=cifar10", cache, root, "--run=a", *TINY)
-    assert outcome.status == 0, outcome.err
-    assert "75 training, 25 dev (first) images 32x32, 10 classes" in outcome.out
-    outcome = command("eval", root, "--split=test")
-    assert outcome.status == 0, outcome.err
-    assert "automobile" in outcome.out
-    (tmp_path / "cache").rename(tmp_path / "moved")
-    assert "cannot be downloaded" in command("eval", root).err
-    moved = f"--data_cache={tmp_path / 'moved'}"
-    assert command("eval", root, moved).status == 0
-    assert command("train", root, moved, "--run=a", "--resume", "--epochs=3").status == 0
-    outcome = command("submit", root, moved, f"--out={tmp_path / 'hand-in'}")
-    assert outcome.status == 0, outcome.err
-    assert np.array_equal(np.load(tmp_path / "hand-in" / "x_test.npy"), batch(6)[0])

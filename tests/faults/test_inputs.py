@@ -341,7 +341,7 @@ def archives(draw):
 
 def test_archives(watch, tally, tmp_path, monkeypatch):
     """Even where the checksum were right."""
-    for name, value in {"RECORDS": 2, "BATCH": 2 * 3073}.items():
+    for name, value in {"RECORDS": 2, "BATCH_BYTES": 2 * 3073}.items():
         monkeypatch.setattr(cifar10, name, value)
     monkeypatch.setattr(cifar10.download, "fetch", lambda *arguments, **options: None)
     good = packed(small_members())

@@ -1,0 +1,125 @@
+"""Data sources on the command line, from training to a submission."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from cifar10_files import batch, make_known, members, packed
+from conftest import TINY, one_line
+from photo_files import by_pillow, picture, png_of_size, saved, write_photos
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path, monkeypatch):
+    """The default cache is this test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    return tmp_path / "xdg" / "graphcnn"
+
+
+def test_a_folder_of_photos_from_training_to_submission(tmp_path, command, cache_home):
+    """Class names may be any text, the data and its cache may move, and a photo may have any size."""
+    names = ("$5 $x^2$", "Käuze", "猫")
+    write_photos(tmp_path / "set" / "train", rows=16, classes=names)
+    write_photos(tmp_path / "set" / "test", rows=4, classes=names, seed=1)
+    (tmp_path / "set" / "train" / "猫" / "00.png").write_bytes(b"")
+    root, own = f"--checkpoints={tmp_path / 'runs'}", f"--cache_dir={tmp_path / 'own'}"
+    outcome = command("train", f"--data={tmp_path / 'set'}", root, own, "--run=a", "--skip_broken", *TINY)
+    assert outcome.status == 0, outcome.err
+    assert "36 training, 11 dev (stratified) images 16x16, 3 classes" in outcome.out
+    assert not cache_home.exists()
+    for split in ("dev", "test"):
+        outcome = command("eval", root, f"--split={split}")
+        assert (outcome.status, outcome.err) == (0, "")
+        assert all(name in outcome.out for name in names)
+    numbers = json.loads((tmp_path / "runs" / "a" / "report" / "test.json").read_text())
+    assert np.sum(numbers["confusion"]) == 12
+    assert set(numbers["per_class"]) == set(names)
+
+    path = tmp_path / "set" / "test" / "Käuze" / "03.png"
+    outcome = command("predict", root, path, f"--out={tmp_path / 'p.npy'}")
+    assert outcome.out.startswith(f"{path}: ")
+    outcome = command("submit", root, f"--out={tmp_path / 'hand-in'}")
+    assert outcome.status == 0, outcome.err
+    assert np.load(tmp_path / "hand-in" / "result.npy")[7] == pytest.approx(np.load(tmp_path / "p.npy")[0], abs=1e-6)
+    assert np.array_equal(np.load(tmp_path / "hand-in" / "x_test.npy")[7], by_pillow(path))
+
+    (tmp_path / "set").rename(tmp_path / "moved")
+    assert "no such folder" in command("eval", root).err
+    moved = f"--data={tmp_path / 'moved'}"
+    assert command("eval", root, moved).status == 0
+    assert command("train", root, moved, f"--cache_dir={tmp_path / 'new'}", "--resume", "--epochs=3").status == 0
+    assert (tmp_path / "new").exists()
+    outcome = command("eval", root, moved, "--noskip_broken")
+    assert outcome.status == 2
+    assert "00.png: not an image" in outcome.err
+    saved(picture(9), tmp_path / "moved" / "train" / "猫" / "99.png")
+    assert "are not those of run a" in command("eval", root, moved).err
+
+
+def test_a_folder_without_test_images(tmp_path, command):
+    root = f"--checkpoints={tmp_path / 'runs'}"
+    outcome = command("train", f"--data={write_photos(tmp_path / 'set')}", root, *TINY, "--epochs=1")
+    assert outcome.status == 0, outcome.err
+    for name, flags in (("eval", ["--split=test"]), ("submit", [f"--out={tmp_path / 'out'}"])):
+        outcome = command(name, root, *flags)
+        assert outcome.status == 2
+        assert f"no {tmp_path / 'set' / 'test'}" in outcome.err
+
+
+def test_a_run_without_recorded_data_options(trained_copy, command):
+    path = trained_copy / "tiny" / "config.json"
+    config = json.loads(path.read_text())
+    assert config["data"].pop("options") == {
+        "image_size": 16, "skip_broken": False, "cache_dir": None, "data_cache": None,
+    }  # fmt: skip
+    path.write_text(json.dumps(config))
+    assert command("eval", f"--checkpoints={trained_copy}").status == 0
+    for options in ({"image_size": "16"}, {"skip_broken": 1}, {"cache_dir": 5}, {"other": 1}, [], 3):
+        path.write_text(json.dumps({**config, "data": {**config["data"], "options": options}}))
+        outcome = command("eval", f"--checkpoints={trained_copy}")
+        assert outcome.status == 2, options
+        assert "config.json: cannot be read" in outcome.err
+
+
+def test_files_that_are_not_images_are_refused_or_skipped(tmp_path, command):
+    root = write_photos(tmp_path / "set")
+    files = {"a.png": png_of_size(9000, 9000), os.fsdecode(b"caf\xe9.jpg"): b""}
+    flags = [f"--data={root}", f"--checkpoints={tmp_path / 'runs'}", *TINY, "--epochs=1"]
+    for name, content in files.items():
+        (root / "owl" / name).write_bytes(content)
+        outcome = command("train", *flags)
+        assert outcome.status == 2
+        assert one_line(outcome.err), outcome.err
+        assert str(root / "owl" / name.split("\udce9")[0]) in outcome.err
+        if name == "a.png":
+            (root / "owl" / name).unlink()
+    (root / "owl" / "a.png").write_bytes(files["a.png"])
+    outcome = command("train", *flags, "--skip_broken", "--nodebug")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.count(f"skipped: {root / 'owl'}") == 2
+    assert "18 training, 6 dev" in outcome.out
+
+
+def test_cifar10_from_training_to_submission(tmp_path, command, monkeypatch):
+    """The folder of the cache is recorded; another one may be named later."""
+    content = packed(members())
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / make_known(monkeypatch, tmp_path, content).name).write_bytes(content)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    root = f"--checkpoints={tmp_path / 'runs'}"
+    cache = f"--data_cache={os.path.relpath(tmp_path / 'cache')}"
+    outcome = command("train", "--data=cifar10", cache, root, "--run=a", *TINY)
+    assert outcome.status == 0, outcome.err
+    assert "75 training, 25 dev (first) images 32x32, 10 classes" in outcome.out
+    outcome = command("eval", root, "--split=test")
+    assert outcome.status == 0, outcome.err
+    assert "automobile" in outcome.out
+    (tmp_path / "cache").rename(tmp_path / "moved")
+    assert "cannot be downloaded" in command("eval", root).err
+    moved = f"--data_cache={tmp_path / 'moved'}"
+    assert command("eval", root, moved).status == 0
+    assert command("train", root, moved, "--run=a", "--resume", "--epochs=3").status == 0
+    outcome = command("submit", root, moved, f"--out={tmp_path / 'hand-in'}")
+    assert outcome.status == 0, outcome.err
+    assert np.array_equal(np.load(tmp_path / "hand-in" / "x_test.npy"), batch(6)[0])
