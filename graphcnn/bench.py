@@ -22,7 +22,7 @@ from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
 from graphcnn.common.files import atomic_write
 from graphcnn.config import flags, suites
-from graphcnn.config.recipe import RECIPES
+from graphcnn.config.named import RECIPES
 
 ALIASES = {"peers": "implementations", "forms": "convolutions"}
 
@@ -60,7 +60,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
             raise InputError(f"--{name}: found {values[name].value}, expected a whole number at least 1")
     if values.profile and values.convolutions:
         raise InputError("--profile and --convolutions exclude each other; drop one of them")
-    named = suites.named(values.recipe).recipe
+    named = suites.named_recipe(values.recipe).recipe
     changes = {name: values[name].value for name in ("net", "image_size", "batch_size") if values[name].present}
     # TensorFlow and matplotlib are imported from here on
     from graphcnn.benchmark import contest, convolutions, environments, profile, table, timed_recipe

@@ -30,7 +30,7 @@ from graphcnn.common.files import atomic_write, lock
 from graphcnn.common.signals import keyboard_interrupt
 from graphcnn.config import flags, suites
 from graphcnn.config.recipe import ALIASES, Recipe, check_one_name, parse_setting, recipe_from_dict
-from graphcnn.config.suites import Experiment, Suite
+from graphcnn.config.suite import Experiment, Suite, recipe_of
 
 FEWER = 3  # one in so many of a sweep's experiments goes on to the next rung
 LONGER = 3  # times the epochs there
@@ -124,7 +124,7 @@ def _suite(values):
 
 def _sweep(values):
     """Return (name, Suite) of --sweep: an experiment for each combination of the settings."""
-    base, settings = suites.named(values.recipe), {}
+    base, settings = suites.named_recipe(values.recipe), {}
     for part in values.sweep.split():
         field, _, texts = part.partition("=")
         name = ALIASES.get(field, field)
@@ -141,12 +141,12 @@ def _sweep(values):
         said = [f"{field}={text}" for field, text in zip(settings, texts, strict=True)]
         change = {ALIASES.get(field, field): settings[field][text] for field, text in zip(settings, texts, strict=True)}
         row = re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(said).replace("+", ""))
-        experiments[row] = Experiment(", ".join(said), None, change)
+        experiments[row] = Experiment(description=", ".join(said), change=change)
     name = values.suite or f"sweep-{values.recipe.replace('/', '-')}"
     if name in suites.SUITES or not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
         raise InputError(f"--suite={name}: is no name for a sweep's folder; expected letters, digits, '.', '_', '-'")
-    source = f"a sweep over {values.sweep}, of {values.recipe}: {base.source}"
-    return name, Suite(source, "", base.recipe, 0.25, experiments, ())
+    source = f"a sweep over {values.sweep}, of {values.recipe}: {base.description}"
+    return name, Suite(source=source, unit="", base=base.recipe, dev_fraction=0.25, experiments=experiments)
 
 
 def _only(values, suite):
@@ -168,15 +168,15 @@ def _recipe(values, suite, name):
     if given.get("epochs", 1) < 1:
         raise InputError(f"--epochs: found {given['epochs']}, expected a whole number at least 1")
     try:
-        recipe = suites.recipe(suite, name)
+        recipe = recipe_of(suite, name)
         if "epochs" in given:
-            share = given.pop("epochs") / max(suites.recipe(suite, row).epochs for row in suite.experiments)
+            share = given.pop("epochs") / max(recipe_of(suite, row).epochs for row in suite.experiments)
             fields = ["epochs"] + ["finetune_epochs"] * (recipe.finetune_epochs > 0)
             fields += ["patience"] * (recipe.stop_on != "nothing" and recipe.patience > 0)
             given = {field: max(1, round(share * getattr(recipe, field))) for field in fields} | given
         return dataclasses.replace(recipe, **given)
     except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+        raise InputError(f"{name}: {error.as_flags()}") from None
 
 
 def _without_weights(nets, values):
@@ -526,16 +526,16 @@ class Work:
             files = [folder / f"{split}.json" for split in splits]
             newest = max((self.root / name / "report" / "dev.json").stat().st_mtime_ns for name in names)
             if not all(map(functools.partial(_scores_means, newest), files)):
-                say(f"ensemble: {ensemble.said}")
+                say(f"ensemble: {ensemble.description}")
                 words = [f"--run={','.join(names)}", f"--checkpoints={self.root}", f"--split={','.join(splits)}"]
                 words = [sys.executable, "-m", "graphcnn.eval", *words, *self.place]
                 done = subprocess.run(words, env=child_environment(), capture_output=True, text=True, check=False)
                 if done.returncode:
-                    say(f"ensemble: {ensemble.said}: failed: {done.stderr.strip()}")
-                    failed.append(ensemble.said)
+                    say(f"ensemble: {ensemble.description}: failed: {done.stderr.strip()}")
+                    failed.append(ensemble.description)
                     continue
             scores = {split: json.loads(file.read_text()) for split, file in zip(splits, files, strict=True)}
-            row = {"ensemble": ensemble.said, "members": list(ensemble.members), "published": ensemble.published}
+            row = {"ensemble": ensemble.description, "members": list(ensemble.members), "published": ensemble.published}
             row |= {f"{split}_{key}": scores[split][key] for split in splits for key in ("accuracy", "macro_f1")}
             best = max(scores["dev"]["members"], key=lambda member: member["macro_f1"])
             rows.append({**row, "best_member": best["run"], "best_member_dev_macro_f1": best["macro_f1"]})

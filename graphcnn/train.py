@@ -16,7 +16,8 @@ from graphcnn.common import paths
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError, unknown_name
 from graphcnn.config import flags, suites
-from graphcnn.config.recipe import AUGMENTATIONS, RECIPES, recipe_from_dict
+from graphcnn.config.named import RECIPES
+from graphcnn.config.recipe import AUGMENTATIONS, recipe_from_dict
 
 SHEET_IMAGES, SHEET_EPOCHS = 8, 5  # at most, on the picture of --show_augmentation
 
@@ -87,14 +88,14 @@ def _start(values, run_or_root, cluster):
     from graphcnn.storage.select_run import unused_run
 
     if values.recipe is not None:
-        suites.named(values.recipe)
+        suites.named_recipe(values.recipe)
     source = values.data or sources.default_source()
     why = "" if values.data else " (no --data given" + ("; data/ has no x_train.npy)" if source == "digits" else ")")
     say(f"data: {source}{why}")
     name = values.recipe or ("digits" if source == "digits" else "assignment")
-    recipe = dataclasses.replace(suites.named(name).recipe, **flags.given_recipe_fields(values))
+    recipe = dataclasses.replace(suites.named_recipe(name).recipe, **flags.given_recipe_fields(values))
     if not values.recipe:
-        say(f"recipe: {name}, {suites.named(name).source}")
+        say(f"recipe: {name} ({suites.named_recipe(name).description})")
     if recipe.stop_on == "dev_macro_f1" and values.dev_fraction == 0:
         raise InputError("--stop_on=dev_macro_f1: there is no dev split with --dev_fraction=0; use --stop_on=loss")
 

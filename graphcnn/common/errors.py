@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from string import Formatter
 
 
 class InputError(Exception):
@@ -39,9 +39,9 @@ class SettingError(InputError):
         return self._worded("--")
 
     def _worded(self, prefix: str) -> str:
-        names = {name: prefix + name for _, name, _, _ in Formatter().parse(self.problem) if name}
         value = "" if self.found is None else f"={self.found}"
-        return f"{prefix}{self.setting}{value}: {self.problem.format(**names)}"
+        problem = re.sub(r"\{(\w+)\}", rf"{prefix}\1", self.problem)
+        return f"{prefix}{self.setting}{value}: {problem}"
 
 
 class DamagedRun(InputError):

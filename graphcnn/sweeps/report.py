@@ -8,7 +8,7 @@ import statistics
 from pathlib import Path
 
 from graphcnn.common.files import atomic_write
-from graphcnn.config import suites
+from graphcnn.config.suite import recipe_of
 from graphcnn.evaluation import pictures
 
 LARGE = ("config", "per_class", "history", "run")  # of what `finished` returns: not for the JSON
@@ -70,12 +70,12 @@ def summary(suite, results):
     for name, runs in results.items():
         row, published = suite.experiments[name], suite.experiments[name].published
         numbers = {key: _mean(runs, key) for key in runs[0] if key not in (*TEXTS, *LARGE)}
-        wanted = suites.recipe(suite, name).weights
+        wanted = recipe_of(suite, name).weights
         numbers |= {"parameters": runs[0]["parameters"], "weights": runs[0]["weights"], "weights_wanted": wanted}
-        numbers |= {"also": row.also, "seeds": [run["seed"] for run in runs]}
+        numbers |= {"also": row.other_scores, "seeds": [run["seed"] for run in runs]}
         numbers |= {key: _deviation(runs, key) for key in ("dev_macro_f1_deviation", "dev_accuracy_deviation")}
         middle = statistics.mean(published) if isinstance(published, tuple) else published
-        about = {"experiment": name, "change": row.said, "parent": row.parent, "published": middle}
+        about = {"experiment": name, "change": row.description, "parent": row.parent, "published": middle}
         about["published_range"] = list(published) if isinstance(published, tuple) else None
         runs = [{key: run[key] for key in run if key not in LARGE} for run in runs]
         rows.append({**about, **numbers, "runs": runs})
@@ -123,15 +123,15 @@ def _spearman(rows):
 def _checked(claim, rows):
     """Return a claim with the numbers compared and whether it holds; None where a row is missing."""
     key = {"score": "dev_macro_f1"}.get(claim.measure, claim.measure)
-    names = (claim.one, *claim.others)
+    names = (claim.experiment, *claim.others)
     numbers = {name: rows[name][key] for name in names if name in rows}
     holds = None
     clocks = claim.measure == "epoch_seconds"  # of runs that had the same processors alone
     if len(numbers) == len(names) and not (clocks and len({rows[name]["cores"] for name in names}) > 1):
         others = [claim.factor * numbers[name] for name in claim.others]
-        holds = all(SIGNS[claim.sign](numbers[claim.one], other) for other in others)
-    return {"claim": claim.said, "measure": key, "sign": claim.sign, "factor": claim.factor, "one": claim.one,
-            "others": list(claim.others), "numbers": numbers, "holds": holds}  # fmt: skip
+        holds = all(SIGNS[claim.sign](numbers[claim.experiment], other) for other in others)
+    return {"claim": claim.description, "measure": key, "sign": claim.sign, "factor": claim.factor,
+            "one": claim.experiment, "others": list(claim.others), "numbers": numbers, "holds": holds}  # fmt: skip
 
 
 def write(folder, report, results):

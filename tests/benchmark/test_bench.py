@@ -147,9 +147,9 @@ BAD = {  # name: (arguments, words of the message)
     "out": (["--out=numbers.txt"], "ends in .json"),
     "out's folder": (["--out=nowhere/numbers.json"], "nowhere is no folder that can be written to"),
     "both": (["--profile", "--convolutions"], "exclude each other"),
-    "image size": (["--image_size=3"], "--image_size: found 3"),
+    "image size": (["--image_size=3"], "--image_size=3: expected"),
     "no such recipe": (["--recipe=ladder/vgg_like"], "did you mean 'ladder/vgg_like_1'"),
-    "batch size": (["--batch_size=0"], "--batch_size: found 0, expected a whole number at least 1"),
+    "batch size": (["--batch_size=0"], "--batch_size=0: expected a whole number at least 1"),
     "what Keras lacks": (
         ["--recipe=fast", "--implementations=keras"],
         "has optimizer muon, but the benchmark gives other implementations adam or sgd only",

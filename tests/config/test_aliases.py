@@ -9,7 +9,8 @@ from conftest import one_line
 from graphcnn import experiments, train
 from graphcnn.common.errors import InputError
 from graphcnn.config.flags import given_recipe_fields
-from graphcnn.config.recipe import ALIASES, RECIPES, Recipe, parse_setting, recipe_from_dict
+from graphcnn.config.named import RECIPES
+from graphcnn.config.recipe import ALIASES, Recipe, parse_setting, recipe_from_dict
 
 VALUES = {  # of the settings that were renamed, other than their defaults
     "batch_norm_position": "after",

@@ -3,33 +3,34 @@ import math
 
 import pytest
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import InputError, SettingError
 from graphcnn.config import suites
-from graphcnn.config.recipe import RECIPES, Recipe, recipe_from_dict
+from graphcnn.config.named import RECIPES
+from graphcnn.config.recipe import Recipe, recipe_from_dict
 
-REPORT_A = {  # the final net's published settings
+PUBLISHED = {  # of the final network
     "learning_rate": 0.001, "batch_size": 128, "epochs": 50, "keep_prob": 0.6, "l2": 0.01, "patience": 5, "seed": 51,
     "optimizer": "adam", "stop_on": "loss",
 }  # fmt: skip
 
 
-def test_the_assignment_has_report_a_s_numbers_and_the_warm_up():
+def test_the_assignment_has_the_published_settings_and_a_warm_up():
     settings = dataclasses.asdict(RECIPES["assignment"].recipe)
-    assert {name: settings[name] for name in REPORT_A} == REPORT_A
+    assert {name: settings[name] for name in PUBLISHED} == PUBLISHED
     assert settings["warmup_steps"] == 300
     assert settings["normalisation"] == "standardize"
     assert RECIPES["assignment"].published == 0.760370
 
 
-@pytest.mark.parametrize("name", suites.names())
+@pytest.mark.parametrize("name", suites.recipe_names())
 def test_every_row_has_a_source_and_survives_a_round_trip(name):
-    row = suites.named(name)
-    assert row.source
+    row = suites.named_recipe(name)
+    assert row.description
     assert recipe_from_dict(dataclasses.asdict(row.recipe), "config.json") == row.recipe
 
 
 BAD = {  # name: (field, value, words of the message)
-    "no epochs of new weights": ("epochs", 0, "wants --weights"),
+    "no epochs of new weights": ("epochs", 0, "needs weights and no finetune_epochs"),
     "fewer than no epochs": ("epochs", -1, "at least 0"),
     "fractional epochs": ("epochs", 1.5, "whole number"),
     "truth value": ("epochs", True, "whole number"),
@@ -55,14 +56,16 @@ BAD = {  # name: (field, value, words of the message)
 @pytest.mark.parametrize("case", BAD)
 def test_bad_values_are_refused(case):
     field, value, words = BAD[case]
-    with pytest.raises(InputError, match=words) as caught:
+    with pytest.raises(SettingError, match=words) as caught:
         Recipe(**{field: value})
-    assert f"--{field}" in str(caught.value)
+    assert caught.value.setting == field
+    assert str(caught.value).startswith(field)
+    assert caught.value.as_flags().startswith(f"--{field}")
 
 
 def test_unknown_names_get_the_nearest_match():
     with pytest.raises(InputError, match="did you mean 'assignment'"):
-        suites.named("asignment")
+        suites.named_recipe("asignment")
     settings = dataclasses.asdict(Recipe())
     with pytest.raises(InputError, match="did you mean 'keep_prob'"):
         recipe_from_dict({**settings, "keep_probs": 1}, "config.json")

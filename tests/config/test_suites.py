@@ -6,7 +6,8 @@ import json
 import pytest
 
 from graphcnn.config import suites
-from graphcnn.config.suites import SUITES, Claim, Experiment, Suite
+from graphcnn.config.suite import Claim, Experiment, Suite
+from graphcnn.config.suites import SUITES
 from graphcnn.graphs.validate import check_net
 from graphcnn.sweeps import report
 
@@ -59,7 +60,7 @@ UNPUBLISHED = {
     },
     "imagenet10": {"alexnet_adam", "resnet", "resnext", "mobilenet"},
 }
-OTHERS = {  # of report E, as its table has them
+OTHERS = {  # of ImageNet-10, from the table of its report
     "alexnet": (71.3, 0.886, 68.4, 98.5, 3.974, 44.4, 60.4, 0.457),
     "vgg": (86.3, 0.536, 67.8, 0.97, 0.961, 69.6, 85.2, 0.7),
     "googlenet": (None, 2.59, 38, 1.627, 1.44, 36, 60, 0.287),
@@ -102,15 +103,17 @@ def test_every_row_of_the_reports_is_there_with_its_score(name):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_report_e_s_other_scores(name):
-    share = ("train_accuracy", "dev_accuracy", "test_accuracy", "test_top2_accuracy")
+def test_the_other_scores_of_imagenet10(name):
+    percentages = ("train_accuracy", "dev_accuracy", "test_accuracy", "test_top2_accuracy")
     wanted = {
-        key: value / 100 if key in share else value for key, value in zip(KEYS, OTHERS[name], strict=True) if value
+        key: value / 100 if key in percentages else value
+        for key, value in zip(KEYS, OTHERS[name], strict=True)
+        if value
     }
-    assert SUITES["imagenet10"].experiments[name].also == pytest.approx(wanted)
+    assert SUITES["imagenet10"].experiments[name].other_scores == pytest.approx(wanted)
 
 
-def test_report_d_s_ensembles():
+def test_the_ensembles_of_the_cartoon_faces():
     found = {ensemble.published: ensemble.members for ensemble in SUITES["ensemble"].ensembles}
     assert list(found) == [0.985267, 0.989871, 0.991712]
     assert [{name.rpartition("_")[2] for name in members} for members in found.values()] == [{"150"}, {"180"}, {"200"}]
@@ -119,19 +122,19 @@ def test_report_d_s_ensembles():
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_rows_have_the_reports_settings(name):
-    settings = dataclasses.asdict(suites.named(name).recipe)
+    settings = dataclasses.asdict(suites.named_recipe(name).recipe)
     assert {key: settings[key] for key in SETTINGS[name]} == SETTINGS[name]
 
 
-@pytest.mark.parametrize("name", suites.names())
+@pytest.mark.parametrize("name", suites.recipe_names())
 def test_every_recipe_names_a_net_that_takes_its_size(name):
-    check_net(suites.named(name).recipe)
+    check_net(suites.named_recipe(name).recipe)
 
 
 @pytest.mark.parametrize("name", SUITES)
 def test_claims_are_about_rows_of_their_suite(name):
     for claim in SUITES[name].claims:
-        assert {claim.one, *claim.others} <= set(SUITES[name].experiments)
+        assert {claim.experiment, *claim.others} <= set(SUITES[name].experiments)
         assert claim.measure in ("score", "gap", "epoch_seconds")
 
 
@@ -158,8 +161,9 @@ def result(score, seed=51, gap=0.1, seconds=10.0, test=None):
 
 
 def suite(published, claims=()):
-    rows = {name: Experiment(f"change {name}", None, {}, score) for name, score in published.items()}
-    return Suite("report X", "%", suites.LADDER.base, 0.2, rows, claims)
+    rows = {name: Experiment(description=f"change {name}", published=score) for name, score in published.items()}
+    base = suites.LADDER.base
+    return Suite(source="a test", unit="%", base=base, dev_fraction=0.2, experiments=rows, claims=claims)
 
 
 ORDERS = {  # name: (published, ours, Spearman's correlation by 1 - 6 sum d^2 / (n (n^2 - 1)), ranks here, ranks there)
@@ -185,12 +189,15 @@ def test_ranks_and_rank_correlation(case):
 
 
 CLAIMS = {  # name: (claim, whether it holds)
-    "a higher score": (Claim("", "score", "b", ">", ("a",)), True),
-    "not the highest": (Claim("", "score", "b", ">", ("a", "c")), False),
-    "half the gap": (Claim("", "gap", "c", "<", ("a",), 0.5), True),
-    "not a third of it": (Claim("", "gap", "c", "<", ("a",), 1 / 3), False),
-    "faster": (Claim("", "epoch_seconds", "b", "<", ("a",)), True),
-    "a row that was not run": (Claim("", "score", "c", ">", ("d",)), None),
+    "a higher score": (Claim(description="", measure="score", experiment="b", sign=">", others=("a",)), True),
+    "not the highest": (Claim(description="", measure="score", experiment="b", sign=">", others=("a", "c")), False),
+    "half the gap": (Claim(description="", measure="gap", experiment="c", sign="<", others=("a",), factor=0.5), True),
+    "not a third of it": (
+        Claim(description="", measure="gap", experiment="c", sign="<", others=("a",), factor=1 / 3),
+        False,
+    ),
+    "faster": (Claim(description="", measure="epoch_seconds", experiment="b", sign="<", others=("a",)), True),
+    "a row that was not run": (Claim(description="", measure="score", experiment="c", sign=">", others=("d",)), None),
 }
 
 

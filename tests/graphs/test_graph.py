@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from graphcnn.common.errors import InputError
-from graphcnn.config.recipe import RECIPES, Recipe
+from graphcnn.config.named import RECIPES
+from graphcnn.config.recipe import Recipe
 from graphcnn.data import batches
 from graphcnn.graphs.inference import build_inference, count_parameters
 from graphcnn.graphs.loss import l2_penalty

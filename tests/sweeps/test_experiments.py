@@ -124,7 +124,7 @@ BAD = {  # name: (arguments, words of the message)
     "a setting without values": (["--sweep=learning_rate"], "expected setting=value"),
     "a setting twice": (["--sweep=l2=0 l2=1"], "once for each setting"),
     "a word for a number": (["--sweep=l2=some"], "--sweep: found l2=some, expected a number"),
-    "out of range": (["--sweep=keep_prob=0.5,2"], "keep_prob-2: --keep_prob: found 2.0"),
+    "out of range": (["--sweep=keep_prob=0.5,2"], "keep_prob-2: --keep_prob=2.0: expected a number"),
     "a suite's name for a sweep": (["--sweep=l2=0", "--suite=ladder"], "is no name for a sweep"),
     "a path for a sweep": (["--sweep=l2=0", "--suite=../x"], "is no name for a sweep"),
     "an empty sweep": (["--sweep= "], "--sweep: found no setting"),
@@ -344,7 +344,7 @@ def test_a_sweep_names_its_experiments_by_their_settings():
     assert name == "sweep-ladder-complex_2"
     assert next(iter(suite.experiments)) == "batch_norm-true_optimizer-adam"
     assert suite.experiments["batch_norm-false_optimizer-sgd"].change == {"batch_norm": False, "optimizer": "sgd"}
-    assert suite.base == suites.named("ladder/complex_2").recipe
+    assert suite.base == suites.named_recipe("ladder/complex_2").recipe
 
 
 def test_unknown_values_of_a_sweep_are_refused_before_anything_is_trained():

@@ -12,7 +12,9 @@ from conftest import one_line, tiny_arrays, write_folder
 from graphcnn import experiments
 from graphcnn.common.errors import WeightsUnavailable
 from graphcnn.config import suites
-from graphcnn.config.recipe import RECIPES, Recipe
+from graphcnn.config.named import RECIPES
+from graphcnn.config.recipe import Recipe
+from graphcnn.config.suite import Ensemble, Experiment, Suite, recipe_of
 from graphcnn.data import batches
 from graphcnn.evaluation import predictor
 from graphcnn.graphs.training import build_training
@@ -198,12 +200,12 @@ def test_early_stopping_of_the_head_begins_the_fine_tuning(prepared, command):
     ("flags", "words"),
     [
         (["--freeze=backbone"], "--head=pooled"),
-        (["--freeze=half"], "expected none, backbone or until:<scope>"),
+        (["--freeze=half"], "expected none, backbone or until:SCOPE"),
         (["--head=pooled", "--freeze=until:conv2"], "did you mean 'conv2_1'?"),
         (["--head=pooled", "--freeze=until:predictions"], "leaves nothing to train"),
         (
             ["--head=pooled", "--freeze=backbone", "--feature_views=2"],
-            "--feature_views=2: expected 1, or --freeze=backbone and",
+            "--feature_views=2: several views need a frozen backbone (--freeze) and an augmentation (--flip,",
         ),
         (["--feature_views=2", "--flip=random"], "--feature_views=2"),
         (["--finetune_epochs=-1"], "--finetune_epochs"),
@@ -260,7 +262,7 @@ def test_each_row_of_the_suites_has_the_preprocessing_its_weights_expect():
     checked = 0
     for suite in suites.SUITES.values():
         for name in suite.experiments:
-            recipe = suites.recipe(suite, name)
+            recipe = recipe_of(suite, name)
             if recipe.weights == "imagenet":
                 assert recipe.normalisation == ARCHITECTURES[recipe.net].preprocessing, name
                 assert ARCHITECTURES[recipe.net].published, name
@@ -275,11 +277,14 @@ def test_a_suite_without_published_weights_runs_on_random_ones_and_says_so(tmp_p
     """A suite of two nets, their ensemble and a column of the report's other scores, on a folder of three classes."""
     base = dataclasses.replace(RECIPES["transfer"].recipe, net="mobilenet", normalisation="tf", image_size=32, epochs=1)
     rows = {
-        "one": suites.Experiment("one", None, {}, 0.9, {"test_top2_accuracy": 0.95}),
-        "two": suites.Experiment("two", None, {"seed": 7}, 0.8),
+        "one": Experiment(description="one", published=0.9, other_scores={"test_top2_accuracy": 0.95}),
+        "two": Experiment(description="two", change={"seed": 7}, published=0.8),
     }
-    both = suites.Ensemble("both", ("one", "two"), 0.99)
-    suite = suites.Suite("a test", "score", base, 0.25, rows, (), (both,), {"test_top2_accuracy": "top-2"})
+    both = Ensemble(description="both", members=("one", "two"), published=0.99)
+    suite = Suite(
+        source="a test", unit="score", base=base, dev_fraction=0.25, experiments=rows, ensembles=(both,),
+        columns={"test_top2_accuracy": "top-2"},
+    )  # fmt: skip
     monkeypatch.setitem(suites.SUITES, "small", suite)
 
     def absent(net, folder=None):

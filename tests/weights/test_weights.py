@@ -790,7 +790,7 @@ def test_a_mapped_variable_comes_before_one_of_that_name(tmp_path):
     assert found.origin.sha256 != other.origin.sha256  # the map is part of what a resume checks
 
 
-def test_the_ready_map_is_of_report_a_s_net():
+def test_the_ready_map_is_of_the_assignment_s_net():
     graph = build_inference(Recipe(keep_prob=1.0), (32, 32), 10)
     own = [variable.op.name for variable in graph.variables if not variable.op.name.startswith("normalisation/")]
     assert list(read_name_map("assignment").values()) == own
@@ -806,12 +806,12 @@ BAD_MAPS = {  # name: (flags after --weights=PREFIX, words of the message)
     "a key twice": (["--name_map=KEYS"], "two entries have the same variable"),
     "too deep": (["--name_map=DEEP"], "expected FILE.json or one of"),
     "not all of the net and nothing to train": (["--name_map=PARTLY", "--epochs=0"], "lacks 8 of the net's variables"),
-    "of nothing": (["--name_map=assignment", "--weights=none"], "is of a TF1 checkpoint"),
+    "of nothing": (["--name_map=assignment", "--weights=none"], "it renames the variables of a TF1 checkpoint"),
     "of a run": (["--name_map=assignment", "--weights=other"], "needs a checkpoint's prefix"),
     "nothing fits": (["--name_map="], "fits --net=vgg_tiny by name and shape"),
     "nothing to train": (
         ["--weights=none", "--epochs=0"],
-        "--epochs=0: nothing is trained then, so it wants --weights",
+        "--epochs=0: nothing is trained, which needs --weights",
     ),
     "a damaged checkpoint": (["--weights=DAMAGED"], "damaged, or not a checkpoint"),
 }
