@@ -1,7 +1,6 @@
 """The Python examples of the pages run, in a folder with a run and a submission."""
 
 import functools
-import importlib
 import re
 from pathlib import Path
 
@@ -45,14 +44,13 @@ def test_the_graph_contract_predicts_with_a_submission(folder, trained, command)
 
 
 def test_the_architecture_adds_a_network(monkeypatch):
+    from graphcnn.graphs.inference import build_inference, count_parameters
     from graphcnn.nets import registry, sequential, vgg
 
-    inference = importlib.import_module("graphcnn.graphs.inference")
     (example,) = examples("docs/architecture.md")
     ((name, rows),) = eval(f"{{{example}}}", vars(vgg)).items()
     monkeypatch.setitem(registry.SEQUENTIAL, name, rows)
     monkeypatch.setitem(registry.NETS, name, functools.partial(sequential.build, rows))
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     parameters = re.search(r"has ([\d,]+) parameters", text)[1].replace(",", "")
-    graph = inference.build_inference(Recipe(net=name), (32, 32), 10)
-    assert inference.count_parameters(graph) == int(parameters)
+    assert count_parameters(build_inference(Recipe(net=name), (32, 32), 10)) == int(parameters)
