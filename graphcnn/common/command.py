@@ -9,11 +9,12 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from absl import flags
 
-from graphcnn.common import paths
-from graphcnn.common.errors import InputError
+from graphcnn.common import paths, progress
+from graphcnn.common.errors import InputError, error_line
 
 HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort")
 DEBUG = ("--debug", "-debug", "--debug=true")
@@ -53,21 +54,23 @@ def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str]) 
     debug = any(argument in DEBUG for argument in arguments)
     try:
         positional = values([name, *arguments])[1:]
-        return main(values, positional) or 0
+        status = main(values, positional) or 0
+        _report_end(status)
+        return status
     except InputError as error:
-        return _fail(f"graphcnn {name}: {error.as_flags()}", 2, debug)
+        return _fail(name, error, error.as_flags(), 2, debug)
     except flags.Error as error:
-        return _fail(f"graphcnn {name}: {error}", 2, debug)
+        return _fail(name, error, str(error), 2, debug)
     except BrokenPipeError:  # the reader of our output has ended, as in `./run.sh eval | head`
         sys.stdout = None  # type: ignore[assignment]
         return 1
     except OSError as error:
-        return _fail(f"graphcnn {name}: {error.filename or 'writing'}: {error.strerror or error}", 2, debug)
-    except KeyboardInterrupt:
-        return _fail(f"graphcnn {name}: interrupted", 130, debug)
+        return _fail(name, error, error_line(error), 2, debug)
+    except KeyboardInterrupt as error:
+        return _fail(name, error, "interrupted", 130, debug)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        return _fail(f"graphcnn {name}: {type(error).__name__}: {reason} (--debug shows where)", 1, debug)
+        return _fail(name, error, f"{type(error).__name__}: {reason} (--debug shows where)", 1, debug)
 
 
 def child_environment() -> dict[str, str]:
@@ -86,9 +89,21 @@ def _flags_help(values: flags.FlagValues) -> str:
     return "\n".join(entries)
 
 
-def _fail(line: str, status: int, debug: bool) -> int:
-    """Print an error as one line on stderr; return the exit status."""
+def _fail(name: str, error: BaseException, message: str, status: int, debug: bool) -> int:
+    """Print an error as one line on stderr, report it to a parent process, and return the exit status."""
     if debug:
         traceback.print_exc()
-    print(" ".join(line.split()), file=sys.stderr)
+    message = " ".join(message.split())
+    print(f"graphcnn {name}: {message}", file=sys.stderr)
+    _report_end(status, error, message)
     return status
+
+
+def _report_end(status: int, error: BaseException | None = None, message: str = "") -> None:
+    """Report how the command ends to the process that started it, if that one asked for reports."""
+    event = {"event": "end", "status": status}
+    if error is not None:
+        path = getattr(error, "path", None) or getattr(error, "filename", None)
+        event |= {"error": type(error).__name__, "path": path and str(path), "message": message}
+    with suppress(OSError):
+        progress.report(event)

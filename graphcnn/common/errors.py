@@ -127,3 +127,10 @@ def unknown_name(name: object, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown name {name!r}; {hint}(expected one of: {', '.join(names)})"
+
+
+def error_line(error: InputError | OSError) -> str:
+    """Return an error as one line: the line of an InputError, or "path: reason" of an OSError."""
+    if isinstance(error, InputError):
+        return error.as_flags()
+    return f"{error.filename or 'writing'}: {error.strerror or error}"

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 LOG_WIDTH = 160  # characters of a table that is not printed on a terminal
+
+REPORT_FD = "GRAPHCNN_REPORT_FD"  # environment variable with the number of the file descriptor for reports
+
+_inherited = os.environ.pop(REPORT_FD, None)  # not for the children of this process
+_report_fd = int(_inherited) if _inherited else None
 
 console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
@@ -18,6 +26,16 @@ def say(line: str) -> None:
     """Print a line on stdout at once, above a running progress bar."""
     console.print(line)
     console.file.flush()
+
+
+def report(event: dict[str, Any]) -> None:
+    """Send an event as one line of JSON to the process that started this command and asked for reports, if any.
+
+    Raises:
+        BrokenPipeError: that process has ended.
+    """
+    if _report_fd is not None:
+        os.write(_report_fd, (json.dumps(event) + "\n").encode())
 
 
 def print_table(table: Table) -> None:

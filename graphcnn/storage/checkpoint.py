@@ -20,16 +20,10 @@ from graphcnn.common.errors import DamagedRun, InputError
 from graphcnn.common.files import sha256_of, sync
 from graphcnn.ops.tf1 import reason, tf, tf1
 from graphcnn.storage.run import Run
+from graphcnn.storage.state import read_state
 
 PREFIX = "model.ckpt"
 DATA = f"{PREFIX}.data-00000-of-00001"
-STATE_TYPES = {  # keys that every state has, and the types of each value
-    "epoch": (int,),
-    "best_epoch": (int,),
-    "best_score": (float, type(None)),
-    "stopped_early": (bool,),
-    "stopping": (dict,),
-}
 Result = TypeVar("Result")
 
 
@@ -58,7 +52,7 @@ def save(run: Run, session: tf1.Session, saver: tf1.train.Saver, epoch: int, sta
         session: the training session.
         saver: Saver of all variables of the training graph.
         epoch: the number of the finished epoch.
-        state: JSON values with the keys of STATE_TYPES; `update_links` gets state["best_epoch"].
+        state: JSON values with at least the keys of state.STATE_TYPES; `update_links` gets state["best_epoch"].
 
     Raises:
         InputError: the folder cannot be written, for example on a full disk; earlier checkpoints stay as they are.
@@ -201,24 +195,6 @@ def export(session: tf1.Session, saver: tf1.train.Saver, folder: Path) -> None:
     """Write model.ckpt.* and the `checkpoint` file that tf.train.latest_checkpoint reads, for other programs."""
     saver.save(session, str(folder / PREFIX), write_state=False)
     tf1.train.update_checkpoint_state(str(folder), PREFIX)
-
-
-def read_state(folder: Path) -> dict[str, Any]:
-    """Return the state that `save` wrote into the folder.
-
-    Raises:
-        InputError: state.json is missing, cannot be read or has other keys or types.
-    """
-    path = folder / "state.json"
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        wrong = [name for name, types in STATE_TYPES.items() if type(state[name]) not in types]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: missing or damaged ({error}); restore it, or train the run again") from None
-    if wrong:
-        names = ", ".join(wrong)
-        raise InputError(f"{path}: {names} not as train writes it; restore the file, or train the run again")
-    return state
 
 
 def _restore(session: tf1.Session, saver: tf1.train.Saver, folder: Path, variables: list[tf.Variable]) -> None:

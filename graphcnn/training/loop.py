@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext, suppress
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.progress import bar, format_duration, say
+from graphcnn.common.progress import bar, format_duration, report, say
 from graphcnn.common.signals import stop_signal
 from graphcnn.config.recipe import PREPROCESSING
 from graphcnn.data import batches, statistics
@@ -218,7 +218,9 @@ def _fit(run, recipe, dataset, train_rows, dev_rows, beginning, state, cache_dir
             # A line for the user
             left = (until - epoch) * (time.monotonic() - started) / (epoch - first_epoch)
             then = f", then {recipe.finetune_epochs} of the whole net" if recipe.finetune_epochs else ""
-            say(_epoch_line(until, row, is_best, left) + then)
+            line = _epoch_line(until, row, is_best, left) + then
+            say(line)
+            report({"event": "epoch", "epoch": epoch, "epochs": until, "line": line})
             if epoch == 2 and row["step"] > recipe.warmup_steps:
                 _say_if_nothing_learned(recipe, dataset.y_train[train_rows], row)
             if writes and time.monotonic() - drawn > REDRAW_SECONDS:

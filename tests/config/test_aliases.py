@@ -11,6 +11,7 @@ from graphcnn.common.errors import InputError
 from graphcnn.config.flags import given_recipe_fields
 from graphcnn.config.named import RECIPES
 from graphcnn.config.recipe import ALIASES, Recipe, parse_setting, recipe_from_dict
+from graphcnn.sweeps.settings import parse_sweep
 
 VALUES = {  # of the settings that were renamed, other than their defaults
     "batch_norm_position": "after",
@@ -79,13 +80,11 @@ def test_an_old_and_a_new_name_together_are_refused(old, tmp_path, command):
 
 
 @pytest.mark.parametrize("old", ALIASES)
-def test_an_old_name_is_a_setting_of_a_sweep(old, tmp_path):
+def test_an_old_name_is_a_setting_of_a_sweep(old):
     name = ALIASES[old]
     text = str(VALUES[name])
     assert parse_setting(old, text, "--sweep") == VALUES[name]
-    values = experiments.define_flags()
-    values(["experiments", f"--sweep={old}={text}"])
-    _, suite = experiments._sweep(values)
+    suite = parse_sweep(f"{old}={text}", "assignment", {})
     assert [(row, each.change) for row, each in suite.experiments.items()] == [(f"{old}-{text}", {name: VALUES[name]})]
 
 

@@ -1,0 +1,35 @@
+"""state.json of a checkpoint: the epoch, the best score and the state of early stopping."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from graphcnn.common.errors import InputError
+
+STATE_TYPES = {  # keys that every state has, and the types of each value
+    "epoch": (int,),
+    "best_epoch": (int,),
+    "best_score": (float, type(None)),
+    "stopped_early": (bool,),
+    "stopping": (dict,),
+}
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return the state that `checkpoint.save` wrote into the folder.
+
+    Raises:
+        InputError: state.json is missing, cannot be read or has other keys or types.
+    """
+    path = folder / "state.json"
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        wrong = [name for name, types in STATE_TYPES.items() if type(state[name]) not in types]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: missing or damaged ({error}); restore it, or train the run again") from None
+    if wrong:
+        names = ", ".join(wrong)
+        raise InputError(f"{path}: {names} not as train writes it; restore the file, or train the run again")
+    return state

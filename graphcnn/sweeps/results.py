@@ -1,0 +1,94 @@
+"""The results of a finished run, read from its folder."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from graphcnn.common.errors import InputError
+from graphcnn.storage.run import Run
+from graphcnn.storage.state import read_state
+
+NUMBERS = ("parameters", "accuracy", "macro_f1", "cross_entropy", "top2_accuracy")  # of a report that eval writes
+
+Result = dict[str, Any]  # as `read_result` returns it
+
+
+def read_result(run: Run, test: bool) -> Result | None:
+    """Return the numbers of a run's best epoch, with its config and history; None where eval has to score it first.
+
+    Args:
+        run: a run that has been trained to its end.
+        test: whether the data have test labels, so that the test split is scored too.
+
+    Raises:
+        InputError: a file of the run has another content than train or eval writes.
+        OSError: a file of the run cannot be read.
+    """
+    state = read_state(run.path / "last")
+    scores = {split: _read_scores(run, split, state["best_epoch"]) for split in ("train", "dev", "test")}
+    train, dev, test_scores = scores["train"], scores["dev"], scores["test"]
+    if train is None or dev is None or (test and test_scores is None):
+        return None
+    history = run.history(state["epoch"])
+    if not history:
+        raise InputError(f"{run.path}: no epoch was trained, so there is nothing to compare; train it with --epochs=1")
+    config = run.config()
+    try:
+        recipe, machine = config["recipe"], {"cores": config["cpu"]["cores"], "model": config["cpu"]["model"]}
+        settings = {"seed": recipe["seed"], "precision": recipe["precision"], **config["versions"], **machine}
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{run.config_path}: is not what train writes ({type(error).__name__}: {error}); restore the file"
+        ) from None
+    return {
+        "config": config,
+        "seed": settings["seed"],
+        "parameters": dev["parameters"],
+        "cores": settings["cores"],
+        "epochs": state["epoch"],
+        "best_epoch": state["best_epoch"],
+        "seconds": sum(row["seconds"] for row in history),
+        "epoch_seconds": statistics.median(row["seconds"] for row in history),
+        "train_loss": train["cross_entropy"],
+        "dev_loss": dev["cross_entropy"],
+        "train_accuracy": train["accuracy"],
+        "dev_accuracy": dev["accuracy"],
+        "dev_macro_f1": history[state["best_epoch"] - 1]["dev_macro_f1"],
+        "gap": train["accuracy"] - dev["accuracy"],
+        "test_accuracy": test_scores and test_scores["accuracy"],
+        "test_macro_f1": test_scores and test_scores["macro_f1"],
+        "test_loss": test_scores and test_scores["cross_entropy"],
+        "test_top2_accuracy": test_scores and test_scores["top2_accuracy"],
+        "dev_top2_accuracy": dev["top2_accuracy"],
+        "weights": recipe.get("weights", "none"),  # the first versions did not record it
+        "run": run.name,
+        "per_class": (test_scores or dev)["per_class"],
+        "history": history,
+    }
+
+
+def _read_scores(run: Run, split: str, epoch: int) -> dict[str, Any] | None:
+    """Return what eval wrote about a split; None where it has not scored this epoch without test-time augmentation."""
+    path = run.path / "report" / f"{split}.json"
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        if scores["epoch"] != epoch or scores["tta"]:
+            return None
+        wrong = [key for key in NUMBERS if not isinstance(scores[key], (int, float))]
+        if wrong or not isinstance(scores["per_class"], dict):
+            raise TypeError(f"{', '.join(wrong) or 'per_class'} of another type")
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _not_a_report(path, error) from None
+    return scores
+
+
+def _not_a_report(path: Path, error: Exception) -> InputError:
+    cause = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return InputError(
+        f"{path}: is not a report that eval writes ({cause}); delete this file, then experiments scores the run again"
+    )

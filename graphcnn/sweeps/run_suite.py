@@ -1,0 +1,109 @@
+"""Trains a suite or a sweep and writes its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graphcnn.common.errors import InputError
+from graphcnn.common.files import lock
+from graphcnn.common.progress import say
+from graphcnn.common.signals import keyboard_interrupt
+from graphcnn.config.recipe import Recipe
+from graphcnn.config.suite import Suite
+from graphcnn.data import sources
+from graphcnn.sweeps.child import ChildProcesses
+from graphcnn.sweeps.halving import Halving
+from graphcnn.sweeps.scheduler import Scheduler
+from graphcnn.sweeps.setup import Setup, load_data, nets_without_weights
+from graphcnn.sweeps.write_report import Report
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        name: the suite's name.
+        suite: its experiments.
+        recipes: {experiment: Recipe} of all of them; the report has those that are finished.
+        selected: the experiments to train.
+        recipe_name: the recipe that a sweep changes; None for a suite of named experiments.
+        root: folder of all runs.
+        source: as --data of train; None for the default.
+        options: {name: value} of sources.DataOptions that the user set.
+        dev_split: first or stratified; None for the source's own.
+        dev_fraction: fraction of the training rows in the dev split; None for the suite's own.
+        seeds: the number of seeds of each experiment.
+        jobs: the number of trainings at a time.
+        budget: seconds of epochs for successive halving; None to train all experiments to their end.
+        command: the command line without the user's folders, for the report.
+        full_command: the command line that continues the suite.
+    """
+
+    name: str
+    suite: Suite
+    recipes: dict[str, Recipe]
+    selected: list[str]
+    recipe_name: str | None
+    root: Path
+    source: str | None
+    options: dict[str, Any]
+    dev_split: str | None
+    dev_fraction: float | None
+    seeds: int
+    jobs: int
+    budget: float | None
+    command: str
+    full_command: str
+
+
+def run_suite(request: Request) -> int:
+    """Train what is missing and write the report.
+
+    Returns:
+        The exit status: 1 where an experiment failed, 130 after SIGINT or SIGTERM.
+    """
+    setup = _setup(request)
+    scheduler = Scheduler(setup, request.jobs, ChildProcesses())
+    busy = f"--suite={setup.name}: another training is writing {setup.folder}; wait for it"
+    recipes = dict(request.recipes)
+    try:
+        with lock(setup.folder / ".lock", busy), keyboard_interrupt():
+            if request.budget is None:
+                jobs = [
+                    setup.job(experiment, recipes[experiment], index)
+                    for index in range(request.seeds)
+                    for experiment in request.selected
+                ]
+                failed = scheduler.train(jobs)
+            else:
+                selected = {experiment: recipes[experiment] for experiment in request.selected}
+                halving = Halving(setup, scheduler, selected, request.budget, request.seeds)
+                failed = halving.train(halving.memory(setup.folder, setup.data.fingerprints))
+                recipes |= selected  # with the epochs that each of them got
+            report = Report(scheduler, recipes)
+            report.write(request.command, failed)
+    except KeyboardInterrupt:
+        say(f"interrupted; finished epochs are saved. Continue with: {request.full_command}")
+        return 130
+    return 1 if failed or report.failed else 0
+
+
+def _setup(request: Request) -> Setup:
+    """Load the data and return what the experiments share; say what is trained on what."""
+    folder = request.root / request.name
+    if (folder / "config.json").exists():
+        raise InputError(f"--suite={request.name}: {folder} is a single run; delete or rename it")
+    published = {request.recipes[name].net for name in request.selected if request.recipes[name].weights == "imagenet"}
+    without_weights = frozenset[str]()
+    if published:
+        without_weights = nets_without_weights(published, request.options.get("data_cache"))
+    source = request.source or sources.default_source()
+    fraction = request.suite.dev_fraction if request.dev_fraction is None else request.dev_fraction
+    sizes = sorted({recipe.image_size for recipe in request.recipes.values()})
+    data = load_data(source, request.options, request.dev_split, fraction, sizes)
+    say(f"suite {request.name}: {request.suite.source}")
+    say(f"data: {source}, {data.description}")
+    return Setup(request.name, request.suite, request.root, data, request.recipe_name, without_weights)

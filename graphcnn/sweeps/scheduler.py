@@ -1,0 +1,220 @@
+"""Trains and scores the jobs of a suite, several at a time, each command in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Literal, Protocol
+
+from graphcnn.common.errors import DamagedRun, InputError, error_line
+from graphcnn.common.progress import console, format_duration, say
+from graphcnn.storage.run import Run
+from graphcnn.sweeps.child import ChildProcesses, Ending, OnEpoch
+from graphcnn.sweeps.job import Job, Standing, standing
+from graphcnn.sweeps.live_table import live_table, time_left
+from graphcnn.sweeps.processors import processors_of_jobs
+from graphcnn.sweeps.results import Result, read_result
+from graphcnn.sweeps.setup import Setup, with_random_weights
+
+LOCK_SECONDS = 0.5  # between two looks at a run that another process trains
+
+
+class Runner(Protocol):
+    """Runs commands to their end; see ChildProcesses."""
+
+    stopped: bool
+
+    def run(self, command: str, arguments: Sequence[str], log: Path, on_epoch: OnEpoch) -> Ending:
+        """Run a command and return how it ended."""
+
+    def stop(self) -> None:
+        """End the commands that run and start no more."""
+
+
+class JobFailed(Exception):  # noqa: N818 (a name that says what happened)
+    """A command of a job has failed.
+
+    Args:
+        message: what it said.
+        damaged: the file whose sha256 does not fit, where that is the reason.
+    """
+
+    def __init__(self, message: str, damaged: Path | None = None) -> None:
+        super().__init__(message)
+        self.damaged = damaged
+
+
+class Scheduler:
+    """Trains and scores jobs.
+
+    Args:
+        setup: the suite.
+        jobs_at_once: the number of trainings at a time; each gets the same number of processors.
+        runner: runs `train` and `eval`; by default in child processes.
+    """
+
+    def __init__(self, setup: Setup, jobs_at_once: int, runner: Runner | None = None) -> None:
+        self.setup = setup
+        self.runner = runner or ChildProcesses()
+        self._processors = processors_of_jobs(jobs_at_once)
+        self._seconds: dict[str, float] = {}  # {name of a run: seconds of its epochs so far}
+        self._turn = threading.Lock()
+        self._refresh: Callable[[], None] = lambda: None
+
+    def train(self, jobs: Sequence[Job], budget: float | None = None) -> list[Job]:
+        """Train and score the jobs that are not done, and return those that failed.
+
+        Args:
+            jobs: the jobs, in the order in which they are started.
+            budget: seconds of epochs of all jobs so far, after which no job is started; such jobs stay "waiting".
+        """
+        began, waiting = time.monotonic(), iter(jobs)
+        for job in jobs:
+            job.read_progress()
+        threads = ThreadPoolExecutor(len(self._processors))
+        with live_table(jobs, len(self._processors)) as self._refresh:
+            try:
+                working = [threads.submit(self._work, each, waiting, jobs, budget) for each in self._processors]
+                for thread in wait(working, return_when=FIRST_EXCEPTION).done:
+                    thread.result()
+            except BaseException:
+                self.runner.stop()
+                try:
+                    threads.shutdown()
+                except KeyboardInterrupt:
+                    self.runner.stop()  # the second signal ends a training at once
+                raise
+            finally:
+                threads.shutdown()
+        done = sum(job.state == "done" for job in jobs)
+        say(f"{done} of {len(jobs)} done in {format_duration(time.monotonic() - began)}")
+        return [job for job in jobs if job.state == "failed"]
+
+    def standing(self, job: Job) -> Standing:
+        """Return what the job needs; see job.standing."""
+        data = self.setup.data
+        return standing(job, data.split, data.fingerprints[job.recipe.image_size])
+
+    def result(self, run: Run) -> Result | None:
+        """Return the results of a trained run; None where eval has to score it first. See results.read_result."""
+        return read_result(run, self.setup.data.has_test_labels)
+
+    def _work(
+        self, processors: set[int] | None, waiting: Iterator[Job], jobs: Sequence[Job], budget: float | None
+    ) -> None:
+        """Take one waiting job after another, on some of the processors."""
+        if processors:
+            os.sched_setaffinity(0, processors)  # of this thread and of the processes that it starts
+        while True:
+            with self._turn:
+                spent = budget is not None and sum(self._seconds.values()) >= budget
+                job = None if self.runner.stopped or spent else next(waiting, None)
+            if job is None:
+                return
+            self._run_job(job, jobs)
+
+    def _run_job(self, job: Job, jobs: Sequence[Job]) -> None:
+        """Train and score a job as far as necessary. Whatever fails, it is this job alone that fails."""
+        failure, action = None, "failed"
+        try:
+            action = self._complete(job)
+        except JobFailed as error:
+            failure = str(error)
+        except (InputError, OSError) as error:
+            failure = error_line(error)
+        except Exception as error:  # a fault of this program
+            self._log_traceback(job)
+            failure = f"{type(error).__name__}: {error}"
+        if self.runner.stopped:
+            return
+        job.read_progress()
+        with self._turn:
+            self._seconds[job.run.name] = job.seconds
+        job.state = "done" if failure is None else "failed"
+        if failure is not None:
+            say(f"{job.run.name}: failed: {failure}; the suite continues (its output: {self.setup.log(job.run)})")
+        elif action != "done":
+            score = "" if job.score is None else f", best dev macro F1 {job.score:.4f}"
+            say(f"{job.run.name}: done, {job.epoch} epochs{score}, {time_left(jobs, len(self._processors))}")
+        self._refresh()
+
+    def _complete(self, job: Job) -> str:
+        """Train and score a job as far as necessary, and return what it needed: done, resume or retrain."""
+        state = self.standing(job)
+        begun = state.action == "resume" and job.run.has_last()  # needs the published weights no more
+        if state.action != "done" and not begun and job.recipe.net in self.setup.without_weights:
+            job.recipe = with_random_weights(job.recipe)
+            state = self.standing(job)
+        try:
+            self._follow(job, state)
+        except (DamagedRun, JobFailed) as error:
+            damaged = error.path if isinstance(error, DamagedRun) else error.damaged
+            if state.action == "retrain" or damaged is None or not _is_inside(damaged, job.run.path):
+                raise
+            self._follow(job, Standing("retrain", str(error)))
+        return state.action
+
+    def _follow(self, job: Job, state: Standing) -> None:
+        """Do with a job what its standing says, then score it; raise where that fails."""
+        if state.reason:
+            say(f"{job.run.name}: {state.reason}{'; retrained' if state.action == 'retrain' else ''}")
+        if state.action != "done":
+            self._train(job, state.action)
+        if self.result(job.run) is None:
+            splits = "train,dev" + ",test" * self.setup.data.has_test_labels
+            self._run(job, "scoring", "eval", [f"--split={splits}"])
+            if self.result(job.run) is None:
+                raise JobFailed(f"{job.run.path / 'report'}: eval has left no scores of the best epoch there")
+
+    def _train(self, job: Job, action: Literal["resume", "retrain"]) -> None:
+        split, recipe = self.setup.data.split, dataclasses.asdict(job.recipe)
+        flags = [f"--dev_fraction={split['fraction']!r}", f"--dev_split={split['kind']}"]
+        if action == "retrain" or not job.run.exists():
+            flags.append(f"--recipe={self.setup.recipe_name or f'{self.setup.name}/{job.experiment}'}")
+        flags.append("--overwrite" if action == "retrain" else "--resume")
+        self._run(job, "training", "train", [*flags, *(f"--{name}={value}" for name, value in recipe.items())])
+
+    def _run(self, job: Job, state: Literal["training", "scoring"], command: str, flags: list[str]) -> None:
+        """Run a command for the job's run; raise JobFailed where it fails."""
+
+        def on_epoch(line: str) -> None:
+            job.read_progress()
+            self._refresh()
+            if not console.is_terminal:
+                say(f"{job.run.name}: {line}")
+
+        job.state = state
+        self._wait(job.run)
+        self._refresh()
+        own = [f"--run={job.run.name}", f"--checkpoints={self.setup.root}", *self.setup.data.flags]
+        ending = self.runner.run(command, [*own, *flags], self.setup.log(job.run), on_epoch)
+        if ending.status:
+            message = f"{command} ended with status {ending.status}: {ending.message or 'it reported no reason'}"
+            raise JobFailed(message, ending.path if ending.error == DamagedRun.__name__ else None)
+
+    def _wait(self, run: Run) -> None:
+        """Wait while a training that outlived an earlier call of this command is still writing the run."""
+        told = False
+        while not self.runner.stopped:
+            try:
+                with run.lock():
+                    return
+            except InputError:
+                if not told:
+                    say(f"{run.name}: another process is still training it; waiting for the end of its epoch")
+                told = True
+                time.sleep(LOCK_SECONDS)
+
+    def _log_traceback(self, job: Job) -> None:
+        with self.setup.log(job.run).open("a") as log:
+            traceback.print_exc(file=log)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())

@@ -1,0 +1,167 @@
+"""Writes the report of a suite from all its finished runs, those of earlier calls included."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from graphcnn.common.errors import InputError, error_line
+from graphcnn.common.progress import say
+from graphcnn.config.recipe import Recipe
+from graphcnn.config.suite import Ensemble
+from graphcnn.storage.run import Run
+from graphcnn.storage.select_run import ensemble_folder
+from graphcnn.sweeps import report
+from graphcnn.sweeps.child import output_lines
+from graphcnn.sweeps.job import Job
+from graphcnn.sweeps.results import Result
+from graphcnn.sweeps.scheduler import Scheduler
+from graphcnn.sweeps.setup import with_random_weights
+
+FILES = ("report.md", "report.json", "report.png")
+PHOTO_ENDINGS = (".png", ".jpg", ".jpeg")
+MOST_PHOTOS, PHOTOS_OF_A_CLASS = 12, 2  # that a report shows predictions for
+
+
+class Report:
+    """The report of a suite.
+
+    Args:
+        scheduler: trains the suite; reads results and scores ensembles.
+        recipes: {experiment: Recipe} that the command asks for.
+
+    Attributes:
+        failed: names of runs that could not be read and of ensembles that could not be scored.
+    """
+
+    def __init__(self, scheduler: Scheduler, recipes: dict[str, Recipe]) -> None:
+        self.scheduler, self.setup, self.recipes = scheduler, scheduler.setup, recipes
+        self.failed: list[str] = []
+
+    def write(self, command: str, failed_jobs: list[Job]) -> None:
+        """Write the report and print it; without a finished run, delete an earlier report.
+
+        Args:
+            command: the command line, for the report.
+            failed_jobs: jobs that this call has failed to train; an unreadable one is not reported twice.
+        """
+        told = {job.run.name for job in failed_jobs}
+        found = {experiment: self._results(experiment, told) for experiment in self.recipes}
+        results = {experiment: seeds for experiment, seeds in found.items() if seeds}
+        folder = self.setup.folder
+        if not results:
+            for name in FILES:
+                (folder / name).unlink(missing_ok=True)
+            say("no experiment is finished, so there is no report")
+            return
+        contents: dict[str, Any] = {"suite": self.setup.name, "command": command, "data": self.setup.data.description}
+        contents |= report.summary(self.setup.suite, results)
+        longer = [
+            experiment
+            for experiment, seeds in results.items()
+            if any(seed["epochs"] > self.recipes[experiment].all_epochs() for seed in seeds)
+        ]
+        best = results[report.best_experiment(contents)][0]["run"]
+        predictions = self.setup.data.photos and self._predictions(best, self.setup.data.photos)
+        contents |= {"longer": longer, "predictions": predictions, "ensembles": self._ensembles(results)}
+        report.write(folder, contents, results)
+        say((folder / "report.md").read_text(encoding="utf-8"))
+        say(f"written: {folder}/{', '.join(FILES)}")
+
+    def _results(self, experiment: str, told: set[str]) -> list[Result]:
+        """Return the results of the experiment's finished runs, by seed."""
+        results = []
+        for run, seed_index in sorted(self._runs(experiment), key=lambda each: each[1]):
+            try:
+                result = self._result(experiment, run, seed_index)
+            except (InputError, OSError) as error:
+                if run.name not in told:
+                    say(f"{run.name}: not in the report: {error_line(error)}")
+                    self.failed.append(run.name)
+                continue
+            if result is not None:
+                results.append(result)
+        return results
+
+    def _runs(self, experiment: str) -> Iterator[tuple[Run, int]]:
+        """Yield (Run, how much its seed is above the recipe's) of the experiment's runs in the suite's folder."""
+        pattern = re.compile(re.escape(experiment) + r"-seed(\d+)(-epochs\d+)?")
+        for path in self.setup.folder.glob(f"{experiment}-seed*"):
+            match = pattern.fullmatch(path.name)
+            index = int(match[1]) - self.recipes[experiment].seed if match else -1
+            if index >= 0:
+                yield Run(self.setup.root, f"{self.setup.name}/{path.name}"), index
+
+    def _result(self, experiment: str, run: Run, seed_index: int) -> Result | None:
+        """Return the results of a run; None where it is not finished, or is of another recipe, dataset or dev split.
+
+        An earlier call may have had no published weights, so a run of the same recipe with random ones counts too.
+        """
+        recipe = self.recipes[experiment]
+        for variant in dict.fromkeys((recipe, with_random_weights(recipe))):
+            job = self.setup.job(experiment, variant, seed_index)
+            if job.run.path == run.path and self.scheduler.standing(job).action == "done":
+                return self.scheduler.result(run)
+        return None
+
+    def _ensembles(self, results: dict[str, list[Result]]) -> list[dict[str, Any]]:
+        """Return an entry for each of the suite's ensembles whose members are finished; eval scores them."""
+        rows = []
+        for ensemble in self.setup.suite.ensembles:
+            if set(ensemble.members) <= set(results):
+                row = self._ensemble(ensemble, [results[member][0]["run"] for member in ensemble.members])
+                if row is None:
+                    self.failed.append(ensemble.description)
+                else:
+                    rows.append(row)
+        return rows
+
+    def _ensemble(self, ensemble: Ensemble, runs: list[str]) -> dict[str, Any] | None:
+        """Return the entry of an ensemble of these runs; None where eval could not score it."""
+        root, data = self.setup.root, self.setup.data
+        splits = ["dev"] + ["test"] * data.has_test_labels
+        files = {split: ensemble_folder(root, runs) / f"{split}.json" for split in splits}
+        members_scored = max((root / run / "report" / "dev.json").stat().st_mtime_ns for run in runs)
+        if not all(_is_fresh_mean(file, members_scored) for file in files.values()):
+            say(f"ensemble: {ensemble.description}")
+            flags = [f"--run={','.join(runs)}", f"--checkpoints={root}", f"--split={','.join(splits)}", *data.flags]
+            log = self.setup.folder / "ensembles.log"
+            ending = self.scheduler.runner.run("eval", flags, log, lambda line: None)
+            if ending.status:
+                say(f"ensemble: {ensemble.description}: failed: {ending.message} (its output: {log})")
+                return None
+        scores = {split: json.loads(file.read_text(encoding="utf-8")) for split, file in files.items()}
+        best = max(scores["dev"]["members"], key=lambda member: member["macro_f1"])
+        return {
+            "ensemble": ensemble.description,
+            "members": list(ensemble.members),
+            "published": ensemble.published,
+            **{f"{split}_{key}": scores[split][key] for split in splits for key in ("accuracy", "macro_f1")},
+            "best_member": best["run"],
+            "best_member_dev_macro_f1": best["macro_f1"],
+        }
+
+    def _predictions(self, run: str, folder: Path) -> list[str]:
+        """Return what `predict` prints for some photos of the test split in the folder of images."""
+        classes = sorted(path for path in (folder / "test").iterdir() if path.is_dir())
+        photos = [
+            path.relative_to(folder).as_posix()
+            for each in classes
+            for path in [file for file in sorted(each.iterdir()) if file.suffix.lower() in PHOTO_ENDINGS][
+                :PHOTOS_OF_A_CLASS
+            ]
+        ]
+        flags = [f"--run={run}", f"--checkpoints={self.setup.root}", *photos[:MOST_PHOTOS]]
+        return output_lines("predict", flags, folder)
+
+
+def _is_fresh_mean(file: Path, members_scored: int) -> bool:
+    """Return whether a file of eval has scores of a plain mean and is newer than its members' (time in nanoseconds)."""
+    try:
+        scores = json.loads(file.read_text(encoding="utf-8"))
+        return file.stat().st_mtime_ns > members_scored and scores["ensemble"] == "mean" and not scores["tta"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,88 @@
+"""Child processes and what they report."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from graphcnn.common import progress
+from graphcnn.common.command import child_environment
+from graphcnn.common.errors import DamagedRun, InputError
+from graphcnn.sweeps import child
+from graphcnn.sweeps.child import ChildProcesses, Ending, ending_of
+
+
+def test_a_command_reports_its_error_and_its_output_goes_to_the_log(tmp_path):
+    log, epochs = tmp_path / "log", []
+    log.write_text("before\n")
+    arguments = [f"--predictions={tmp_path / 'none.npy'}", f"--labels={tmp_path / 'none.npy'}"]
+    ending = ChildProcesses().run("eval", arguments, log, epochs.append)
+    assert (ending.status, ending.error, epochs) == (2, "InputError", [])
+    assert "none.npy" in ending.message
+    assert log.read_text() == f"before\ngraphcnn eval: {ending.message}\n"
+
+
+def test_a_process_that_is_killed_has_no_report(tmp_path, monkeypatch):
+    """A process that reports an epoch and half an event, and waits."""
+    code = f"import os, time; os.write(int(os.environ['{progress.REPORT_FD}']), "
+    code += 'b\'{"event": "epoch", "line": "epoch 1/2"}\\n{"event": "e\'); time.sleep(60)'
+    started = subprocess.Popen
+    processes, epochs = ChildProcesses(), []
+    monkeypatch.setattr(
+        child.subprocess, "Popen", lambda words, **options: started([sys.executable, "-c", code], **options)
+    )
+
+    def kill():
+        while not epochs:
+            time.sleep(0.01)
+        next(iter(processes._running)).send_signal(signal.SIGKILL)
+
+    threading.Thread(target=kill).start()
+    ending = processes.run("train", [], tmp_path / "log", epochs.append)
+    assert ending == Ending(-signal.SIGKILL, "it was ended by SIGKILL")
+    assert epochs == ["epoch 1/2"]
+    assert not processes._running
+
+
+def test_nothing_is_started_after_stop(tmp_path):
+    processes = ChildProcesses()
+    processes.stop()
+    assert processes.run("train", [], tmp_path / "log", print).status == 130
+
+
+def test_the_end_of_a_damaged_run_names_its_type_and_path(tmp_path, monkeypatch):
+    from absl import flags
+
+    from graphcnn.common.command import run_command
+
+    def ends_with(error):
+        def main(values, positional):
+            if error:
+                raise error
+
+        reader, writer = os.pipe()
+        monkeypatch.setattr(progress, "_report_fd", writer)
+        status = run_command("train", "", flags.FlagValues(), main, [])
+        os.close(writer)
+        with os.fdopen(reader) as lines:
+            return ending_of(status, json.loads(lines.read()))
+
+    path = tmp_path / "epoch-0001" / "state.json"
+    assert ends_with(None) == Ending(0)
+    assert ends_with(DamagedRun(path, "damaged")) == Ending(2, f"{path}: damaged", "DamagedRun", path)
+    assert ends_with(InputError("a\nb")) == Ending(2, "a b", "InputError")
+    assert ends_with(PermissionError(13, "denied", str(path))) == Ending(2, f"{path}: denied", "PermissionError", path)
+    assert ends_with(KeyError("x")) == Ending(1, "KeyError: 'x' (--debug shows where)", "KeyError")
+
+
+def test_a_child_s_children_do_not_report_to_its_parent(monkeypatch):
+    monkeypatch.setenv(progress.REPORT_FD, "9")
+    code = f"import os; from graphcnn.common import command; print(os.environ.get('{progress.REPORT_FD}'), "
+    code += f"command.child_environment().get('{progress.REPORT_FD}'), command.progress._report_fd)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["None", "None", "9"]

@@ -1,0 +1,97 @@
+"""Successive halving: which experiments get how many epochs of a budget."""
+
+import pytest
+
+from graphcnn.config.recipe import Recipe
+from graphcnn.sweeps.halving import Halving, Memory
+from graphcnn.sweeps.job import Job
+
+
+class Rungs:
+    """Stands for Setup and Scheduler: records what is trained; a score is the learning rate, an epoch takes 1 s."""
+
+    def __init__(self, before=0):
+        self.trained, self.spent = [], 0.0
+        self.reached = {"e0": before}  # epochs that an earlier call has left
+
+    def job(self, experiment, recipe, seed_index):
+        return Job(experiment, recipe, None)
+
+    def train(self, jobs, budget=None):
+        for job in jobs:
+            if budget is not None and self.spent >= budget:
+                break
+            reached = self.reached.get(job.experiment, 0)
+            self.spent += max(0, job.recipe.epochs - reached)
+            job.epoch = self.reached[job.experiment] = max(job.recipe.epochs, reached)
+            job.state, job.score, job.seconds = "done", job.recipe.learning_rate, float(job.epoch)
+            self.trained.append((job.experiment, job.recipe.epochs))
+        return []
+
+
+class FirstFails(Rungs):
+    """Fails to train the experiment e0."""
+
+    def train(self, jobs, budget=None):
+        failed = [job for job in jobs if job.experiment == "e0"]
+        for job in failed:
+            job.state = "failed"
+        return super().train([job for job in jobs if job.experiment != "e0"], budget) + failed
+
+
+def recipes(count, epochs):
+    return {f"e{n}": Recipe(learning_rate=(n + 1) / 100, epochs=epochs) for n in range(count)}
+
+
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize(
+    ("budget", "first"), [(9 * 5 + 3 * 10 + 1 * 30, 5), (21.5, 1), (1, 1), (10_000, 5)]
+)  # seconds: 9 experiments x first epochs, 3 x two times as many more, 1 x six times as many more
+def test_successive_halving_keeps_a_third_for_three_times_as_long(budget, first, before, tmp_path):
+    work, memory = Rungs(before), Memory(tmp_path / "memory", "key")
+    assert Halving(work, work, recipes(9, 45), budget, 1).train(memory) == []
+    assert memory.read() == first
+    probe, *trained = work.trained
+    assert probe == ("e0", 1)
+    if budget == 1 and not before:  # the probe has spent it
+        assert trained == []
+        return
+    if budget == 1:
+        assert trained == [("e0", 1), ("e1", 1)]
+        return
+    assert trained[:9] == [(f"e{n}", first) for n in range(9)]
+    assert trained[9:12] == [(f"e{n}", 3 * first) for n in (8, 7, 6)]
+    assert trained[12:] == [("e8", 9 * first)]
+    assert work.spent <= max(budget, 21)
+
+
+def test_a_sweep_whose_first_experiment_fails_is_timed_by_the_next(tmp_path):
+    work = FirstFails()
+    failed = Halving(work, work, recipes(3, 9), 1000, 1).train(Memory(tmp_path / "memory", "key"))
+    assert {job.experiment for job in failed} == {"e0"}
+    assert work.trained[-1] == ("e2", 9)
+
+
+def test_a_sweep_that_can_train_nothing_ends_with_all_that_failed(tmp_path):
+    work = FirstFails()
+    failed = Halving(work, work, recipes(1, 9), 1000, 1).train(Memory(tmp_path / "memory", "key"))
+    assert [job.experiment for job in failed] == ["e0"]
+
+
+def test_the_first_rung_is_remembered_for_the_same_sweep_alone(tmp_path):
+    Memory(tmp_path / "memory", "key").write(4)
+    work = Rungs()
+    Halving(work, work, recipes(3, 45), 10_000, 1).train(Memory(tmp_path / "memory", "key"))
+    assert work.trained[:3] == [("e0", 4), ("e1", 4), ("e2", 4)]  # no probe
+    assert Memory(tmp_path / "memory", "another").read() is None
+    for content in ("", "[]", '{"of": "key"}', '{"of": "key", "first_epochs": "4"}'):
+        (tmp_path / "memory").write_text(content)
+        assert Memory(tmp_path / "memory", "key").read() is None
+
+
+def test_the_key_depends_on_all_that_decides_the_first_rung(tmp_path):
+    def key(count=3, budget=60.0, seeds=1, fingerprint="a"):
+        return Halving(None, None, recipes(count, 9), budget, seeds).memory(tmp_path, {32: fingerprint}).key
+
+    assert key() == key()
+    assert len({key(), key(count=2), key(budget=61.0), key(seeds=2), key(fingerprint="b")}) == 5

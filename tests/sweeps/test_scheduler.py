@@ -1,0 +1,232 @@
+"""The scheduler, with commands that are made up."""
+
+import os
+from pathlib import Path
+
+import pytest
+from in_process import content_of
+
+from graphcnn.config.recipe import Recipe
+from graphcnn.config.suite import Experiment, Suite
+from graphcnn.storage.run import HistoryRow, Run
+from graphcnn.sweeps import scheduler
+from graphcnn.sweeps.child import Ending
+from graphcnn.sweeps.job import standing
+from graphcnn.sweeps.processors import processors
+from graphcnn.sweeps.scheduler import Scheduler
+from graphcnn.sweeps.setup import Setup, SuiteData, with_random_weights
+
+SPLIT = {"kind": "first", "fraction": 0.2}
+RECIPE = Recipe(epochs=2)
+DATA = SuiteData(("--data=there",), SPLIT, {32: "fingerprint"}, "", has_test_labels=False, photos=None)
+EXPERIMENTS = {name: Experiment(description=name) for name in ("a", "b")}
+DONE = Ending(0)
+
+
+def write_run(run, recipe, epochs):
+    """Write what a training of some epochs leaves, without checkpoints."""
+    run.create(
+        {
+            "recipe_name": "r",
+            "recipe": {field: getattr(recipe, field) for field in recipe.__dataclass_fields__},
+            "data": {"source": "there", "fingerprint": "fingerprint", "pixel_max": 255, "image_shape": [32, 32]},
+            "split": SPLIT,
+            "class_names": ["a", "b"],
+        },
+        [0, 1],
+    )
+    row = dict.fromkeys(HistoryRow.__annotations__, 0.5)
+    run.write_history([HistoryRow(**{**row, "epoch": n + 1, "step": n}) for n in range(epochs)])
+    for link in ("best", "last"):
+        (run.path / link).mkdir(exist_ok=True)
+        (run.path / link / "state.json").write_text(
+            f'{{"epoch": {epochs}, "best_epoch": {epochs}, "stopped_early": false}}'
+        )
+
+
+class Commands:
+    """Stands for ChildProcesses: train writes a run, eval is followed by a result; others end as a test says."""
+
+    def __init__(self, root, endings=()):
+        self.root, self.endings = root, dict(endings)
+        self.called, self.scored, self.processors, self.stopped = [], set(), [], False
+
+    def run(self, command, arguments, log, on_epoch):
+        flags = dict(argument.removeprefix("--").partition("=")[::2] for argument in arguments)
+        how = "overwrite" if "overwrite" in flags else "resume" if "resume" in flags else ""
+        self.called.append((command, flags["run"].rpartition("/")[2], how))
+        if hasattr(os, "sched_getaffinity"):
+            self.processors.append(os.sched_getaffinity(0))
+        ending = self.endings.pop((command, how), DONE)
+        if ending.status == 0 and command == "train":
+            write_run(Run(self.root, flags["run"]), RECIPE, RECIPE.epochs)
+            on_epoch("epoch 1/2")
+        elif ending.status == 0:
+            self.scored.add(flags["run"])
+        return ending
+
+    def stop(self):
+        self.stopped = True
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """Make (Scheduler, Setup, Commands): made(endings of commands)."""
+
+    def make(endings=(), jobs=1):
+        suite = Suite(source="", unit="", base=RECIPE, dev_fraction=0.2, experiments=EXPERIMENTS)
+        setup = Setup("s", suite, tmp_path, DATA)
+        setup.folder.mkdir(exist_ok=True)
+        commands = Commands(tmp_path, endings)
+        monkeypatch.setattr(
+            scheduler, "read_result", lambda run, test: {"scored": True} if run.name in commands.scored else None
+        )
+        return Scheduler(setup, jobs, commands), setup, commands
+
+    return make
+
+
+def test_a_job_is_trained_and_scored_once(made):
+    trains, setup, commands = made()
+    assert trains.train([setup.job("a", RECIPE, 0)]) == []
+    assert commands.called == [("train", "a-seed51", "resume"), ("eval", "a-seed51", "")]
+    job = setup.job("a", RECIPE, 0)
+    assert trains.train([job]) == []
+    assert len(commands.called) == 2
+    assert (job.state, job.epoch, job.score, job.seconds) == ("done", 2, 0.5, 1.0)
+
+
+def damaged(path):
+    return Ending(2, f"{path}: damaged", "DamagedRun", path)
+
+
+def test_a_damaged_run_is_retrained_once(made, tmp_path, capsys):
+    trains, setup, commands = made()
+    trains.train([setup.job("a", RECIPE, 0)])
+    commands.scored.clear()
+    file = tmp_path / "s/a-seed51/best/model.ckpt.index"
+    commands.endings = {("eval", ""): damaged(file)}
+    assert trains.train([setup.job("a", RECIPE, 0)]) == []
+    scored = ("eval", "a-seed51", "")
+    assert commands.called[2:] == [scored, ("train", "a-seed51", "overwrite"), scored]
+    assert f"eval ended with status 2: {file}: damaged; retrained" in capsys.readouterr().out
+
+    commands.endings = {("train", "overwrite"): damaged(file)}
+    write_run(Run(tmp_path, "s/a-seed51"), Recipe(epochs=2, l2=0.5), 2)
+    del commands.called[:]
+    assert len(trains.train([setup.job("a", RECIPE, 0)])) == 1
+    assert commands.called == [("train", "a-seed51", "overwrite")]  # not twice
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        damaged("/elsewhere/best/model.ckpt.index"),
+        damaged("{root}/s/a-seed510/best/model.ckpt.index"),
+        Ending(2, "{root}/s/a-seed51/best/model.ckpt.index: damaged", "InputError"),
+        Ending(2, "{root}/s/a-seed51/last: missing; restore it or use --overwrite", "InputError"),
+        Ending(2, "Permission denied", "PermissionError", "{root}/s/a-seed51/best/model.ckpt.index"),
+        Ending(1, "KeyError: 'damaged'", "KeyError"),
+        Ending(-9, "it was ended by SIGKILL"),
+    ],
+)
+def test_no_other_ending_has_a_run_retrained(ending, made, tmp_path):
+    trains, setup, commands = made()
+    trains.train([setup.job("a", RECIPE, 0)])
+    commands.scored.clear()
+    before = content_of(tmp_path / "s/a-seed51")
+    path = ending.path and Path(str(ending.path).format(root=tmp_path))
+    commands.endings = {("eval", ""): ending._replace(message=ending.message.format(root=tmp_path), path=path)}
+    failed = trains.train([setup.job("a", RECIPE, 0), setup.job("b", RECIPE, 0)])
+    assert [job.experiment for job in failed] == ["a"]
+    assert [call for call in commands.called if call[0] == "train"] == [
+        ("train", "a-seed51", "resume"), ("train", "b-seed51", "resume"),
+    ]  # fmt: skip
+    assert content_of(tmp_path / "s/a-seed51") == before
+
+
+@pytest.mark.parametrize("error", [KeyError("macro_f1"), PermissionError(13, "Permission denied", "report/dev.json")])
+def test_an_error_of_reading_results_fails_one_experiment(error, made, monkeypatch, tmp_path, capsys):
+    trains, setup, commands = made()
+
+    def read(run, test):
+        if "a-seed51" in run.name:
+            raise error
+        return {"scored": True}
+
+    monkeypatch.setattr(scheduler, "read_result", read)
+    failed = trains.train([setup.job("a", RECIPE, 0), setup.job("b", RECIPE, 0)])
+    assert [job.experiment for job in failed] == ["a"]
+    words = "KeyError: 'macro_f1'" if isinstance(error, KeyError) else "report/dev.json: Permission denied"
+    assert f"s/a-seed51: failed: {words}; the suite continues" in capsys.readouterr().out
+    log = tmp_path / "s/a-seed51.log"
+    assert ("Traceback" in log.read_text() if log.exists() else False) == isinstance(error, KeyError)
+    assert not any(how == "overwrite" for _, _, how in commands.called)
+
+
+def test_eval_that_leaves_no_scores_is_said(made, monkeypatch, capsys):
+    trains, setup, _ = made()
+    monkeypatch.setattr(scheduler, "read_result", lambda run, test: None)
+    assert len(trains.train([setup.job("a", RECIPE, 0)])) == 1
+    assert "eval has left no scores" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(len(processors()) < 2 or not hasattr(os, "sched_setaffinity"), reason="needs two processors")
+def test_two_jobs_at_a_time_divide_the_processors(made):
+    trains, setup, commands = made(jobs=2)
+    assert trains.train([setup.job(name, RECIPE, seed) for name in "ab" for seed in range(3)]) == []
+    assert len(commands.called) == 12
+    half = len(processors()) // 2
+    assert {len(each) for each in commands.processors} == {half}
+    assert os.sched_getaffinity(0) == set(processors())
+
+
+def test_no_job_is_started_after_the_budget(made):
+    trains, setup, _ = made()
+    jobs = [setup.job("a", RECIPE, seed) for seed in range(4)]
+    trains.train(jobs, budget=1.5)  # seconds; a job of two epochs takes 1 s
+    assert [job.state for job in jobs] == ["done", "done", "waiting", "waiting"]
+
+
+STANDINGS = {  # name: (recorded recipe, epochs trained, recipe, (action, words of the reason))
+    "finished": (RECIPE, 2, RECIPE, ("done", "")),
+    "longer than asked for": (Recipe(epochs=3), 3, RECIPE, ("done", "has 3 epochs, is kept")),
+    "interrupted": (RECIPE, 1, RECIPE, ("resume", "continues after epoch 1")),
+    "shorter than asked for": (RECIPE, 2, Recipe(epochs=5), ("resume", "epochs was 2, is now 5")),
+    "another rate": (RECIPE, 2, Recipe(epochs=2, l2=0.5), ("retrain", "l2 was 0.01, is now 0.5")),
+    "longer with another rate": (RECIPE, 2, Recipe(epochs=3, l2=0.5), ("retrain", "epochs was 2")),
+    "precision chosen by the machine": (Recipe(epochs=2, precision="float32"), 2, RECIPE, ("done", "")),
+    "patience that nothing uses": (
+        Recipe(epochs=2, stop_on="nothing", patience=1), 2, Recipe(epochs=2, stop_on="nothing"), ("done", ""),
+    ),
+    "a longer schedule": (
+        Recipe(epochs=2, schedule="linear"), 2, Recipe(epochs=3, schedule="linear"), ("retrain", "epochs was 2"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STANDINGS)
+def test_what_a_job_needs(case, tmp_path, made):
+    recorded, epochs, recipe, (action, words) = STANDINGS[case]
+    job = made()[1].job("a", recipe, 0)
+    write_run(job.run, recorded, epochs)
+    state = standing(job, SPLIT, "fingerprint")
+    assert state.action == action
+    assert words in state.reason
+    assert bool(words) == bool(state.reason)
+    if action == "done":
+        assert standing(job, {**SPLIT, "fraction": 0.3}, "fingerprint").action == "retrain"
+        assert standing(job, SPLIT, "another").action == "retrain"
+
+
+def test_a_run_that_clear_has_left_half_deleted_is_trained(tmp_path, made):
+    job = made()[1].job("a", RECIPE, 0)
+    write_run(job.run, RECIPE, 2)
+    job.run.config_path.rename(job.run.path / ".cleared.new")  # as a crash of `clear` leaves it
+    assert standing(job, SPLIT, "fingerprint").action == "resume"
+
+
+def test_only_published_weights_become_random():
+    recipe = Recipe(net="resnet50", weights="imagenet", head="pooled")
+    assert with_random_weights(recipe).weights == "none"
+    assert with_random_weights(RECIPE) is RECIPE
