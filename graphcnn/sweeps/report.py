@@ -50,14 +50,14 @@ def _experiment(suite: Suite, name: str, seeds: list[Result]) -> dict[str, Any]:
     """Return an experiment's entry of the report: means over its seeds, and the numbers of each."""
     experiment = suite.experiments[name]
     published = experiment.published
-    several = isinstance(published, tuple)
+    limits = list(published) if isinstance(published, tuple) else None
     means = {key: _mean(seeds, key) for key in seeds[0] if key not in (*TEXTS, *NOT_IN_JSON)}
     return {
         "experiment": name,
         "change": experiment.description,
         "parent": experiment.parent,
-        "published": statistics.mean(published) if several else published,
-        "published_range": list(published) if several else None,
+        "published": statistics.mean(limits) if limits else published,
+        "published_range": limits,
         **means,
         "parameters": seeds[0]["parameters"],
         "weights": seeds[0]["weights"],

@@ -66,7 +66,7 @@ def _experiments(rows: list[Row], unit: str, tested: bool) -> list[str]:
         "dev loss": lambda row: f"{row['dev_loss']:.3f}",
         "dev accuracy": lambda row: _with_spread(row, "dev_accuracy"),
         "dev macro F1": lambda row: _with_spread(row, "dev_macro_f1"),
-        "train − dev accuracy": lambda row: f"{row['gap']:.3f}",
+        "train − dev": lambda row: f"{row['gap']:.3f}",
     }
     if tested:
         columns["test accuracy"] = lambda row: _score(row["test_accuracy"])
@@ -75,7 +75,7 @@ def _experiments(rows: list[Row], unit: str, tested: bool) -> list[str]:
         columns[f"published ({unit})"] = _published
     if any(row["weights_wanted"] != "none" for row in rows):
         columns["initial weights"] = lambda row: "random" if row["weights"] == "none" else row["weights"]
-    columns["rank"] = lambda row: row["rank"] or ""
+    columns["rank here"] = lambda row: row["rank"] or ""
     if published:
         columns["published rank"] = lambda row: row["published_rank"] or ""
     among = ", among the experiments with a published score" if published else ""

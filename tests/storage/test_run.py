@@ -1,0 +1,122 @@
+"""A run's folder, and which runs a command means."""
+
+import json
+
+import numpy as np
+import pytest
+
+from graphcnn.common.errors import DamagedRun, InputError
+from graphcnn.storage import checkpoint
+from graphcnn.storage.recorded_data import load_recorded_data
+from graphcnn.storage.run import COLUMNS, HistoryRow, Run
+from graphcnn.storage.select_run import all_runs, ensemble_folder, newest_names, select_run, select_runs, unused_run
+
+
+def write_states(run, last, best):
+    """Write the state.json files that the links lead to."""
+    for link, state in {"last": last, "best": best}.items():
+        (run.path / link).mkdir(parents=True)
+        (run.path / link / "state.json").write_text(json.dumps(state))
+
+
+LAST_EPOCHS = {  # name: (state of last, state of best, what is expected)
+    "running": ({"epoch": 3, "best_epoch": 2, "stopped_early": False}, {"epoch": 2}, (3, False)),
+    "stopped early": ({"epoch": 9, "best_epoch": 2, "stopped_early": True}, {"epoch": 2}, (9, True)),
+    "a crash before best was replaced": (
+        {"epoch": 3, "best_epoch": 3, "stopped_early": True}, {"epoch": 2}, (2, False),
+    ),
+    "another content": ([], {}, (0, False)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LAST_EPOCHS)
+def test_the_last_epoch(case, tmp_path):
+    last, best, expected = LAST_EPOCHS[case]
+    run = Run(tmp_path, "a")
+    assert run.last_epoch() == (0, False)
+    write_states(run, last, best)
+    assert run.last_epoch() == expected
+
+
+def test_history_is_read_as_it_was_written(tmp_path):
+    run = Run(tmp_path, "a")
+    run.path.mkdir()
+    numbers = dict(zip(COLUMNS, (1, 10, *np.linspace(0.1, 0.9, 9).tolist()), strict=True))
+    rows = [HistoryRow(**numbers), HistoryRow(**{**numbers, "epoch": 2, "dev_macro_f1": None})]
+    run.write_history(rows)
+    assert run.history() == rows
+    assert run.history(1) == rows[:1]
+    with pytest.raises(InputError, match="expected rows for epochs 1 to 3"):
+        run.history(3)
+    (run.path / "history.csv").unlink()
+    assert run.history_so_far() == []
+
+
+def test_clear_leaves_the_lock_and_a_crash_in_it_leaves_no_run(trained_copy, monkeypatch):
+    run = Run(trained_copy, "tiny")
+    (run.path / "report").mkdir(exist_ok=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run.clear()
+    assert not run.exists()
+    assert not run.lacks_config()  # clear has removed it
+    run.clear()
+    assert {path.name for path in run.path.iterdir()} <= {".lock"}
+
+
+def test_a_lost_config_is_told_from_a_run_that_was_not_started(trained_copy):
+    run = Run(trained_copy, "tiny")
+    assert not run.lacks_config()
+    run.config_path.unlink()
+    assert run.lacks_config()
+    assert not Run(trained_copy, "new").lacks_config()
+
+
+def test_only_other_bytes_are_damage(trained_copy):
+    run = Run(trained_copy, "tiny")
+    index = (run.path / "best" / "model.ckpt.index").resolve()
+    content = index.read_bytes()
+    index.write_bytes(content[:-1])
+    with pytest.raises(DamagedRun) as caught:
+        checkpoint.verify(run, "best")
+    assert caught.value.path == index
+    with pytest.raises(DamagedRun):
+        checkpoint.read_variables(run, "best", lambda name, shape: False)
+    index.unlink()
+    with pytest.raises(InputError) as missing:
+        checkpoint.verify(run, "best")
+    assert not isinstance(missing.value, DamagedRun)
+    index.write_bytes(content)
+    (index.parent / "manifest.json").write_text("{")
+    with pytest.raises(InputError) as manifest:
+        checkpoint.verify(run, "best")
+    assert not isinstance(manifest.value, DamagedRun)
+
+
+def test_selection_of_runs(trained_copy):
+    for name in ("b", "suite/c", "tiny-1"):
+        Run(trained_copy, name).create({}, np.arange(3))
+    assert newest_names(trained_copy) == "tiny-1, suite/c, b, tiny"
+    assert [run.name for run in all_runs(trained_copy)] == ["tiny-1", "suite/c", "b", "tiny"]
+    assert select_run(trained_copy, None).name == "tiny"  # the only one with a finished epoch
+    assert [run.name for run in select_runs(trained_copy, "tiny")] == ["tiny"]
+    for names, words in {"tiny,tiny": "named twice", "tiny,none": "no such run", "b": "no finished epoch"}.items():
+        with pytest.raises(InputError, match=words):
+            select_runs(trained_copy, names)
+    assert unused_run(trained_copy, "tiny").name == "tiny-2"
+    assert ensemble_folder(trained_copy, ["a", "s/b"]) == trained_copy / "ensembles" / "a+s-b"
+
+
+def test_splits_of_recorded_data(trained_copy):
+    run = Run(trained_copy, "tiny")
+    data = load_recorded_data(run, run.config(), test=True)
+    splits = data.splits(["test", "dev", "train"])
+    assert list(splits) == ["test", "dev", "train"]
+    rows = np.concatenate([splits["train"].rows, splits["dev"].rows])
+    assert np.array_equal(np.sort(rows), np.arange(len(data.dataset.x_train)))
+    assert splits["test"].images is data.dataset.x_test
+    with pytest.raises(InputError, match="without a dev split"):
+        data._replace(dev_rows=np.arange(0)).splits(["dev"])
+    with pytest.raises(InputError, match="x_test"):
+        load_recorded_data(run, run.config()).splits(["test"])
