@@ -4,7 +4,7 @@ from conftest import TINY
 
 from graphcnn.config.recipe import Recipe
 from graphcnn.data.dataset import ImageSpec
-from graphcnn.nets.blocks import Architecture
+from graphcnn.nets.architecture import Architecture
 from graphcnn.nets.registry import ARCHITECTURES, NETS
 from graphcnn.ops.tf1 import tf1
 from graphcnn.storage import checkpoint

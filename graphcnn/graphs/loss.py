@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from graphcnn.nets.blocks import Auxiliary
 from graphcnn.ops.tf1 import tf
 
 
@@ -35,14 +36,12 @@ def l2_penalty(factor: float, variables: Iterable[tf.Variable]) -> tf.Tensor:
         return factor * tf.add_n([tf.nn.l2_loss(w) for w in variables if w.shape.rank > 1])
 
 
-def add_auxiliary(
-    loss: tf.Tensor, auxiliary: Iterable[tuple[float, tf.Tensor]], labels: tf.Tensor, smoothing: float
-) -> tf.Tensor:
+def add_auxiliary(loss: tf.Tensor, auxiliary: Iterable[Auxiliary], labels: tf.Tensor, smoothing: float) -> tf.Tensor:
     """Return the loss plus the weighted losses of the auxiliary classifiers, float32 [].
 
     Args:
         loss: float32 [].
-        auxiliary: (weight in the loss, logits [N, K]) of each classifier.
+        auxiliary: the auxiliary classifiers.
         labels: int32 [N].
         smoothing: see smooth_labels.
     """

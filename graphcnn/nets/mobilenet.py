@@ -1,78 +1,128 @@
-"""MobileNets, scopes named as in Keras: v1 (arXiv 1704.04861) and v2 (arXiv 1801.04381), both of width 1.
+"""MobileNet v1 (arXiv 1704.04861) and v2 (arXiv 1801.04381), both of width 1. Scopes are named like Keras's layers.
 
-Sizes in the margin are for 224x224.
+The sizes of maps in the margin are for 224x224 images.
 """
 
-from graphcnn.nets.blocks import Architecture, Published, activation, conv, dense, depthwise, dropout, norm
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from graphcnn.nets.architecture import Architecture, Published
+from graphcnn.nets.blocks import (
+    Build,
+    NetContext,
+    batch_norm,
+    batch_norm_activation,
+    conv,
+    depthwise,
+    dropout,
+    pooled_classifier,
+)
 from graphcnn.ops import layers
+from graphcnn.ops.layers import BatchNorm
+from graphcnn.ops.tf1 import tf
 
-V1 = (  # each block's filters and stride
-    (64, 1),  # 112
-    (128, 2),  # 112 -> 56
-    (128, 1),
-    (256, 2),  # 56 -> 28
-    (256, 1),
-    (512, 2),  # 28 -> 14
-    *[(512, 1)] * 5,
-    (1024, 2),  # 14 -> 7
-    (1024, 1),
+
+class Block(NamedTuple):
+    """A block of v1: the filters of its 1x1 convolution, and the stride of its depthwise convolution."""
+
+    filters: int
+    stride: int = 1
+
+
+class Stage(NamedTuple):
+    """Blocks of v2 with the same settings.
+
+    blocks: their number. stride: of the first block. expansion: how many channels the depthwise convolution has for
+    each channel of the input. filters: channels of the output.
+    """
+
+    blocks: int
+    stride: int
+    expansion: int
+    filters: int
+
+
+V1 = (
+    Block(filters=64),  # 112
+    Block(filters=128, stride=2),  # 112 -> 56
+    Block(filters=128),
+    Block(filters=256, stride=2),  # 56 -> 28
+    Block(filters=256),
+    Block(filters=512, stride=2),  # 28 -> 14
+    *[Block(filters=512)] * 5,
+    Block(filters=1024, stride=2),  # 14 -> 7
+    Block(filters=1024),
 )
-V2 = (  # blocks, the first one's stride, how many times an input's channels are filtered, filters
-    (1, 1, 1, 16),  # 112
-    (2, 2, 6, 24),  # 112 -> 56
-    (3, 2, 6, 32),  # 56 -> 28
-    (4, 2, 6, 64),  # 28 -> 14
-    (3, 1, 6, 96),  # 14
-    (3, 2, 6, 160),  # 14 -> 7
-    (1, 1, 6, 320),  # 7
+V2 = (
+    Stage(blocks=1, stride=1, expansion=1, filters=16),  # 112
+    Stage(blocks=2, stride=2, expansion=6, filters=24),  # 112 -> 56
+    Stage(blocks=3, stride=2, expansion=6, filters=32),  # 56 -> 28
+    Stage(blocks=4, stride=2, expansion=6, filters=64),  # 28 -> 14
+    Stage(blocks=3, stride=1, expansion=6, filters=96),  # 14
+    Stage(blocks=3, stride=2, expansion=6, filters=160),  # 14 -> 7
+    Stage(blocks=1, stride=1, expansion=6, filters=320),  # 7
 )
-NORM_V1 = layers.Norm(epsilon=1e-3, share=0.01)
-NORM_V2 = layers.Norm(epsilon=1e-3, share=0.001)
+NORM_V1 = BatchNorm(epsilon=1e-3, momentum=0.01)
+NORM_V2 = BatchNorm(epsilon=1e-3, momentum=0.001)
 
 
-def v1(x, classes, mode):
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3]; blocks filter each channel, then mix them."""
-    x = _relu6(conv(x, "conv1", 32, 3, mode, stride=2, bias=False), "conv1_bn", NORM_V1, mode)  # H / 2
-    for block, (filters, stride) in enumerate(V1, start=1):
-        padding = (0, 1) if stride == 2 else "SAME"  # of odd sizes too
-        x = depthwise(x, f"conv_dw_{block}/depthwise", 3, mode, stride=stride, padding=padding)
-        x = _relu6(x, f"conv_dw_{block}_bn", NORM_V1, mode)
-        x = _relu6(conv(x, f"conv_pw_{block}", filters, 1, mode, bias=False), f"conv_pw_{block}_bn", NORM_V1, mode)
+def v1(x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
+    """Return logits [N, classes], or the maps, of images x [N, H, W, 3]. Args: see blocks.Build."""
+    x = conv(x, "conv1", 32, 3, context, stride=2, bias=False)  # [N, H / 2, W / 2, 32]
+    x = _relu6(x, "conv1_bn", NORM_V1, context)
+    for number, block in enumerate(V1, start=1):
+        padding = (0, 1) if block.stride == 2 else "SAME"  # Keras pads odd sizes like even ones
+        x = depthwise(x, f"conv_dw_{number}/depthwise", 3, context, stride=block.stride, padding=padding)
+        x = _relu6(x, f"conv_dw_{number}_bn", NORM_V1, context)
+        x = conv(x, f"conv_pw_{number}", block.filters, 1, context, bias=False)
+        x = _relu6(x, f"conv_pw_{number}_bn", NORM_V1, context)
     if classes is None:
         return x
-    x = dropout(layers.global_average_pool(x, "avg_pool"), "dropout", mode)
-    return conv(x[:, None, None], "conv_preds", classes, 1, mode)[:, 0, 0]
+    x = dropout(layers.global_average_pool(x, "avg_pool"), "dropout", context)  # [N, C]
+    return conv(x[:, None, None], "conv_preds", classes, 1, context)[:, 0, 0]  # Keras's classifier is a convolution
 
 
-def v2(x, classes, mode):
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3]."""
-    x = _relu6(conv(x, "Conv1", 32, 3, mode, stride=2, bias=False), "bn_Conv1", NORM_V2, mode)  # H / 2
-    rows = [(1 if n else stride, *row) for blocks, stride, *row in V2 for n in range(blocks)]
-    for block, row in enumerate(rows):
-        x = _inverted(x, f"block_{block}" if block else "expanded_conv", *row, mode)
-    x = _relu6(conv(x, "Conv_1", 1280, 1, mode, bias=False), "Conv_1_bn", NORM_V2, mode)
-    return x if classes is None else dense(layers.global_average_pool(x, "avg_pool"), "predictions", classes, mode)
+def v2(x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
+    """Return logits [N, classes], or the maps, of images x [N, H, W, 3]. Args: see blocks.Build."""
+    x = conv(x, "Conv1", 32, 3, context, stride=2, bias=False)  # [N, H / 2, W / 2, 32]
+    x = _relu6(x, "bn_Conv1", NORM_V2, context)
+    number = 0
+    for stage in V2:
+        for index in range(stage.blocks):
+            name = f"block_{number}" if number else "expanded_conv"
+            x = _inverted_residual(x, name, stage, stage.stride if index == 0 else 1, context)
+            number += 1
+    x = _relu6(conv(x, "Conv_1", 1280, 1, context, bias=False), "Conv_1_bn", NORM_V2, context)
+    return pooled_classifier(x, classes, context)
 
 
-def _inverted(x, name, stride, expansion, filters, mode):
-    """Widen x, filter each channel and narrow the result; add x where shapes allow it."""
+def _inverted_residual(x: tf.Tensor, name: str, stage: Stage, stride: int, context: NetContext) -> tf.Tensor:
+    """Expand x [N, H, W, C], filter each channel and project the result; add x where the shapes allow it."""
     channels, before = int(x.shape[3]), x
-    if expansion > 1:
-        x = conv(x, f"{name}_expand", expansion * channels, 1, mode, bias=False)
-        x = _relu6(x, f"{name}_expand_BN", NORM_V2, mode)
-    x = depthwise(x, f"{name}_depthwise/depthwise", 3, mode, stride=stride)
-    x = _relu6(x, f"{name}_depthwise_BN", NORM_V2, mode)
-    x = norm(conv(x, f"{name}_project", filters, 1, mode, bias=False), f"{name}_project_BN", NORM_V2, mode)
-    return before + x if stride == 1 and channels == filters else x
+    if stage.expansion > 1:
+        x = conv(x, f"{name}_expand", stage.expansion * channels, 1, context, bias=False)
+        x = _relu6(x, f"{name}_expand_BN", NORM_V2, context)
+    x = depthwise(x, f"{name}_depthwise/depthwise", 3, context, stride=stride)
+    x = _relu6(x, f"{name}_depthwise_BN", NORM_V2, context)
+    x = conv(x, f"{name}_project", stage.filters, 1, context, bias=False)
+    x = batch_norm(x, f"{name}_project_BN", NORM_V2, context)
+    return before + x if stride == 1 and channels == stage.filters else x
 
 
-def _relu6(x, scope, how, mode):
-    return activation(norm(x, scope, how, mode), scope, mode, "relu6")
+def _relu6(x: tf.Tensor, scope: str, norm: BatchNorm, context: NetContext) -> tf.Tensor:
+    return batch_norm_activation(x, scope, norm, context, kind="relu6")
 
 
-def _architecture(build, file):
-    url = f"https://storage.googleapis.com/tensorflow/keras-applications/{file}.h5"
-    return Architecture(build, 224, 32, "tf", True, Published(url, None))
+def _architecture(build: Build, file: str) -> Architecture:
+    return Architecture(
+        build=build,
+        image_size=224,
+        smallest_size=32,
+        preprocessing="tf",
+        batch_norm=True,
+        published=Published(f"https://storage.googleapis.com/tensorflow/keras-applications/{file}.h5", md5=None),
+    )
 
 
 ARCHITECTURES = {

@@ -1,12 +1,16 @@
-"""Report C's nets for 300x300 photos, and report D's simple one; sizes in the margin.
+"""The nets for restaurant photos of 300x300 pixels, and the simple net for cartoon-face transfer.
 
-Where the reports give no filters, kernels or units, they are ours.
+The sources do not give all filters, kernels and units; the others were chosen here. Sizes of maps are in the margin.
 """
 
-from graphcnn.nets.sequential import Conv, Dense, Dropout
+from __future__ import annotations
 
-VALID = {"padding": "VALID", "pool": 2, "pool_padding": "VALID"}
-SAME = {"padding": "SAME", "pool": 2, "pool_padding": "VALID"}
+from typing import Any
+
+from graphcnn.nets.sequential import Conv, Dense, Dropout, Rows
+
+VALID: dict[str, Any] = {"padding": "VALID", "pool": 2, "pool_padding": "VALID"}
+SAME: dict[str, Any] = {"padding": "SAME", "pool": 2, "pool_padding": "VALID"}
 
 STRIDED = (
     Conv("conv1", 16, kernel=5, stride=2, **VALID),  # 300 -> 148 -> 74
@@ -19,7 +23,7 @@ STRIDED = (
     Dropout("dropout4"),
 )
 
-NETS = {
+NETS: dict[str, Rows] = {
     "photos_three": (
         Conv("conv1", 32, kernel=5, **VALID),  # 300 -> 296 -> 148
         Dropout("dropout1"),
@@ -46,7 +50,7 @@ NETS = {
         Dropout("dropout6"),
         Dense("output"),
     ),
-    "photos_four": (  # of report D, which says no more of its simple CNN than that; sizes for its 150x150
+    "photos_four": (  # of the cartoon-face transfer: "a simple CNN"; sizes for its 150x150 images
         Conv("conv1", 16, **SAME),  # 150 -> 75
         Conv("conv2", 32, **SAME),  # 75 -> 37
         Conv("conv3", 64, **SAME),  # 37 -> 18

@@ -1,8 +1,10 @@
-"""Networks by name: NETS maps a name to build(x, classes, mode) -> logits.
+"""The networks by name.
 
-x: images [N, H, W, 3], normalised, float32 or bfloat16. classes: K, or None for the maps that the classifier stands on.
-mode: blocks.Mode. logits: [N, K] in x's dtype.
+NETS maps each name to its function build(x, classes, context), see blocks.Build. Two tables say more: SEQUENTIAL has
+the rows of the sequential nets, ARCHITECTURES has the ImageNet nets.
 """
+
+from __future__ import annotations
 
 import functools
 
@@ -21,8 +23,10 @@ from graphcnn.nets import (
     vgg,
     xception,
 )
+from graphcnn.nets.architecture import Architecture
+from graphcnn.nets.blocks import Build
 
-ARCHITECTURES = {  # name: Architecture; nets with ImageNet weights
+ARCHITECTURES: dict[str, Architecture] = {
     **alexnet.ARCHITECTURES,
     **vgg.ARCHITECTURES,
     **googlenet.ARCHITECTURES,
@@ -34,16 +38,16 @@ ARCHITECTURES = {  # name: Architecture; nets with ImageNet weights
     **mobilenet.ARCHITECTURES,
     **efficientnet.ARCHITECTURES,
 }
-SEQUENTIAL = {  # name: rows
+SEQUENTIAL: dict[str, sequential.Rows] = {
     **alexnet.NETS,
     **vgg.NETS,
     **ladder.NETS,
     **photos.NETS,
 }
-ANY_SIZE = {  # the names of nets whose weights fit images of any size
+ANY_SIZE = {  # the sequential nets whose weights fit images of any size
     name
     for name, rows in SEQUENTIAL.items()
     if any(isinstance(row, (sequential.AdaptiveAveragePool, sequential.GlobalMaxPool)) for row in rows)
 }
-NETS = {name: functools.partial(sequential.build, rows) for name, rows in SEQUENTIAL.items()}
+NETS: dict[str, Build] = {name: functools.partial(sequential.build, rows) for name, rows in SEQUENTIAL.items()}
 NETS |= {name: architecture.build for name, architecture in ARCHITECTURES.items()}

@@ -1,29 +1,44 @@
-"""A sequential net is a tuple of rows, first layer first; `build` makes its graph."""
+"""Sequential nets: a net is a tuple of rows, first layer first, and `build` makes its graph.
+
+Letters in shapes: N batch, H W height and width, C channels in, K channels or units out.
+"""
+
+from __future__ import annotations
 
 from typing import NamedTuple
 
 from graphcnn.nets import blocks
+from graphcnn.nets.blocks import NetContext
 from graphcnn.ops import layers
+from graphcnn.ops.layers import BatchNorm, MaxPool, Padding
+from graphcnn.ops.tf1 import tf
 
-NORMS = {  # batch norm by where it stands to the activation; before: courses are short; after: Keras's epsilon
-    "before": layers.Norm(epsilon=1e-5, share=0.4, scale=False),
-    "after": layers.Norm(epsilon=1e-3, share=0.1),
+NORMS = {  # by Recipe.batch_norm_position
+    "before": BatchNorm(epsilon=1e-5, momentum=0.4, scale=False),  # a high momentum, since trainings are short
+    "after": BatchNorm(epsilon=1e-3, momentum=0.1),  # with Keras's epsilon
 }
 
 
 class Conv(NamedTuple):
-    """A square convolution, bias, activation and max pool of side `pool` (1: none), pool_stride (None: pool) apart.
+    """A convolution with bias, activation and max pool.
 
-    norm: whether batch norm, where the recipe has it, comes here; before or after the activation, as the recipe says.
-    padding, pool_padding: SAME or VALID; VALID drops what the last window does not fill. padding may be zeros (before,
-    after) each axis.
+    Attributes:
+        scope: of its variables.
+        filters: K.
+        kernel: height and width of the kernel.
+        stride: of the kernel, in pixels.
+        padding: SAME, VALID, or the number of zeros (before, after) each axis.
+        pool: height and width of the pool's windows; 1 for no pool.
+        pool_stride: of the pool; None for the size of its windows.
+        pool_padding: SAME, or VALID, which drops the pixels that the last window does not fill.
+        norm: whether this row has batch norm where the recipe has it.
     """
 
     scope: str
     filters: int
     kernel: int = 3
     stride: int = 1
-    padding: str | tuple = "SAME"
+    padding: Padding = "SAME"
     pool: int = 1
     pool_stride: int | None = None
     pool_padding: str = "SAME"
@@ -31,22 +46,27 @@ class Conv(NamedTuple):
 
 
 class AdaptiveAveragePool(NamedTuple):
-    """The means of side x side windows, whatever the map's size."""
+    """The means of size x size windows, for maps of any size."""
 
     scope: str
-    side: int
+    size: int
 
 
 class GlobalMaxPool(NamedTuple):
-    """The maximum of each channel over what is left of the map."""
+    """The maximum of each channel over the map."""
 
     scope: str
 
 
 class Dense(NamedTuple):
-    """A dense layer, times `scale`, maps being flattened before it. units None: one per class.
+    """A dense layer; maps are flattened before it.
 
-    activation: whether the recipe's activation follows, and batch norm where the recipe has it after activations.
+    Attributes:
+        scope: of its variables.
+        units: K; None for one unit per class.
+        bias: whether it has a bias.
+        scale: factor of its output.
+        activation: whether the recipe's activation follows, and batch norm where the recipe has it after activations.
     """
 
     scope: str
@@ -57,75 +77,100 @@ class Dense(NamedTuple):
 
 
 class Dropout(NamedTuple):
-    """Dropout of single numbers with the graph's keep_prob; none in a recipe that keeps all."""
+    """Dropout with the graph's keep_prob."""
 
     scope: str
 
 
-def fits(rows, side):
-    """Return whether images of that side in pixels leave each window of the rows something to stand on."""
+Row = Conv | AdaptiveAveragePool | GlobalMaxPool | Dense | Dropout
+Rows = tuple[Row, ...]
+
+
+def fits(rows: Rows, size: int) -> bool:
+    """Return whether images of that height and width, in pixels, are large enough for each window of the rows."""
     for row in rows:
         if isinstance(row, Conv):
-            side = _windows(side, row.kernel, row.stride, row.padding)
-            side = _windows(side, row.pool, row.pool_stride or row.pool, row.pool_padding)
-    return side > 0
+            size = _positions(size, row.kernel, row.stride, row.padding)
+            size = _positions(size, row.pool, row.pool_stride or row.pool, row.pool_padding)
+    return size > 0
 
 
-def _windows(side, size, stride, padding):
-    """Return along how many positions a window of that size stands on a map of that side; at most 0 if on none."""
+def _positions(size: int, window: int, stride: int, padding: Padding) -> int:
+    """Return the number of positions of a window along an axis of that size; at most 0 where it has none."""
     if not isinstance(padding, str):
-        side, padding = side + sum(padding), "VALID"
-    return -(-side // stride) if padding == "SAME" else (side - size) // stride + 1
+        size, padding = size + sum(padding), "VALID"
+    return -(-size // stride) if padding == "SAME" else (size - window) // stride + 1
 
 
-def build(rows, x, classes, mode):
+def build(rows: Rows, x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
     """Return logits [N, classes] of images x [N, H, W, 3]; with classes None the maps before the first dense row.
 
-    Variables: <scope>/w, b of each Conv and Dense row; with mode.whitening and mode.batch_norm those of
-    layers.whitening and layers.batch_norm.
+    Args:
+        rows: of the net.
+        x, classes, context: see blocks.Build.
+
+    Variables: <scope>/w, b of each Conv and Dense row; those of layers.whitening and layers.batch_norm where the
+    recipe has them.
     """
-    if mode.whitening:
-        x = blocks.activation(layers.whitening(x, "whitening", mode.whitening), "whitening", mode, "relu")
+    if context.whitening_patch_size:
+        x = layers.whitening(x, "whitening", context.whitening_patch_size)
+        x = blocks.activation(x, "whitening", context, "relu")
     for row in rows:
         if classes is None and isinstance(row, (AdaptiveAveragePool, GlobalMaxPool, Dense)):
             break
         if isinstance(row, Conv):
-            x = _convolution(x, row, mode)
+            x = _convolution(x, row, context)
         elif isinstance(row, AdaptiveAveragePool):
-            x = layers.adaptive_average_pool(x, row.scope, row.side)
+            x = layers.adaptive_average_pool(x, row.scope, row.size)
         elif isinstance(row, GlobalMaxPool):
             x = layers.global_max_pool(x, row.scope)
         elif isinstance(row, Dense):
-            x = layers.flatten(x, "flatten") if x.shape.rank == 4 else x
-            x = blocks.dense(x, row.scope, row.units or classes, mode, bias=row.bias)
-            x = x if row.scale == 1 else x * row.scale
-            if row.activation:
-                x = blocks.activation(x, row.scope, mode)
-                x = _norm(x, row.scope, mode) if mode.batch_norm == "after" else x
+            x = _dense(x, row, classes, context)
         else:
-            x = blocks.dropout(x, row.scope, mode)
+            x = blocks.dropout(x, row.scope, context)
     return x
 
 
-def _convolution(x, row, mode):
-    """Return the Conv row's output [N, H', W', K] for x [N, H, W, C].
+def _convolution(x: tf.Tensor, row: Conv, context: NetContext) -> tf.Tensor:
+    """Return the output of a Conv row: [N, H, W, C] -> [N, H', W', K].
 
-    The pool stands last, but where no batch norm comes after the activation it is done first: see layers.conv2d.
+    The pool is the row's last layer. Where no batch norm follows the activation, it is computed first, see
+    layers.conv2d.
     """
-    place = mode.batch_norm if row.norm else "none"
-    pool = {"pool": row.pool, "pool_stride": row.pool_stride, "pool_padding": row.pool_padding}
-    options = {"stride": row.stride, "padding": row.padding, "bias": place != "before"}
-    options |= {} if place == "after" else pool
-    x = blocks.conv(x, row.scope, row.filters, row.kernel, mode, **options)
-    x = _norm(x, row.scope, mode) if place == "before" else x
-    x = blocks.activation(x, row.scope, mode)
-    if place == "after":
-        x = _norm(x, row.scope, mode)
-        if row.pool > 1:
-            stride = row.pool_stride or row.pool
-            x = layers.max_pool(x, f"{row.scope}/pool", row.pool, stride=stride, padding=row.pool_padding)
+    position = context.batch_norm_position if row.norm else "none"
+    pool = MaxPool(row.pool, row.pool_stride or row.pool, row.pool_padding) if row.pool > 1 else None
+    x = blocks.conv(
+        x,
+        row.scope,
+        row.filters,
+        row.kernel,
+        context,
+        stride=row.stride,
+        padding=row.padding,
+        pool=None if position == "after" else pool,
+        bias=position != "before",
+    )
+    x = _batch_norm(x, row.scope, context) if position == "before" else x
+    x = blocks.activation(x, row.scope, context)
+    if position == "after":
+        x = _batch_norm(x, row.scope, context)
+        if pool is not None:
+            x = layers.max_pool(x, f"{row.scope}/pool", pool.size, stride=pool.stride, padding=pool.padding)
     return x
 
 
-def _norm(x, scope, mode):
-    return blocks.norm(x, f"{scope}/norm", NORMS[mode.batch_norm], mode)
+def _dense(x: tf.Tensor, row: Dense, classes: int | None, context: NetContext) -> tf.Tensor:
+    """Return the output of a Dense row: [N, H, W, C] or [N, C] -> [N, K]."""
+    x = layers.flatten(x, "flatten") if x.shape.rank == 4 else x
+    units = row.units or classes
+    assert units is not None  # without classes, build stops before the first dense row
+    x = blocks.dense(x, row.scope, units, context, bias=row.bias)
+    x = x if row.scale == 1 else x * row.scale
+    if row.activation:
+        x = blocks.activation(x, row.scope, context)
+        x = _batch_norm(x, row.scope, context) if context.batch_norm_position == "after" else x
+    return x
+
+
+def _batch_norm(x: tf.Tensor, scope: str, context: NetContext) -> tf.Tensor:
+    return blocks.batch_norm(x, f"{scope}/norm", NORMS[context.batch_norm_position], context)

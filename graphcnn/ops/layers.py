@@ -1,51 +1,103 @@
-"""The layer vocabulary: plain functions over tf.nn, from a tensor, a scope and a width to a tensor.
+"""Layers: plain functions over tf.nn, from a tensor, a scope and a width to a tensor.
 
-Letters in shapes: N batch, H W height and width, C channels in, K channels or units out.
-Weights are float32; a layer computes in its input's dtype, so bfloat16 in means bfloat16 multiplications.
+Letters in shapes: N batch, H W height and width, C channels in, K channels or units out, h w height and width of a
+kernel. Weights are float32; a layer computes in the dtype of its input, so that bfloat16 input means bfloat16
+multiplications.
 """
 
+from __future__ import annotations
+
 import zlib
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from graphcnn.ops import kernels
+from graphcnn.ops.batch_slice import WHOLE_BATCH, BatchSlice, fused_batch_norm
 from graphcnn.ops.tf1 import tf, tf1
 
+Padding = str | tuple[int, int]  # SAME, VALID, or the zeros (before, after) each axis
 
-class Norm(NamedTuple):
-    """How a net's batch norm is: epsilon, added to variances; share, a whole batch's in the moving moments; scale."""
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Settings of a net's batch norm.
+
+    Args:
+        epsilon: added to the variance.
+        momentum: weight of the current batch in the moving mean and variance.
+        scale: whether the normalised values are multiplied by a trained gamma.
+    """
 
     epsilon: float
-    share: float
+    momentum: float
     scale: bool = True
 
 
-class Part(NamedTuple):
-    """Which rows of a step's batch x is: those from `first` on of `whole`, int32 scalars.
+@dataclass(frozen=True)
+class MaxPool:
+    """A max pool.
 
-    total: total(tensor) sums a float32 tensor over the tasks that have the other rows at this moment, with its
-    gradient; None where x's rows come alone.
+    Args:
+        size: height and width of its windows, in pixels.
+        stride: of the windows, in pixels.
+        padding: SAME or VALID.
     """
 
-    first: Any
-    whole: Any
-    total: Any = None
+    size: int
+    stride: int
+    padding: str = "SAME"
+
+
+class MomentUpdate(NamedTuple):
+    """An update of a moving moment: variable += momentum * (value - variable).
+
+    Attributes:
+        variable: the moving mean or variance, float32 [C].
+        value: that of the current batch, float32 [C].
+        momentum: weight of the current batch.
+    """
+
+    variable: tf.Variable
+    value: tf.Tensor
+    momentum: float
 
 
 def conv2d(
-    x, scope, filters, *, seed, kernel=3, stride=1, padding="SAME", pool=1, pool_stride=None, pool_padding="SAME",
-    bias=True, init="xavier", bias_init="xavier", portable=False,
-):  # fmt: skip
+    x: tf.Tensor,
+    scope: str,
+    filters: int,
+    *,
+    seed: int,
+    kernel: int | tuple[int, int] = 3,
+    stride: int = 1,
+    padding: Padding = "SAME",
+    pool: MaxPool | None = None,
+    bias: bool = True,
+    init: str = "xavier",
+    bias_init: str = "xavier",
+    portable: bool = False,
+) -> tf.Tensor:
     """Convolve and add a bias: [N, H, W, C] -> [N, H', W', K].
 
-    With pool above 1 the maximum of each pool x pool window, pool_stride (None: pool) apart, comes before the bias: as
-    the bias and a ReLU after it are monotone this is pooling last, on a fraction of the numbers. Portable: tf.nn's
-    convolution, no form of kernels.py.
+    With a pool, the max pool comes before the bias. The bias and a ReLU after it are monotone, so the result is that
+    of pooling last, on a fraction of the numbers.
 
-    kernel: its side, or (height, width). padding: SAME, VALID, or how many zeros stand (before, after) each axis.
+    Args:
+        x: [N, H, W, C].
+        scope: variable scope.
+        filters: K.
+        seed: of the initial weights.
+        kernel: height and width, or (height, width).
+        stride: of the kernel, in pixels.
+        padding: SAME, VALID, or the number of zeros (before, after) each axis.
+        pool: the max pool; None for no pool.
+        bias: whether to add a bias.
+        init, bias_init: see `_variable`.
+        portable: whether to use tf.nn.conv2d, and no faster form of kernels.py.
 
-    Variables: <scope>/w [kernel, kernel, C, K], <scope>/b [K]; see `_variable` for init and bias_init.
+    Variables: <scope>/w [h, w, C, K], <scope>/b [K].
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
@@ -54,113 +106,145 @@ def conv2d(
         convolve = tf.nn.conv2d if portable else kernels.conv2d
         x, padding = _padded(x, (height, width), stride, padding)
         x = convolve(x, tf.cast(w, x.dtype), strides=stride, padding=padding)  # [N, H', W', K]
-        if pool > 1:
-            x = max_pool(x, "pool", pool, stride=pool_stride or pool, padding=pool_padding)
+        if pool is not None:
+            x = max_pool(x, "pool", pool.size, stride=pool.stride, padding=pool.padding)  # [N, H'', W'', K]
         if not bias:
             return x
         b = _variable("b", [filters], seed, bias_init)  # [K]
         return tf.nn.bias_add(x, tf.cast(b, x.dtype))
 
 
-def depthwise_conv2d(x, scope, *, seed, kernel=3, stride=1, padding="SAME", init="xavier", portable=False):
+def depthwise_conv2d(
+    x: tf.Tensor,
+    scope: str,
+    *,
+    seed: int,
+    kernel: int = 3,
+    stride: int = 1,
+    padding: Padding = "SAME",
+    init: str = "xavier",
+    portable: bool = False,
+) -> tf.Tensor:
     """Convolve each channel with a kernel of its own, without a bias: [N, H, W, C] -> [N, H', W', C].
 
-    Variables: <scope>/w [kernel, kernel, C, 1], drawn as for one channel.
+    Args: see conv2d.
+
+    Variables: <scope>/w [h, w, C, 1], with the initial values of a convolution of one channel.
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
         w = _variable("w", [kernel, kernel, int(x.shape[3]), 1], seed, init, channels=1)  # [h, w, C, 1]
         convolve = tf.nn.depthwise_conv2d if portable else kernels.depthwise_conv2d
         x, padding = _padded(x, (kernel, kernel), stride, padding)
-        return convolve(x, tf.cast(w, x.dtype), strides=[1, stride, stride, 1], padding=padding)
+        return convolve(x, tf.cast(w, x.dtype), strides=[1, stride, stride, 1], padding=padding)  # [N, H', W', C]
 
 
 def grouped_conv2d(
-    x, scope, filters, groups, *, seed, kernel=3, stride=1, padding="SAME", init="xavier", portable=False,
-):  # fmt: skip
-    """Convolve equal slices of the channels apart, without a bias: [N, H, W, C] -> [N, H', W', K].
+    x: tf.Tensor,
+    scope: str,
+    filters: int,
+    groups: int,
+    *,
+    seed: int,
+    kernel: int = 3,
+    stride: int = 1,
+    padding: Padding = "SAME",
+    init: str = "xavier",
+    portable: bool = False,
+) -> tf.Tensor:
+    """Convolve equal groups of channels separately, without a bias: [N, H, W, C] -> [N, H', W', K].
 
-    Slice g of the output comes from slice g of the input; options as conv2d's.
+    Group g of the output channels is computed from group g of the input channels.
 
-    Variables: <scope>/w [kernel, kernel, C / groups, K].
+    Args:
+        groups: number of groups.
+        x, scope, filters, seed, kernel, stride, padding, init, portable: see conv2d.
+
+    Variables: <scope>/w [h, w, C / groups, K].
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
         w = _variable("w", [kernel, kernel, int(x.shape[3]) // groups, filters], seed, init)  # [h, w, C / groups, K]
         x, padding = _padded(x, (kernel, kernel), stride, padding)
         if portable:
-            return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=stride, padding=padding)
+            return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=stride, padding=padding)  # [N, H', W', K]
         return kernels.grouped_conv2d(x, tf.cast(w, x.dtype), groups, strides=stride, padding=padding)
 
 
-def whitening(x, scope, side):
-    """Convolve with frozen filters, VALID: [N, H, W, C] -> [N, H - side + 1, W - side + 1, 2 * side * side * C].
+def whitening(x: tf.Tensor, scope: str, patch_size: int) -> tf.Tensor:
+    """Convolve with frozen filters, without padding: [N, H, W, C] -> [N, H', W', K].
 
-    Variables, not trainable: <scope>/w [side, side, C, 2 * side * side * C], zeros until they are given
-    statistics.whitening_filters.
+    H' = H - patch_size + 1, W' likewise; K = 2 * patch_size^2 * C.
+
+    Variables, not trainable: <scope>/w [h, w, C, K], zeros until statistics.whitening_filters are assigned.
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
         channels = int(x.shape[3])
-        shape = [side, side, channels, 2 * side * side * channels]
+        shape = [patch_size, patch_size, channels, 2 * patch_size * patch_size * channels]
         w = tf1.get_variable("w", shape, tf.float32, initializer=tf1.zeros_initializer(), trainable=False)
         return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=1, padding="VALID")
 
 
-def batch_norm(x, scope, norm, *, training, moments, part=None):
-    """Bring each channel to mean 0 and deviation 1, scale it where norm.scale, add an offset: [N(, H, W), C] -> same.
+def batch_norm(
+    x: tf.Tensor, scope: str, norm: BatchNorm, *, training: bool, batch_slice: BatchSlice = WHOLE_BATCH
+) -> tuple[tf.Tensor, tuple[MomentUpdate, ...]]:
+    """Normalise each channel to mean 0 and variance 1, scale it where norm.scale, and add an offset.
 
-    Training takes the batch's mean and variance (over n) and appends (moving variable, the batch's value, norm.share)
-    to the list `moments`, for the graph to update them by, the variance as n / (n - 1) of it; otherwise the moving
-    ones count. With a Part that has a total, the batch is the whole one.
+    Args:
+        x: [N, H, W, C] or [N, C].
+        scope: variable scope.
+        norm: BatchNorm.
+        training: whether to normalise by the moments of the global batch; else by the moving ones.
+        batch_slice: which rows of the global batch x holds.
+
+    Returns: (a tensor of x's shape, the updates of the moving moments: two in training, else none). The variance of an
+        update is n / (n - 1) times the batch's, n being the numbers in a channel.
 
     Variables: <scope>/beta [C], zeros; with a scale <scope>/gamma [C], ones; not trainable: <scope>/mean [C], zeros,
     and <scope>/variance [C], ones.
     """
     _expect_rank(x, scope, 2, 4)
-    flat = x.shape.rank == 2
     with tf1.variable_scope(scope):
         shape = [int(x.shape[-1])]
         zeros, ones = tf1.zeros_initializer(), tf1.ones_initializer()
-        beta = tf1.get_variable("beta", shape, tf.float32, initializer=zeros)
-        mean = tf1.get_variable("mean", shape, tf.float32, initializer=zeros, trainable=False)
-        variance = tf1.get_variable("variance", shape, tf.float32, initializer=ones, trainable=False)
-        gamma = tf1.get_variable("gamma", shape, tf.float32, initializer=ones) if norm.scale else tf.ones(shape)
-        if training and part is not None and part.total is not None:
-            y, batch_mean, batch_variance = _normalised_across(x, part, gamma, beta, norm.epsilon)
-            moments += [(mean, batch_mean, norm.share), (variance, batch_variance, norm.share)]
-            return y
-        known = {} if training else {"mean": mean, "variance": variance}
-        y, batch_mean, batch_variance = tf1.nn.fused_batch_norm(
-            x[:, None, None] if flat else x, gamma, beta, epsilon=norm.epsilon, is_training=training, **known
+        beta = tf1.get_variable("beta", shape, tf.float32, initializer=zeros)  # [C]
+        mean = tf1.get_variable("mean", shape, tf.float32, initializer=zeros, trainable=False)  # [C]
+        variance = tf1.get_variable("variance", shape, tf.float32, initializer=ones, trainable=False)  # [C]
+        gamma = tf1.get_variable("gamma", shape, tf.float32, initializer=ones) if norm.scale else tf.ones(shape)  # [C]
+        if not training:
+            return fused_batch_norm(x, gamma, beta, norm.epsilon, (mean, variance))[0], ()
+        y, batch_mean, batch_variance = batch_slice.normalize(x, gamma, beta, norm.epsilon)
+        return y, (
+            MomentUpdate(mean, batch_mean, norm.momentum),
+            MomentUpdate(variance, batch_variance, norm.momentum),
         )
-        if training:
-            moments += [(mean, batch_mean, norm.share), (variance, batch_variance, norm.share)]
-        return y[:, 0, 0] if flat else y
 
 
-def _normalised_across(x, part, gamma, beta, epsilon):
-    """Return (x normalised by the moments of all tasks' rows, these rows' mean, and variance times n / (n - 1))."""
-    axes = list(range(x.shape.rank - 1))
-    numbers = tf.cast(x, tf.float32)
-    count = tf.cast(part.whole, tf.float32) * float(np.prod(x.shape[1:-1], dtype=int))  # of numbers in a channel
-    mean = part.total(tf.reduce_sum(numbers, axes)) / count
-    variance = part.total(tf.reduce_sum(tf.square(numbers - mean), axes)) / count
-    y = tf.cast((numbers - mean) * (tf.math.rsqrt(variance + epsilon) * gamma) + beta, x.dtype)
-    return y, mean, variance * count / tf.maximum(count - 1, 1)
+def activation(x: tf.Tensor, scope: str, kind: str, *, portable: bool = False) -> tf.Tensor:
+    """Apply relu, relu6 or silu (x * sigmoid(x)) to each number. No variables.
 
-
-def activation(x, scope, kind, *, portable=False):
-    """Apply relu, relu6 or silu (x times its sigmoid) to each number. No variables. Portable: no form of kernels.py."""
+    Args:
+        x: a tensor of any shape.
+        scope: name of the operation.
+        kind: relu, relu6 or silu.
+        portable: see conv2d.
+    """
     if kind in ("relu", "relu6"):
         return (tf.nn.relu if kind == "relu" else tf.nn.relu6)(x, name=scope)
     return tf.multiply(x, tf.sigmoid(x), name=scope) if portable else kernels.silu(x, name=scope)
 
 
-def dense(x, scope, units, *, seed, bias=True, bias_init="xavier"):
+def dense(
+    x: tf.Tensor, scope: str, units: int, *, seed: int, bias: bool = True, bias_init: str = "xavier"
+) -> tf.Tensor:
     """Multiply by a matrix and add a bias: [N, C] -> [N, K].
 
-    Variables: <scope>/w [C, K], Xavier-uniform, <scope>/b [K]; see `_variable` for bias_init.
+    Args:
+        units: K.
+        x, scope, seed, bias, bias_init: see conv2d.
+
+    Variables: <scope>/w [C, K], Xavier-uniform, <scope>/b [K].
     """
     _expect_rank(x, scope, 2)
     with tf1.variable_scope(scope):
@@ -172,110 +256,126 @@ def dense(x, scope, units, *, seed, bias=True, bias_init="xavier"):
         return tf.nn.bias_add(x, tf.cast(b, x.dtype))
 
 
-def max_pool(x, scope, size, *, stride, padding="SAME"):
-    """Take the maximum of each size x size window: [N, H, W, C] -> [N, H', W', C]. No variables."""
+def max_pool(x: tf.Tensor, scope: str, size: int, *, stride: int, padding: str = "SAME") -> tf.Tensor:
+    """Return the maximum of each size x size window: [N, H, W, C] -> [N, H', W', C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.nn.max_pool2d(x, ksize=size, strides=stride, padding=padding, name=scope)
 
 
-def average_pool(x, scope, size, *, stride, padding="SAME"):
-    """Take the mean of each size x size window, padding left out: [N, H, W, C] -> [N, H', W', C]. No variables."""
+def average_pool(x: tf.Tensor, scope: str, size: int, *, stride: int, padding: str = "SAME") -> tf.Tensor:
+    """Return the mean of each size x size window, without its padding: [N, H, W, C] -> [N, H', W', C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.nn.avg_pool2d(x, ksize=size, strides=stride, padding=padding, name=scope)
 
 
-def adaptive_average_pool(x, scope, side):
-    """Take the means of side x side windows that cover the map evenly: [N, H, W, C] -> [N, side, side, C].
+def adaptive_average_pool(x: tf.Tensor, scope: str, size: int) -> tf.Tensor:
+    """Return the means of size x size windows that cover the map evenly: [N, H, W, C] -> [N, size, size, C].
 
-    Window i of an axis of n pixels goes from floor(i n / side) to below ceil((i + 1) n / side), as PyTorch's. No
-    variables.
+    Window i of an axis of n pixels spans the pixels from floor(i n / size) to ceil((i + 1) n / size) - 1, as in
+    PyTorch's AdaptiveAvgPool2d. No variables.
     """
     _expect_rank(x, scope, 4)
-    if x.shape[1] == x.shape[2] == side:
+    if x.shape[1] == x.shape[2] == size:
         return tf.identity(x, name=scope)
-    rows, columns = (tf.constant(_windows(int(n), side), x.dtype) for n in x.shape[1:3])
+    rows, columns = (tf.constant(_window_means(int(n), size), x.dtype) for n in x.shape[1:3])  # [size, H], [size, W]
     return tf.einsum("ih,nhwc,jw->nijc", rows, x, columns, name=scope)
 
 
-def _windows(size, count):
-    """Return the matrix [count, size] of the means of adaptive_average_pool."""
-    position, pixel = np.arange(count)[:, None], np.arange(size)
-    inside = (pixel >= position * size // count) & (pixel < -(-(position + 1) * size // count))
+def _window_means(pixels: int, windows: int) -> np.ndarray:
+    """Return the matrix [windows, pixels] that maps an axis to the means of adaptive_average_pool's windows."""
+    window, pixel = np.arange(windows)[:, None], np.arange(pixels)
+    inside = (pixel >= window * pixels // windows) & (pixel < -(-(window + 1) * pixels // windows))
     return inside / inside.sum(axis=1, keepdims=True)
 
 
-def global_average_pool(x, scope):
-    """Take each channel's mean over the map: [N, H, W, C] -> [N, C]. No variables."""
+def global_average_pool(x: tf.Tensor, scope: str) -> tf.Tensor:
+    """Return the mean of each channel over the map: [N, H, W, C] -> [N, C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.reduce_mean(x, axis=[1, 2], name=scope)
 
 
-def pad(x, before, after):
+def pad(x: tf.Tensor, before: int, after: int) -> tf.Tensor:
     """Put zeros around the map: [N, H, W, C] -> [N, before + H + after, before + W + after, C]. No variables."""
     return tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
 
 
-def global_max_pool(x, scope):
-    """Take each channel's maximum over the map: [N, H, W, C] -> [N, C]. No variables."""
+def global_max_pool(x: tf.Tensor, scope: str) -> tf.Tensor:
+    """Return the maximum of each channel over the map: [N, H, W, C] -> [N, C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.reduce_max(x, axis=[1, 2], name=scope)
 
 
-def flatten(x, scope):
-    """Join all but the first axis: [N, H, W, C] -> [N, H * W * C]. No variables."""
+def flatten(x: tf.Tensor, scope: str) -> tf.Tensor:
+    """Join all axes but the first: [N, H, W, C] -> [N, H * W * C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.reshape(x, [-1, int(x.shape[1] * x.shape[2] * x.shape[3])], name=scope)
 
 
-def dropout(x, scope, keep_prob, *, seed, step, part=None):
-    """Keep each unit with probability keep_prob and divide it by that; zero the others: [N(, H, W), C] -> the same.
+def dropout(
+    x: tf.Tensor,
+    scope: str,
+    keep_prob: float | tf.Tensor,
+    *,
+    seed: int,
+    step: int | tf.Tensor,
+    batch_slice: BatchSlice = WHOLE_BATCH,
+) -> tf.Tensor:
+    """Keep each unit with probability keep_prob and divide it by keep_prob; set the other units to zero.
 
     The mask is a function of (seed, scope, step) alone. keep_prob 1.0 is the identity. No variables.
 
-    part: Part where x is some rows of a batch: they get that batch's mask.
+    Args:
+        x: [N, H, W, C] or [N, C].
+        scope: variable scope, which the mask depends on.
+        keep_prob: float32 [].
+        seed: of the mask.
+        step: number of updates so far.
+        batch_slice: which rows of the global batch x holds; they get these rows of the global batch's mask.
+
+    Returns: a tensor of x's shape.
     """
     _expect_rank(x, scope, 2, 4)
     with tf1.variable_scope(scope):
-        shape, seeds = tf.shape(x), stateless_seed(seed, step)
-        if part is None:
-            uniform = tf.random.stateless_uniform(shape, seeds)  # x's shape, in [0, 1)
-        else:
-            uniform = tf.random.stateless_uniform(tf.concat([[part.whole], shape[1:]], axis=0), seeds)
-            uniform = uniform[part.first : part.first + shape[0]]
-        scale = tf.cast(uniform < keep_prob, tf.float32) / keep_prob
-        return x * tf.cast(scale, x.dtype)
+        uniform = batch_slice.uniform(tf.shape(x), stateless_seed(seed, step))  # x's shape, in [0, 1)
+        mask = tf.cast(uniform < keep_prob, tf.float32) / keep_prob
+        return x * tf.cast(mask, x.dtype)
 
 
-def stateless_seed(seed, step):
-    """Return the int64 pair [2] for a stateless random op: a hash of (seed, current variable scope), and the step."""
-    named = zlib.crc32(f"{seed}/{tf1.get_variable_scope().name}".encode())
-    return tf.stack([tf.constant(named, tf.int64), tf.cast(step, tf.int64)])
+def stateless_seed(seed: int, step: int | tf.Tensor) -> tf.Tensor:
+    """Return the seed of a stateless random op, int64 [2]: a hash of (seed, current variable scope), and the step."""
+    scope_hash = zlib.crc32(f"{seed}/{tf1.get_variable_scope().name}".encode())
+    return tf.stack([tf.constant(scope_hash, tf.int64), tf.cast(step, tf.int64)])
 
 
-def _padded(x, kernel, stride, padding):
-    """Return x and the padding as SAME or VALID; TensorFlow's gradients with any other are tens of times as slow."""
+def _padded(x: tf.Tensor, kernel: tuple[int, int], stride: int, padding: Padding) -> tuple[tf.Tensor, str]:
+    """Return x and the padding as SAME or VALID; TensorFlow's gradients for other padding are tens of times slower."""
     if isinstance(padding, str):
         return x, padding
-    if stride == 1 and all((side // 2, side // 2) == padding and side % 2 for side in kernel):
+    if stride == 1 and all((size // 2, size // 2) == padding and size % 2 for size in kernel):
         return x, "SAME"
     return pad(x, *padding), "VALID"
 
 
-def _variable(name, shape, seed, init="xavier", channels=None):
-    """Return the variable <current scope>/<name>, drawn from (seed, its full name) as `init` says.
+def _variable(name: str, shape: list[int], seed: int, init: str = "xavier", channels: int | None = None) -> tf.Variable:
+    """Return the variable <current scope>/<name>; its initial values are a function of (seed, its full name).
 
-    xavier: uniform in +-sqrt(6 / (fan in + fan out)), as contrib's was; a vector counts as fan in = fan out = its
-    length. he: +-sqrt(6 / fan in). zeros. dirac: xavier but for the first min(C, K) filters of an odd-sided bank
-    [h, w, C, K], which copy an input channel each (arXiv 2404.00498, section 3.2). channels: how many a filter sees,
-    where that is not C.
+    Args:
+        name: of the variable in the current scope.
+        shape: [h, w, C, K], [C, K] or [K].
+        seed: of the initial values.
+        init: xavier: uniform in +-sqrt(6 / (fan in + fan out)), as in TensorFlow 1's contrib; of a vector, fan in and
+            fan out are its length. he: uniform in +-sqrt(6 / fan in). zeros. dirac: like xavier, but the first
+            min(C, K) filters of a kernel [h, w, C, K] with odd h and w copy one input channel each (arXiv 2404.00498,
+            section 3.2).
+        channels: number of channels that a filter sees, where it is not C.
     """
     area = 1
-    for side in shape[:-2]:
-        area *= side
+    for size in shape[:-2]:
+        area *= size
     fans = (channels or shape[-2 if len(shape) > 1 else -1]) + (0 if init == "he" else shape[-1])
     limit = 0.0 if init == "zeros" else (6 / (area * fans)) ** 0.5
 
-    def initial(shape, dtype=tf.float32, partition_info=None):
+    def initial(shape: list[int], dtype: tf.DType = tf.float32, partition_info: object = None) -> tf.Tensor:
         with tf1.variable_scope(name):
             values = tf.random.stateless_uniform(shape, stateless_seed(seed, 0), -limit, limit, dtype)
         if init != "dirac":
@@ -288,8 +388,8 @@ def _variable(name, shape, seed, init="xavier", channels=None):
     return tf1.get_variable(name, shape, tf.float32, initializer=initial)
 
 
-def _expect_rank(x, scope, *ranks):
-    """Refuse a tensor of another rank with its name, the scope and the ranks."""
+def _expect_rank(x: tf.Tensor, scope: str, *ranks: int) -> None:
+    """Raise a ValueError that names the tensor, the scope and the ranks, unless x has one of the ranks."""
     if x.shape.rank not in ranks:
-        where, wanted = f"{tf1.get_variable_scope().name}/{scope}".lstrip("/"), " or ".join(map(str, ranks))
-        raise ValueError(f"layer {where!r}: tensor {x.name!r} has rank {x.shape.rank}, expected {wanted}: {x.shape}")
+        layer, expected = f"{tf1.get_variable_scope().name}/{scope}".lstrip("/"), " or ".join(map(str, ranks))
+        raise ValueError(f"layer {layer!r}: tensor {x.name!r} has rank {x.shape.rank}, expected {expected}: {x.shape}")

@@ -10,7 +10,7 @@ from graphcnn.common.errors import DownloadFailed, InputError, WeightsUnavailabl
 from graphcnn.common.files import sha256_of
 from graphcnn.common.progress import say
 from graphcnn.data import cache, download
-from graphcnn.nets.blocks import Packaged
+from graphcnn.nets.architecture import Packaged
 from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.weights.keras_hdf5 import read_keras
 from graphcnn.weights.loaded import Fit, LoadedWeights, Origin, Shapes, check_finite

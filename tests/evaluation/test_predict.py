@@ -12,7 +12,7 @@ from graphcnn.config.recipe import Recipe
 from graphcnn.evaluation.published_net import IMAGENET_CLASSES
 from graphcnn.graphs.inference import build_inference
 from graphcnn.nets import sequential
-from graphcnn.nets.blocks import Architecture
+from graphcnn.nets.architecture import Architecture
 from graphcnn.nets.registry import ARCHITECTURES, SEQUENTIAL
 from graphcnn.ops import tf1
 

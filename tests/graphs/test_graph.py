@@ -127,7 +127,7 @@ def test_parameter_counts(name):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_parameter_counts_are_the_published_ones(name):
-    side = ARCHITECTURES[name].side
+    side = ARCHITECTURES[name].image_size
     graph = build_inference(Recipe(net=name, image_size=side), (side, side), 1000)
     if name in PUBLISHED_TRAINABLE:
         assert count_parameters(graph) == PUBLISHED_TRAINABLE[name]

@@ -7,6 +7,7 @@ from graphcnn.data import statistics
 from graphcnn.nets import blocks
 from graphcnn.nets.sequential import NORMS
 from graphcnn.ops import layers
+from graphcnn.ops.batch_slice import WHOLE_BATCH, MicroBatchSlice
 from graphcnn.ops.tf1 import session, tf, tf1
 
 BEFORE, AFTER = NORMS["before"], NORMS["after"]
@@ -94,12 +95,13 @@ def test_directions_that_do_not_vary_get_the_others_filters():
 @pytest.mark.parametrize("training", [True, False])
 def test_batch_norm(training):
     x = np.random.default_rng(0).normal(2, 3, size=(4, 5, 6, 3)).astype(np.float32)
-    moments = []
+    rows = []
 
     def build():
-        y = layers.batch_norm(tf.constant(x), "norm", BEFORE, training=training, moments=moments)
+        y, updates = layers.batch_norm(tf.constant(x), "norm", BEFORE, training=training)
+        rows.extend((update.variable.op.name, update.momentum) for update in updates)
         assert [v.op.name for v in tf1.trainable_variables()] == ["norm/beta"]
-        return [y, [value for _, value, _ in moments]]
+        return [y, [update.value for update in updates]]
 
     y, found = evaluate(build)
     if not training:  # the moving moments' first values
@@ -108,7 +110,7 @@ def test_batch_norm(training):
         return
     mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
     assert y == pytest.approx((x - mean) / np.sqrt(variance + 1e-5), abs=1e-4)
-    assert [(variable.op.name, share) for variable, _, share in moments] == [("norm/mean", 0.4), ("norm/variance", 0.4)]
+    assert rows == [("norm/mean", 0.4), ("norm/variance", 0.4)]
     assert found[0] == pytest.approx(mean, abs=1e-4)
     assert found[1] == pytest.approx(variance * 120 / 119, rel=1e-4)  # TensorFlow estimates without bias
 
@@ -121,7 +123,7 @@ def test_batch_norm_after_the_activation(shape):
 
     def ours(training):
         with tf1.Graph().as_default() as graph:
-            y = layers.batch_norm(tf.constant(x), "norm", AFTER, training=training, moments=[])
+            y, _ = layers.batch_norm(tf.constant(x), "norm", AFTER, training=training)
             with tf1.Session(graph=graph) as running:
                 for variable in tf1.global_variables():
                     variable.load(values[variable.op.name.removeprefix("norm/")], running)
@@ -191,8 +193,8 @@ class TestDropout:
             options = {"seed": 1, "step": 7}
             found = [layers.dropout(tf.constant(x), "drop", 0.6, **options)]
             for first, size in zip(starts, sizes, strict=False):
-                part = tf.constant(x[first : first + size])
-                found.append(layers.dropout(part, "drop", 0.6, **options, part=layers.Part(int(first), 200)))
+                rows = tf.constant(x[first : first + size])
+                found.append(layers.dropout(rows, "drop", 0.6, **options, batch_slice=MicroBatchSlice(int(first), 200)))
             return found
 
         whole, *parts = evaluate(masks)
@@ -211,7 +213,7 @@ class TestDropout:
         (lambda x: layers.max_pool(x, "here", 2, stride=2), 4),
         (lambda x: layers.flatten(x, "here"), 4),
         (lambda x: layers.whitening(x, "here", 2), 4),
-        (lambda x: layers.batch_norm(x, "here", BEFORE, training=True, moments=[]), "2 or 4"),
+        (lambda x: layers.batch_norm(x, "here", BEFORE, training=True), "2 or 4"),
         (lambda x: layers.global_max_pool(x, "here"), 4),
         (lambda x: layers.dense(x, "here", 4, seed=1), 2),
         (lambda x: layers.dropout(x, "here", 0.5, seed=1, step=0), "2 or 4"),
@@ -238,13 +240,13 @@ def test_adaptive_average_pool(side, windows):
 
 
 def test_drop_connect_leaves_out_whole_images():
-    mode = SimpleNamespace(training=True, seed=1, step=3, part=None)
-    y = evaluate(lambda: blocks.drop_connect(tf.ones([200, 2, 2, 3]), "branch", 0.4, mode)).reshape(200, -1)
+    context = SimpleNamespace(training=True, seed=1, step=3, batch_slice=WHOLE_BATCH)
+    y = evaluate(lambda: blocks.drop_connect(tf.ones([200, 2, 2, 3]), "branch", 0.4, context)).reshape(200, -1)
     assert (y == y[:, :1]).all()
     assert np.unique(y).tolist() == pytest.approx([0, 1 / 0.6])
     assert 0.25 < (y[:, 0] == 0).mean() < 0.55
-    mode.part = layers.Part(50, 200)
-    some = evaluate(lambda: blocks.drop_connect(tf.ones([30, 2, 2, 3]), "branch", 0.4, mode)).reshape(30, -1)
+    context.batch_slice = MicroBatchSlice(50, 200)
+    some = evaluate(lambda: blocks.drop_connect(tf.ones([30, 2, 2, 3]), "branch", 0.4, context)).reshape(30, -1)
     assert np.array_equal(some, y[50:80])
-    mode.training = False
-    assert (evaluate(lambda: blocks.drop_connect(tf.ones([9, 1, 1, 1]), "branch", 0.4, mode)) == 1).all()
+    context.training = False
+    assert (evaluate(lambda: blocks.drop_connect(tf.ones([9, 1, 1, 1]), "branch", 0.4, context)) == 1).all()

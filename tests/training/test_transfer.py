@@ -223,7 +223,7 @@ def test_what_cannot_be_frozen_is_refused(flags, words, data_folder, tmp_path, c
 @pytest.mark.parametrize("name", ["mobilenet", "vgg16"])
 def test_a_pooled_head_stands_on_the_means_of_the_last_maps(name):
     """Its logits from a session's features and NumPy's own product; fed features spare the net."""
-    side = max(32, ARCHITECTURES[name].smallest)
+    side = max(32, ARCHITECTURES[name].smallest_size)
     recipe = Recipe(net=name, head="pooled", image_size=side, normalisation="unit", keep_prob=0.5, precision="float32")
     built = build_training(recipe, (side, side), 4, (np.zeros(3), np.ones(3)), 10)
     images = batches.as_rgb(tiny_arrays(2, side)[0])

@@ -17,7 +17,7 @@ from graphcnn.common.errors import DownloadFailed, InputError, WeightsUnavailabl
 from graphcnn.config.recipe import PREPROCESSING, Recipe
 from graphcnn.data import download
 from graphcnn.graphs.inference import build_inference
-from graphcnn.nets.blocks import Packaged, Published
+from graphcnn.nets.architecture import Packaged, Published
 from graphcnn.ops.tf1 import session
 from graphcnn.storage.run import Run
 from graphcnn.weights.published import load_published, published_file
