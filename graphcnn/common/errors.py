@@ -40,8 +40,7 @@ class SettingError(InputError):
 
     def _worded(self, prefix: str) -> str:
         value = "" if self.found is None else f"={self.found}"
-        problem = re.sub(r"\{(\w+)\}", rf"{prefix}\1", self.problem)
-        return f"{prefix}{self.setting}{value}: {problem}"
+        return f"{prefix}{self.setting}{value}: {_with_settings(self.problem, prefix)}"
 
 
 class DamagedRun(InputError):
@@ -62,12 +61,19 @@ class Diverged(InputError):
 
     Args:
         epoch: the epoch that was not finished, from 1.
-        problem: what is not finite, which checkpoint is kept and what to do.
+        problem: what is not finite, which checkpoint is kept and what to do; {name} in it stands for a setting.
     """
 
     def __init__(self, epoch: int, problem: str) -> None:
         self.epoch, self.problem = epoch, problem
-        super().__init__(f"epoch {epoch}: {problem}")
+        super().__init__(self._worded(""))
+
+    def as_flags(self) -> str:
+        """Return the line with each setting written as a flag: --learning_rate."""
+        return self._worded("--")
+
+    def _worded(self, prefix: str) -> str:
+        return f"epoch {self.epoch}: {_with_settings(self.problem, prefix)}"
 
 
 class WorkerLost(InputError):
@@ -119,6 +125,11 @@ class Interrupted(Exception):
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
         self.signal = signal
+
+
+def _with_settings(text: str, prefix: str) -> str:
+    """Return a text with each {name} replaced by prefix + name."""
+    return re.sub(r"\{(\w+)\}", rf"{prefix}\1", text)
 
 
 def unknown_name(name: object, names: Iterable[str]) -> str:

@@ -1,20 +1,24 @@
-"""Early stopping with the assignment's class, method and meaning."""
+"""Early stopping, with the class, the method and the meaning that the assignment prescribes."""
+
+from __future__ import annotations
 
 import math
+from typing import Any
 
 
 class EarlyStopping:
-    """Says when to stop, from one number an epoch.
+    """Decides when to stop, from one value per epoch.
 
-    A value no worse than the best so far resets the count; the (patience + 1)-th worse one in a row stops.
+    An epoch is worse if its value is worse than the best value so far. An epoch that is not worse resets the count of
+    worse epochs. Training stops at the (patience + 1)-th worse epoch in a row.
 
     Args:
-        patience: how many worse values in a row are borne.
-        verbose: 1 prints a line on stopping.
-        mode: "min" for a loss, "max" for a score.
+        patience: number of worse epochs in a row after which training still continues.
+        verbose: 1 prints a line when training stops.
+        mode: "min" if a lower value is better (a loss), "max" if a higher one is (a score).
     """
 
-    def __init__(self, patience=0, verbose=0, mode="min"):
+    def __init__(self, patience: int = 0, verbose: int = 0, mode: str = "min") -> None:
         if mode not in ("min", "max"):
             raise ValueError(f"mode: expected 'min' or 'max', found {mode!r}")
         self.patience = patience
@@ -23,8 +27,8 @@ class EarlyStopping:
         self.best = math.inf if mode == "min" else -math.inf
         self.worse_in_a_row = 0
 
-    def validate(self, loss):
-        """Take the epoch's value; return True when training should stop. NaN counts as worse."""
+    def validate(self, loss: float) -> bool:
+        """Take the value of an epoch; return True if training should stop. NaN counts as worse."""
         no_worse = loss <= self.best if self.mode == "min" else loss >= self.best
         if no_worse:
             self.best = loss
@@ -36,12 +40,12 @@ class EarlyStopping:
             print(f"Stopped early: {self.worse_in_a_row} epochs in a row were worse than the best, {self.best:.6g}.")
         return stop
 
-    def state(self):
-        """Return what `restore` needs, as JSON values (no best yet is None)."""
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs, as JSON values; "best" is None before the first epoch."""
         return {"best": self.best if math.isfinite(self.best) else None, "worse_in_a_row": self.worse_in_a_row}
 
-    def restore(self, state):
-        """Take up the count and the best value that `state` returned."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
         if state["best"] is not None:
             self.best = state["best"]
         self.worse_in_a_row = state["worse_in_a_row"]

@@ -12,7 +12,7 @@ from trials import LONG, SMALL, finish, kept, pick, run, start
 from graphcnn import train
 from graphcnn.common.command import run_command
 from graphcnn.storage import checkpoint
-from graphcnn.training import loop
+from graphcnn.training import stages
 
 pytestmark = pytest.mark.faults
 
@@ -84,7 +84,7 @@ def test_nothing_grows_over_many_epochs(tmp_path, tally, monkeypatch):
         pytest.skip("this system does not say what a process has in use as Linux does")
     epochs = pick(200, 40)
     seen, graphs = [], []
-    build, publish = loop.build_training, checkpoint.update_links
+    build, publish = stages.build_training, checkpoint.publish
 
     def built(*arguments):
         graphs.append(build(*arguments))
@@ -96,8 +96,8 @@ def test_nothing_grows_over_many_epochs(tmp_path, tally, monkeypatch):
         files = len(list(Path("/proc/self/fd").iterdir()))
         seen.append((pages * os.sysconf("SC_PAGE_SIZE"), files, len(graphs[0].graph.get_operations())))
 
-    monkeypatch.setattr(loop, "build_training", built)
-    monkeypatch.setattr(checkpoint, "update_links", published)
+    monkeypatch.setattr(stages, "build_training", built)
+    monkeypatch.setattr(checkpoint, "publish", published)
     data = write_folder(tmp_path / "data")
     flags = ["--flip=random", "--zoom=0.1", "--patience=1000", f"--epochs={epochs}"]
     arguments = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL, *flags]

@@ -21,7 +21,7 @@ def numbered(shape, seed=0):
 def mirrored(kind, epoch, seed=51):
     """Return which of 1000 images were mirrored, bool [1000]."""
     images, recipe = numbered((1000, 2, 4, 3)), Recipe(flip=kind, seed=seed)
-    result = augment.augmented(images, recipe, augment.draws(recipe, 1000, epoch), 255)
+    result = augment.augmented(images, recipe, augment.draw_parameters(recipe, 1000, epoch), 255)
     same = (result == images).all(axis=(1, 2, 3))
     turned = (result == images[:, :, ::-1]).all(axis=(1, 2, 3))
     assert (same ^ turned).all()
@@ -45,7 +45,7 @@ def test_random_mirrors_a_half_anew_each_epoch_and_none_nothing():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_translated_images_are_windows_of_the_mirrored_edge(shape):
-    images, drawn = numbered(shape), augment.draws(Recipe(translate=2), 300, 1)
+    images, drawn = numbered(shape), augment.draw_parameters(Recipe(translate=2), 300, 1)
     result = augment.translated(images, 2, drawn["down"], drawn["right"])
     assert result.shape == shape
     assert result.dtype == np.uint8
@@ -61,29 +61,32 @@ def test_translated_images_are_windows_of_the_mirrored_edge(shape):
 
 
 def test_what_is_drawn_fills_its_range():
-    drawn = augment.draws(ALL, 10_000, 1)
+    drawn = augment.draw_parameters(ALL, 10_000, 1)
     turn, slant = math.radians(30), math.radians(10)
-    ranges = {"scale": (0.8, 1.2), "turn": (-turn, turn), "slant": (-slant, slant), "light": (0.7, 1.3)}
+    ranges = {"scale": (0.8, 1.2), "angle": (-turn, turn), "shear": (-slant, slant), "brightness": (0.7, 1.3)}
     for name, (low, high) in {**ranges, "sigma": (0, 0.8)}.items():
         values, width = drawn[name], high - low
         assert low <= values.min() < low + 0.01 * width, name
         assert high - 0.01 * width < values.max() <= high, name
         assert abs(values.mean() - (low + high) / 2) < 0.02 * width, name
     assert set(drawn["down"]) == set(drawn["right"]) == set(range(5))
-    names = [name for name in augment.DRAWN.names if name not in ("mirrored", "down", "right")]
+    names = [name for name in augment.PARAMETERS.names if name not in ("mirrored", "down", "right")]
     assert np.abs(np.corrcoef([drawn[name] for name in names]) - np.eye(len(names))).max() < 0.05
 
 
 def test_an_image_looks_the_same_whatever_batch_it_comes_in():
-    images, drawn = numbered((50, 13, 10, 3)), augment.draws(ALL, 50, 3)
+    images, drawn = numbered((50, 13, 10, 3)), augment.draw_parameters(ALL, 50, 3)
     whole = augment.augmented(images, ALL, drawn, 255)
     order = np.random.default_rng(0).permutation(50)
     for size in (1, 7, 32):
         for start in range(0, 50, size):
             rows = order[start : start + size]
             assert np.array_equal(augment.augmented(images[rows], ALL, drawn[rows], 255), whole[rows])
-    assert np.array_equal(augment.draws(ALL, 80, 3)[:50], drawn)
-    for other in (augment.draws(ALL, 50, 4), augment.draws(dataclasses.replace(ALL, seed=52), 50, 3)):
+    assert np.array_equal(augment.draw_parameters(ALL, 80, 3)[:50], drawn)
+    for other in (
+        augment.draw_parameters(ALL, 50, 4),
+        augment.draw_parameters(dataclasses.replace(ALL, seed=52), 50, 3),
+    ):
         changed = augment.augmented(images, ALL, other, 255)
         assert (np.abs(changed - whole).max(axis=(1, 2, 3)) > 1).all()
 
@@ -92,7 +95,7 @@ def test_an_image_looks_the_same_whatever_batch_it_comes_in():
 @pytest.mark.parametrize("pixel_max", [255, 1])
 def test_grey_and_float_images(shape, pixel_max):
     """Grey is repeated to three equal channels, and 0..1 gives 1/255 of what 0..255 gives."""
-    images, drawn = numbered(shape), augment.draws(ALL, 300, 1)
+    images, drawn = numbered(shape), augment.draw_parameters(ALL, 300, 1)
     given = images if pixel_max == 255 else images.astype(np.float64) / 255
     result = augment.augmented(given, ALL, drawn, pixel_max)
     assert result.shape == (300, 6, 5, 3)
@@ -109,8 +112,8 @@ def test_each_alone_changes_images_and_none_leaves_them(name):
     images = numbered((20, 8, 8, 3))
     alone, none = Recipe(**{name: getattr(ALL, name)}), Recipe()
     assert alone.augmentation() == {name: getattr(ALL, name)}
-    assert not np.array_equal(augment.augmented(images, alone, augment.draws(alone, 20, 1), 255), images)
-    assert np.array_equal(augment.augmented(images, none, augment.draws(none, 20, 1), 255), images)
+    assert not np.array_equal(augment.augmented(images, alone, augment.draw_parameters(alone, 20, 1), 255), images)
+    assert np.array_equal(augment.augmented(images, none, augment.draw_parameters(none, 20, 1), 255), images)
 
 
 def warped(images, scale=1.0, turn=0.0, slant=0.0):
@@ -139,12 +142,12 @@ def test_zoom_and_shear_move_what_they_should():
 @pytest.mark.parametrize("shape", [(8, 12, 9, 3), (8, 9, 12, 1)])
 def test_a_warp_is_scipy_s_affine_transform(shape):
     """SciPy's matrix maps (row, column) of the result to the source; here it is the inverse of what is meant."""
-    images, drawn = numbered(shape).astype(np.float32), augment.draws(ALL, 8, 1)
-    found = augment.warped(images, augment.transforms(shape[1:3], drawn["scale"], drawn["turn"], drawn["slant"]))
+    images, drawn = numbered(shape).astype(np.float32), augment.draw_parameters(ALL, 8, 1)
+    found = augment.warped(images, augment.transforms(shape[1:3], drawn["scale"], drawn["angle"], drawn["shear"]))
     middle = (np.array(shape[1:3]) - 1) / 2
     for image, result, row in zip(images, found, drawn, strict=True):
-        cosine, sine = math.cos(row["turn"]), math.sin(row["turn"])
-        turn, lean = np.array([[cosine, -sine], [sine, cosine]]), np.array([[1, 0], [math.tan(row["slant"]), 1]])
+        cosine, sine = math.cos(row["angle"]), math.sin(row["angle"])
+        turn, lean = np.array([[cosine, -sine], [sine, cosine]]), np.array([[1, 0], [math.tan(row["shear"]), 1]])
         back = np.linalg.inv(row["scale"] * turn @ lean)
         for channel in range(shape[3]):
             expected = ndimage.affine_transform(
@@ -166,38 +169,36 @@ def test_a_blur_is_scipy_s_gaussian_filter(shape):
 
 def test_brightness_is_a_factor_within_the_pixels_range():
     images, recipe = numbered((40, 4, 4, 3)), Recipe(brightness=0.9)
-    drawn = augment.draws(recipe, 40, 1)
-    expected = np.minimum(images * drawn["light"][:, None, None, None], 255)
+    drawn = augment.draw_parameters(recipe, 40, 1)
+    expected = np.minimum(images * drawn["brightness"][:, None, None, None], 255)
     assert np.abs(augment.augmented(images, recipe, drawn, 255) - expected).max() < 1e-4
 
 
 def test_training_sees_augmented_images_and_the_dev_pass_does_not(data_folder, tmp_path, command, monkeypatch):
     """The batches are what the epoch's numbers make of their rows."""
     from graphcnn.evaluation import predictor
-    from graphcnn.training import loop
+    from graphcnn.training import stages
 
     seen, shown = [], []
-    batch, probabilities = loop._batch, predictor.probabilities
+    make, probabilities = stages.training_images, predictor.probabilities
 
-    def noted(recipe, dataset, rows, drawn, view):
-        images, labels = batch(recipe, dataset, rows, drawn, view)
-        seen.append((recipe, rows, images, labels))
-        return images, labels
+    def noted(recipe, dataset, rows, parameters):
+        seen.append((recipe, rows, make(recipe, dataset, rows, parameters)))
+        return seen[-1][2]
 
     def watched(session, graph, images, **arguments):
         shown.append(images)
         return probabilities(session, graph, images, **arguments)
 
-    monkeypatch.setattr(loop, "_batch", noted)
+    monkeypatch.setattr(stages, "training_images", noted)
     monkeypatch.setattr(predictor, "probabilities", watched)
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--epochs=2", *ALL_FLAGS]
     assert command("train", *common, "--run=a").status == 0
-    x, y = tiny_arrays()
+    x, _ = tiny_arrays()
     steps = len(seen) // 2
-    for n, (recipe, rows, images, labels) in enumerate(seen):
-        drawn = augment.draws(recipe, len(x), 1 + n // steps)
+    for n, (recipe, rows, images) in enumerate(seen):
+        drawn = augment.draw_parameters(recipe, len(x), 1 + n // steps)
         assert np.array_equal(images, augment.augmented(x[rows], recipe, drawn[rows], 255))
-        assert np.array_equal(labels, y[rows, 0])
         assert recipe.augmentation() == ALL.augmentation()
     assert len(shown) == 2
     assert all(np.array_equal(images, x) for images in shown)
@@ -227,7 +228,7 @@ class TestSheet:
         assert min(rows) >= 24  # the dev split is not shown
         assert len(epochs) == 5
         for epoch, images in enumerate(epochs, 1):
-            expected = augment.augmented(x[rows, :, :12], ALL, augment.draws(ALL, 96, epoch)[rows], 255)
+            expected = augment.augmented(x[rows, :, :12], ALL, augment.draw_parameters(ALL, 96, epoch)[rows], 255)
             assert np.array_equal(images, expected / 255)
         assert "rotate 30.0" in title
 

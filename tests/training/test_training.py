@@ -149,14 +149,14 @@ def test_micro_batches_train_the_whole_batches_run(data_folder, tmp_path, comman
     assert repeatable_history(tmp_path, "again") == repeatable_history(tmp_path, "parts")
 
 
-def test_a_planned_course_is_not_made_longer(data_folder, tmp_path, command):
+def test_a_run_with_a_planned_schedule_is_not_made_longer(data_folder, tmp_path, command):
     common = [f"--checkpoints={tmp_path}", "--run=a"]
     assert command("train", f"--data={data_folder}", *common, *TINY, "--schedule=linear").status == 0
     before = data_bytes(tmp_path, "a")
     outcome = command("train", *common, "--resume", "--epochs=3")
     assert outcome.status == 2
     assert one_line(outcome.err)
-    assert "--epochs: found 3, but this run's course was planned for 2" in outcome.err
+    assert "--epochs: found 3, but this run was planned for 2 epochs" in outcome.err
     assert command("train", *common, "--resume", "--epochs=2").status == 0
     assert data_bytes(tmp_path, "a") == before
 
@@ -241,13 +241,14 @@ def test_divergence_at_once_stops_with_advice(data_folder, tmp_path, command):
 @pytest.mark.parametrize("poison", ["loss", "weight"])
 def test_later_divergence_keeps_the_last_good_checkpoint(poison, data_folder, tmp_path, command, monkeypatch):
     """The loss becomes NaN in epoch 2, or a weight infinite in its last update, which no loss shows any more."""
+
     from graphcnn.data import batches
-    from graphcnn.training import loop
+    from graphcnn.training import stages
 
     common = [f"--checkpoints={tmp_path}", "--run=a"]
     assert command("train", f"--data={data_folder}", *common, *TINY, "--epochs=1").status == 0
     before = data_bytes(tmp_path, "a")
-    build = loop.build_training
+    build = stages.build_training
 
     def spoilt(*arguments):
         graph = build(*arguments)
@@ -256,9 +257,9 @@ def test_later_divergence_keeps_the_last_good_checkpoint(poison, data_folder, tm
 
     if poison == "loss":
         monkeypatch.setattr(batches, "as_rgb", lambda images: np.full((len(images), 16, 16, 3), np.nan))
-        monkeypatch.setattr(loop, "input_statistics", lambda *_: (np.zeros(3), np.ones(3)))
+        monkeypatch.setattr(stages, "input_statistics", lambda *_: (np.zeros(3), np.ones(3)))
     else:
-        monkeypatch.setattr(loop, "build_training", spoilt)
+        monkeypatch.setattr(stages, "build_training", spoilt)
     outcome = command("train", *common, "--resume", "--epochs=3")
     assert outcome.status == 2
     assert one_line(outcome.err)

@@ -193,7 +193,7 @@ def test_early_stopping_of_the_head_begins_the_fine_tuning(prepared, command):
     assert losses[-2] > min(losses[:-2])  # the head's last epoch
     assert len(losses) < 31
     assert f"finished (stopped early) after epoch {len(losses)}" in outcome.out
-    assert Run(root, "a").reached() == (len(losses), True)
+    assert Run(root, "a").last_epoch() == (len(losses), True)
 
 
 @pytest.mark.parametrize(

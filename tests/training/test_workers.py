@@ -1,4 +1,4 @@
-"""Several tasks train as one would: real processes on the loopback interface."""
+"""Several workers train like one: real processes on the loopback interface."""
 
 import json
 import os
@@ -17,7 +17,9 @@ from graphcnn import launch
 from graphcnn.common.errors import InputError
 from graphcnn.ops.tf1 import tf1
 from graphcnn.storage.run import Run
-from graphcnn.training import workers
+from graphcnn.training import launch_workers, workers
+from graphcnn.training.launch_workers import free_ports
+from graphcnn.training.workers import Workers, workers_from_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMON = [*TINY, "--dev_split=stratified", "--precision=float32", "--flip=random", "--translate=1"]
@@ -25,22 +27,23 @@ SETTINGS = {  # name: (flags, how far weights may be apart, in the variable's la
     "dropout": ([*COMMON], 1e-5),
     "batch norm": ([*COMMON, "--batch_norm", "--batch_norm_position=after", "--optimizer=nesterov"], 1e-3),
 }
-SAYS = """
-import hashlib, sys
+PROGRAM = """
+import os, sys
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as train does, before TensorFlow is imported
+import hashlib
 import numpy as np
 from graphcnn import train
 from graphcnn.common.command import run_command
-train._cluster()  # sets what TensorFlow logs, before it is imported
 from graphcnn.storage import checkpoint
 from graphcnn.training import workers
-calls, real = [], workers.Cluster.check_same
-def check_same(self, session, variables):
+calls, real = [], workers.Workers.check_same_variables
+def check_same_variables(self, session, variables):
     real(self, session, variables)
     calls.append(0)
     content = b"".join(np.ascontiguousarray(each).tobytes() for each in session.run(variables))
     print("sha256", hashlib.sha256(content).hexdigest(), flush=True)
     DO
-workers.Cluster.check_same = check_same
+workers.Workers.check_same_variables = check_same_variables
 sys.exit(run_command("train", "", train.define_flags(), train.main))
 """
 
@@ -50,15 +53,15 @@ def user():
     return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
 
 
-def start(tasks, *arguments, do="pass", others=(), program=SAYS, hosts=None):
-    """Start `train` in so many processes.
+def start(count, *arguments, do="pass", others=(), program=PROGRAM, hosts=None):
+    """Start `train` in `count` processes.
 
-    do: what task 1 does after each check. others: its flags beside. hosts: [(address, what runs a command there)].
+    do: what worker 1 does after each check. others: its flags beside. hosts: [(address, what runs a command there)].
     """
-    hosts = hosts or [("127.0.0.1", [])] * tasks
-    addresses = [f"{host}:{port}" for (host, _), port in zip(hosts, launch._free_ports(tasks), strict=True)]
+    hosts = hosts or [("127.0.0.1", [])] * count
+    addresses = [f"{host}:{port}" for (host, _), port in zip(hosts, free_ports(count), strict=True)]
     processes = []
-    for index in range(tasks):
+    for index in range(count):
         said = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         code = program.replace("DO", do if index == 1 else "pass")
         asked = [*hosts[index][1], sys.executable, "-c", code, *map(str, arguments), *(others if index == 1 else [])]
@@ -90,7 +93,7 @@ def weights(root, name):
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_two_tasks_train_as_one(case, tmp_path, command):
+def test_two_workers_train_like_one(case, tmp_path, command):
     flags, tolerance = SETTINGS[case]
     x, y = tiny_arrays(rows=250)  # an uneven last batch
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
@@ -112,10 +115,10 @@ def test_two_tasks_train_as_one(case, tmp_path, command):
         assert a["dev_cross_entropy"] == pytest.approx(b["dev_cross_entropy"], rel=1e-2)
 
 
-def started(tasks, tmp_path, **options):
+def started(count, tmp_path, **options):
     """Return (the processes of a long training, its flags) once it has saved its third epoch."""
     common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", "--run=a"]
-    processes = start(tasks, *common, *COMMON, "--epochs=100000", **options)
+    processes = start(count, *common, *COMMON, "--epochs=100000", **options)
     wait_for(tmp_path / "a" / "epoch-0003")
     return processes, common
 
@@ -126,7 +129,7 @@ def wait_for(path):
         time.sleep(0.02)
 
 
-def test_a_lost_task_ends_the_others_and_fewer_go_on(tmp_path):
+def test_a_lost_worker_ends_the_others_and_fewer_resume(tmp_path):
     processes, common = started(3, tmp_path)
     processes[1].send_signal(signal.SIGKILL)
     began = time.monotonic()
@@ -135,8 +138,8 @@ def test_a_lost_task_ends_the_others_and_fewer_go_on(tmp_path):
     for _, err, status in (first, last):
         assert status == 2
         assert one_line(err), err
-        assert "task 1 (127.0.0.1:" in err
-        assert "has gone" in err
+        assert "worker 1 (127.0.0.1:" in err
+        assert "is lost" in err
     done = Run(tmp_path, "a").last_epoch()[0]
     assert done >= 3
     outcomes = finish(start(2, *common, "--resume", f"--epochs={done + 1}"))
@@ -169,7 +172,7 @@ def two_hosts():
 
 
 @pytest.mark.slow
-def test_a_cut_cable_ends_both_and_one_goes_on(two_hosts, tmp_path, command):
+def test_a_cut_cable_ends_both_and_one_resumes(two_hosts, tmp_path, command):
     hosts, cut = two_hosts
     processes, common = started(2, tmp_path, hosts=hosts)
     cut()
@@ -179,15 +182,15 @@ def test_a_cut_cable_ends_both_and_one_goes_on(two_hosts, tmp_path, command):
     for other, (_, err, status) in zip((1, 0), outcomes, strict=True):
         assert status == 2
         assert one_line(err), err
-        assert f"task {other} (10.77.0.{other + 1}:" in err
-        assert "has gone" in err
+        assert f"worker {other} (10.77.0.{other + 1}:" in err
+        assert "is lost" in err
     done = Run(tmp_path, "a").last_epoch()[0]
     outcome = command("train", *common, "--resume", f"--epochs={done + 1}")
     assert outcome.status == 0, outcome.err
     assert f"resumed after epoch {done}" in outcome.out
 
 
-def test_all_stop_where_one_is_asked_to(tmp_path):
+def test_all_stop_if_one_is_asked_to(tmp_path):
     processes, _ = started(2, tmp_path)
     processes[1].send_signal(signal.SIGTERM)
     outcomes = finish(processes, 60)
@@ -195,21 +198,21 @@ def test_all_stop_where_one_is_asked_to(tmp_path):
     assert "the last finished epoch is saved" in outcomes[0][0]
 
 
-def test_a_task_that_goes_before_it_was_looked_at_has_gone(monkeypatch):
-    ended, here = [], workers.Cluster(["127.0.0.1:1", "127.0.0.1:2"], 0)
-    monkeypatch.setattr(workers, "ASKED", 0.01)
+def test_a_worker_that_ends_before_its_first_check_is_lost(monkeypatch):
+    ended, here = [], Workers(["127.0.0.1:1", "127.0.0.1:2"], 0)
+    monkeypatch.setattr(workers, "CHECK_SECONDS", 0.01)
     monkeypatch.setattr(here, "_end", lambda line: (ended.append(line), here._done.set()))
-    here._met.set()
-    here._watch(1)
+    here._all_started.set()
+    here._monitor(1)
     assert len(ended) == 1
-    assert ended[0].startswith("task 1 (127.0.0.1:2) has gone")
+    assert ended[0].startswith("worker 1 (127.0.0.1:2) is lost")
 
 
-def test_a_name_that_cannot_be_one_does_not_answer():
-    assert not workers.Cluster(["127.0.0.1:1", "a..b:2"], 0)._answers(1)
+def test_an_impossible_host_name_does_not_answer():
+    assert not Workers(["127.0.0.1:1", "a..b:2"], 0)._answers(1)
 
 
-def test_ctrl_c_ends_a_task_that_waits_for_the_others(tmp_path):
+def test_ctrl_c_ends_a_worker_that_waits_for_the_others(tmp_path):
     common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
     alone, absent = start(2, *common)
     absent.kill()
@@ -220,20 +223,20 @@ def test_ctrl_c_ends_a_task_that_waits_for_the_others(tmp_path):
     assert finish([alone], 20)[0][2] == -signal.SIGINT
 
 
-def test_a_task_that_never_begins_is_not_waited_for_without_end(tmp_path):
-    program = SAYS.replace("calls, real", "cluster.JOINED, workers.REMINDED = 5, 1; calls, real")
+def test_a_worker_that_never_starts_is_not_waited_for_for_ever(tmp_path):
+    program = PROGRAM.replace("calls, real", "workers.JOIN_SECONDS, workers.REMINDER_SECONDS = 5, 1; calls, real")
     common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
     processes = start(2, *common, program=program)
     processes[0].kill()
     _, (out, err, status) = finish(processes, 60)
     assert status == 2
     assert one_line(err), err
-    assert "task 0 (127.0.0.1:" in err
-    assert "has not begun within" in err
-    assert "still waiting for task 0 (127.0.0.1:" in out
+    assert "worker 0 (127.0.0.1:" in err
+    assert "has not started within" in err
+    assert "still waiting for worker 0 (127.0.0.1:" in out
 
 
-def test_a_run_of_one_goes_on_with_two(tmp_path, command):
+def test_a_run_of_one_worker_is_resumed_by_two(tmp_path, command):
     data = write_folder(tmp_path / "data")
     common = [f"--data={data}", f"--checkpoints={tmp_path}"]
     for name, epochs in (("whole", 2), ("parts", 1)):
@@ -245,42 +248,47 @@ def test_a_run_of_one_goes_on_with_two(tmp_path, command):
         assert two[name] == pytest.approx(array, abs=1e-5 * float(np.abs(array).max())), name
 
 
-DIFFER = {  # name: (what task 1 does after a check, its other flags, words of both tasks' messages)
-    "settings": ("pass", ["--seed=7"], "has other settings or data than task"),
+DIFFER = {  # name: (what worker 1 does after a check, its other flags, words of both tasks' messages)
+    "settings": ("pass", ["--seed=7"], "has other settings or data than worker"),
     "weights": (
         "checkpoint.assign(session, variables, {'conv1_1/b': np.full(8, 7.0)})",
         [],
-        "its weights differ from those of task",
+        "its weights differ from those of worker",
     ),
 }
 
 
 @pytest.mark.parametrize("case", DIFFER)
-def test_tasks_that_differ_stop(case, tmp_path):
+def test_workers_that_differ_stop(case, tmp_path):
     do, others, words = DIFFER[case]
     data = write_folder(tmp_path / "data")
     common = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON]
     for out, err, status in finish(start(2, *common, do=do, others=others)):
         assert status == 2, (out, err)
         assert one_line(err), err
-        assert words in err or "has gone" in err
+        assert words in err or "is lost" in err
 
 
+TWO = '{"cluster": {"worker": ["a:1", "b:1"]}}'
 BAD = {  # name: (TF_CONFIG, flags, words)
     "no JSON": ("{", [], "TF_CONFIG"),
-    "no cluster": ("{}", [], "no 'cluster'"),
+    "no cluster": ("{}", [], "'cluster' is missing"),
     "parameter servers": ('{"cluster": {"ps": ["a:1"], "worker": ["a:1", "b:1"]}}', [], "found ps, expected workers"),
     "no addresses": ('{"cluster": {"worker": ["a", "b"]}}', [], "is not a list of"),
     "a port beyond": ('{"cluster": {"worker": ["a:1", "b:65536"]}}', [], "is not a list of"),
-    "one twice": ('{"cluster": {"worker": ["a:1", "a:1"]}}', [], "none of 2 different workers"),
-    "an index beyond": ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 2}}', [], "task 2 is none of 2"),
-    "micro-batches": ('{"cluster": {"worker": ["a:1", "b:1"]}}', ["--micro_batch=2"], "--micro_batch: is for one task"),
-    "too small a batch": ('{"cluster": {"worker": ["a:1", "b:1"]}}', ["--batch_size=71"], "leave one of 1, fewer than"),
+    "one twice": ('{"cluster": {"worker": ["a:1", "a:1"]}}', [], "not one of 2 different workers"),
+    "an index beyond": ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 2}}', [], "index 2 is not one of 2"),
+    "micro-batches": (
+        '{"cluster": {"worker": ["a:1", "b:1"]}}',
+        ["--micro_batch=2"],
+        "--micro_batch: is for one worker",
+    ),
+    "too small a batch": (TWO, ["--batch_size=71"], "leave one of 1, fewer than"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_clusters(case, data_folder, tmp_path, command, monkeypatch):
+def test_bad_tf_config(case, data_folder, tmp_path, command, monkeypatch):
     text, flags, words = BAD[case]
     monkeypatch.setenv("TF_CONFIG", text)
     outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *TINY, *flags)
@@ -290,15 +298,15 @@ def test_bad_clusters(case, data_folder, tmp_path, command, monkeypatch):
     assert not (tmp_path / "a").exists()
 
 
-def test_one_task_is_no_cluster(monkeypatch):
+def test_a_single_worker_is_not_distributed(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')
-    assert workers.from_environment() is None
+    assert workers_from_environment() is None
 
 
-@pytest.mark.parametrize(("rows", "tasks"), [(16, 2), (17, 3), (5, 5), (128, 7)])
-def test_parts_are_the_batch(rows, tasks):
+@pytest.mark.parametrize(("rows", "count"), [(16, 2), (17, 3), (5, 5), (128, 7)])
+def test_slices_make_up_the_batch(rows, count):
     batch = np.random.default_rng(0).permutation(1000)[:rows]
-    parts = [workers.Cluster(["a:1"] * tasks, index).part(batch) for index in range(tasks)]
+    parts = [Workers(["a:1"] * count, index).slice_of(batch) for index in range(count)]
     assert np.array_equal(np.concatenate([part for _, part in parts]), batch)
     assert [first for first, _ in parts] == np.cumsum([0, *(len(part) for _, part in parts)])[:-1].tolist()
     assert max(len(part) for _, part in parts) - min(len(part) for _, part in parts) <= 1
@@ -316,7 +324,7 @@ def test_launch(tmp_path):
     assert "--run=a: exists" in again.stderr
 
 
-def test_launch_passes_on_that_it_is_to_end(tmp_path):
+def test_launch_passes_sigterm_on(tmp_path):
     data = write_folder(tmp_path / "data")
     flags = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON, "--epochs=100000"]
     asked = [sys.executable, "-m", "graphcnn.launch", "--workers=2", *flags]
@@ -338,14 +346,14 @@ def test_launch_passes_on_that_it_is_to_end(tmp_path):
     ],
 )
 def test_launch_knows_its_flags(given, divided):
-    assert launch._divided(given) == divided
+    assert launch.divided(given) == divided
 
 
-def test_launch_leaves_no_task_behind(monkeypatch):
-    monkeypatch.setattr(launch, "LEFT", 0.5)
+def test_launch_leaves_no_worker_behind(monkeypatch):
+    monkeypatch.setattr(launch_workers, "GRACE_SECONDS", 0.5)
     programs = ["import time; time.sleep(100)", "raise SystemExit(2)", "pass"]
     tasks = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
-    assert launch._wait(tasks) == 2
+    assert launch_workers.wait(tasks) == 2
     assert [task.poll() for task in tasks] == [-signal.SIGKILL, 2, 0]
 
 
@@ -363,4 +371,4 @@ def test_an_address_in_use_is_said(tmp_path):
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(InputError, match=f"TF_CONFIG: {address} cannot be served"):
-            workers.Cluster([address, "127.0.0.1:1"], 0).session(tf1.Graph())
+            Workers([address, "127.0.0.1:1"], 0).session(tf1.Graph())

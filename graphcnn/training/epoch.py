@@ -1,0 +1,111 @@
+"""The numbers of an epoch, its row in history.csv, and the line that the user sees."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from graphcnn.common.progress import format_duration, report, say
+from graphcnn.storage.run import HistoryRow
+from graphcnn.training.stages import DevScores, Stage
+from graphcnn.training.state import TrainingState
+from graphcnn.training.steps import StepResult
+
+
+class EpochTotals:
+    """Sums over the steps of an epoch.
+
+    Args:
+        rows: number of training rows.
+
+    Attributes:
+        loss: sum of the batches' losses.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.loss, self._cross_entropy, self._correct = 0.0, 0.0, 0
+        self._started = time.monotonic()
+        self._training_seconds = 0.0
+
+    def add(self, result: StepResult) -> None:
+        """Add what a step gave."""
+        self.loss += float(result.loss)
+        self._cross_entropy += float(result.cross_entropy) * result.rows
+        self._correct += int(result.correct)
+
+    def training_ended(self) -> float:
+        """Note the end of the training pass; return its seconds."""
+        self._training_seconds = time.monotonic() - self._started
+        return self._training_seconds
+
+    def history_row(self, epoch: int, step: int, dev: DevScores, training_seconds: float) -> HistoryRow:
+        """Return the epoch's row of history.csv.
+
+        Args:
+            epoch: its number.
+            step: number of updates so far.
+            dev: scores on the dev split.
+            training_seconds: of all epochs so far, without dev passes and saving.
+        """
+        return {
+            "epoch": epoch,
+            "step": step,
+            "loss": self.loss,
+            "cross_entropy": self._cross_entropy / self.rows,
+            "accuracy": self._correct / self.rows,
+            "dev_macro_f1": dev.macro_f1,
+            "dev_accuracy": dev.accuracy,
+            "dev_cross_entropy": dev.cross_entropy,
+            "seconds": time.monotonic() - self._started,
+            "images_per_second": self.rows / self._training_seconds,
+            "training_seconds": training_seconds,
+        }
+
+
+class EpochReport:
+    """Prints a line after each epoch, and advice if two epochs bring nothing."""
+
+    def __init__(self, stage: Stage, state: TrainingState) -> None:
+        self.recipe, self.job = stage.recipe, stage.job
+        self.first, self.last = state.epoch, stage.last_epoch(state)
+        self._started = time.monotonic()
+
+    def print(self, row: HistoryRow, state: TrainingState) -> None:
+        """Print the line of an epoch; row: of history.csv. state: after the epoch."""
+        epoch = row["epoch"]
+        left = (self.last - epoch) * (time.monotonic() - self._started) / (epoch - self.first)
+        finetuning = self.recipe.finetune_epochs
+        then = f", then {finetuning} epochs of fine-tuning" if finetuning else ""
+        line = epoch_line(self.last, row, left, is_best=state.best_epoch == epoch) + then
+        say(line)
+        report({"event": "epoch", "epoch": epoch, "epochs": self.last, "line": line})
+        if epoch == 2 and row["step"] > self.recipe.warmup_steps:
+            self._advise_if_nothing_learned(row)
+
+    def _advise_if_nothing_learned(self, row: HistoryRow) -> None:
+        """Tell the user if two epochs brought no more than the classes' frequencies would."""
+        labels, recipe = self.job.dataset.y_train[self.job.train_rows], self.recipe
+        frequencies = np.bincount(labels) / len(labels)
+        guessing = float(-np.sum(frequencies * np.log(frequencies)))  # nats, if every answer is the frequencies
+        cross_entropy, accuracy = row["cross_entropy"], row["dev_accuracy"] or 0
+        if cross_entropy > 0.98 * guessing and accuracy < 1.5 * frequencies.max():
+            say(
+                f"nothing learned in two epochs (cross-entropy {cross_entropy:.3f}, guessing gives {guessing:.3f}): "
+                f"stop the training and try a lower --learning_rate (now {recipe.learning_rate:g}), more "
+                f"--warmup_steps (now {recipe.warmup_steps}), --normalisation=standardize or another --seed"
+            )
+
+
+def epoch_line(last: int, row: HistoryRow, seconds_left: float, *, is_best: bool) -> str:
+    """Return the line of an epoch: loss, scores, speed and time left; last: number of the last epoch."""
+    dev = ""
+    if row["dev_macro_f1"] is not None:
+        star = "*" if is_best else " "
+        dev = f"  dev macro F1 {row['dev_macro_f1']:.4f}{star} accuracy {row['dev_accuracy']:.4f}"
+    return (
+        f"epoch {row['epoch']:>{len(str(last))}}/{last}  loss {row['loss']:.1f}  "
+        f"cross-entropy {row['cross_entropy']:.4f}{dev}  {row['images_per_second']:.0f} images/s  "
+        f"left {format_duration(seconds_left)}"
+    )

@@ -1,0 +1,362 @@
+"""The stages of a training: which batches, for how many epochs, what is frozen, and the session in which all that runs.
+
+A run has one stage; with fine-tuning it has two: first parts of the net are frozen, then nothing is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphcnn.common.errors import Diverged
+from graphcnn.common.progress import bar, say
+from graphcnn.config.recipe import PREPROCESSING, Recipe
+from graphcnn.data import batches
+from graphcnn.data.dataset import Dataset
+from graphcnn.data.statistics import channel_statistics, whitening_filters
+from graphcnn.evaluation import metrics, predictor
+from graphcnn.graphs.inference import count_parameters
+from graphcnn.graphs.training import TrainingGraph, build_training
+from graphcnn.ops.tf1 import session as new_session
+from graphcnn.ops.tf1 import tf1
+from graphcnn.storage import checkpoint
+from graphcnn.storage.recorded_data import RecordedData
+from graphcnn.training import augment, features
+from graphcnn.training.early_stopping import EarlyStopping
+from graphcnn.training.recorder import Recorder
+from graphcnn.training.state import TrainingState
+from graphcnn.training.steps import AllReduceStep, Batch, MicroBatchStep, Step, WholeStep
+from graphcnn.training.workers import Workers
+
+WHITENING_IMAGES = 5000  # training images that the whitening layer's filters are computed from
+
+
+class DevScores(NamedTuple):
+    """Scores on the whole dev split; None each without one. cross_entropy: in nats."""
+
+    macro_f1: float | None
+    accuracy: float | None
+    cross_entropy: float | None
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """Everything that a training is made from.
+
+    Args:
+        recipe: every setting.
+        data: images, labels, training rows and dev rows; without dev rows the last epoch counts as the best.
+        initial_weights: {variable name: array}; the other variables are drawn.
+        cache_dir: folder for the features of a frozen backbone, None for the default.
+        workers: the workers that train together; None for one process.
+    """
+
+    recipe: Recipe
+    data: RecordedData
+    initial_weights: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    cache_dir: str | None = None
+    workers: Workers | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The images and labels."""
+        return self.data.dataset
+
+    @property
+    def train_rows(self) -> np.ndarray:
+        """Indices of the training rows, int64."""
+        return self.data.train_rows
+
+    def stages(self) -> list[Stage]:
+        """Return the stages, in the order in which they are trained."""
+        if not self.recipe.finetune_epochs:
+            return [Stage(self, self.recipe)]
+        return [Stage(self, self.recipe), FineTuningStage(self, self.recipe.finetuning())]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The only stage of a run, or the one before fine-tuning.
+
+    Args:
+        job: the training.
+        recipe: the settings of this stage.
+    """
+
+    job: TrainingJob
+    recipe: Recipe
+    learning_rate_setting = "learning_rate"
+
+    def is_done(self, state: TrainingState) -> bool:
+        """Return whether a later stage has begun."""
+        return state.frozen_epochs is not None
+
+    def epochs_before(self, state: TrainingState) -> int:
+        """Return the number of epochs before this stage."""
+        return 0
+
+    def last_epoch(self, state: TrainingState) -> int:
+        """Return the number of this stage's last epoch."""
+        return self.epochs_before(state) + self.recipe.epochs
+
+    def epochs(self, state: TrainingState) -> range:
+        """Return the numbers of the epochs that are missing."""
+        return range(state.epoch + 1, 1 + (state.epoch if state.stopped_early else self.last_epoch(state)))
+
+    def begun(self, state: TrainingState) -> bool:
+        """Return whether the run's `last` checkpoint is of this stage."""
+        return state.epoch > self.epochs_before(state)
+
+    def initial_weights(self, recorder: Recorder, state: TrainingState) -> Mapping[str, np.ndarray]:
+        """Return {variable name: array} that the stage starts with."""
+        return self.job.initial_weights
+
+    def early_stopping(self, state: TrainingState) -> EarlyStopping:
+        """Return the early stopping of this stage, as the last finished epoch left it."""
+        mode = "min" if self.recipe.stop_on == "loss" else "max"
+        early_stopping = EarlyStopping(patience=self.recipe.patience, verbose=1, mode=mode)
+        if self.begun(state):
+            early_stopping.restore(state.stopping)
+        return early_stopping
+
+    def stops(self, early_stopping: EarlyStopping, loss: float, dev: DevScores) -> bool:
+        """Return whether early stopping ends the stage after an epoch with this summed loss and these dev scores."""
+        value = {"loss": loss, "dev_macro_f1": dev.macro_f1}.get(self.recipe.stop_on)
+        return value is not None and early_stopping.validate(value)
+
+    def close(self, state: TrainingState) -> TrainingState:
+        """Return the state after an epoch, marked if that was the last one before fine-tuning."""
+        if self.recipe.finetune_epochs and (state.stopped_early or state.epoch == self.last_epoch(state)):
+            return dataclasses.replace(state, frozen_epochs=state.epoch, stopped_early=False)
+        return state
+
+    def is_over(self, state: TrainingState) -> bool:
+        """Return whether no epoch of this stage follows the state's epoch."""
+        return state.stopped_early or state.epoch in (state.frozen_epochs, self.last_epoch(state))
+
+    def diverged(self, state: TrainingState, epoch: int, what: str) -> Diverged:
+        """Return the error for an epoch in which `what` is not finite; state: that of the last finished epoch."""
+        recipe = self.recipe
+        kept = f"epoch {state.epoch}'s checkpoint is kept" if state.epoch else "nothing was saved yet"
+        muon = f", a lower {{muon_learning_rate}} (now {recipe.muon_learning_rate:g})"
+        return Diverged(
+            epoch,
+            f"{what}; training stopped and {kept}; start a new run with a lower {{{self.learning_rate_setting}}} (now "
+            f"{recipe.learning_rate:g}){muon if recipe.optimizer == 'muon' else ''}, more {{warmup_steps}} (now "
+            f"{recipe.warmup_steps}) or {{normalisation}}=standardize",
+        )
+
+    @contextmanager
+    def open(self, recorder: Recorder, state: TrainingState) -> Iterator[OpenStage]:
+        """Build the graph, open a session in the given state, and close both at the end of the block."""
+        job = self.job
+        graph = self._build(job)
+        workers = job.workers
+        session = workers.session(graph.graph) if workers else new_session(graph.graph)
+        say(f"net: {self.recipe.net}, {count_parameters(graph):,} parameters, seed {self.recipe.seed}")
+        with session:
+            stage = OpenStage(self, graph, session, recorder, state)
+            together: AbstractContextManager[None] = workers.ending_together(session) if workers else nullcontext()
+            if workers:
+                workers.check_same_variables(session, stage.variables)
+            with recorder.recording(), together:
+                yield stage
+
+    def _build(self, job: TrainingJob) -> TrainingGraph:
+        statistics = input_statistics(self.recipe, job.dataset, job.train_rows)
+        total_steps = self.recipe.epochs * math.ceil(len(job.train_rows) / self.recipe.batch_size)
+        shape, classes = job.dataset.image_shape, job.dataset.classes
+        return build_training(self.recipe, shape, classes, statistics, total_steps, job.workers)
+
+
+class FineTuningStage(Stage):
+    """The stage after the frozen one: the whole net is trained, from the best epoch so far."""
+
+    learning_rate_setting = "finetune_learning_rate"
+
+    def is_done(self, state: TrainingState) -> bool:
+        """Return False: no stage comes after this one."""
+        return False
+
+    def epochs_before(self, state: TrainingState) -> int:
+        """Return the number of epochs in which parts were frozen."""
+        assert state.frozen_epochs is not None
+        return state.frozen_epochs
+
+    def initial_weights(self, recorder: Recorder, state: TrainingState) -> Mapping[str, np.ndarray]:
+        """Return the weights of the best epoch so far."""
+        recorder.publish(state)
+        say(f"fine-tuning from epoch {state.best_epoch}: nothing frozen, learning rate {self.recipe.learning_rate:g}")
+        return recorder.best_weights()
+
+    def close(self, state: TrainingState) -> TrainingState:
+        """Return the state after an epoch; an early end of the frozen stage counts as an early end of the run."""
+        if state.epoch == self.last_epoch(state):
+            early = self.epochs_before(state) < self.job.recipe.epochs
+            return dataclasses.replace(state, stopped_early=state.stopped_early or early)
+        return state
+
+
+class OpenStage:
+    """A stage with its graph and session: makes batches, runs steps, scores the dev split.
+
+    Attributes:
+        state: the state that the session was brought to.
+        graph: the TrainingGraph, finalised.
+        session: its session.
+        variables: every variable that a checkpoint holds.
+        training_seconds: seconds of training so far, without dev passes and saving.
+    """
+
+    def __init__(
+        self, stage: Stage, graph: TrainingGraph, session: tf1.Session, recorder: Recorder, state: TrainingState
+    ) -> None:
+        """Bring the session to the given state: that of the `last` checkpoint, or initial weights."""
+        self.stage, self.state, self.job = stage, state, stage.job
+        self.graph, self.session = graph, session
+        with graph.graph.as_default():
+            self.variables = tf1.global_variables()
+            self.saver = checkpoint.saver(self.variables)
+        graph.graph.finalize()
+        self.training_seconds = recorder.training_seconds()
+        self.steps_before = recorder.steps_after(stage.epochs_before(state))
+        self.feature_views: list[np.ndarray] = []
+        if stage.begun(state):
+            recorder.restore(self, state)
+        else:
+            self._start(recorder, state)
+        self.feature_views = self._cached_features()
+        self.step = self._step()
+
+    def _start(self, recorder: Recorder, state: TrainingState) -> None:
+        """Initialise the variables, then assign the initial weights and the whitening layer's filters."""
+        weights = self.stage.initial_weights(recorder, state)
+        self.session.run(self.graph.initialize)
+        own = {variable.op.name for variable in self.graph.variables}
+        weights = {name: value for name, value in weights.items() if name in own}
+        checkpoint.assign(self.session, self.variables, weights)
+        if "whitening/w" not in weights:
+            self._whiten()
+        if self.stage.last_epoch(state) == 0:  # nothing to train: the run is its initial weights
+            self.state = dataclasses.replace(state, best_score=self.evaluate_dev().macro_f1)
+            recorder.save_initial_weights(self, self.state)
+
+    def _whiten(self) -> None:
+        """Give the whitening layer, where there is one, filters from some training images."""
+        if self.graph.whitening_filters is None:
+            return
+        started, recipe, dataset = time.monotonic(), self.stage.recipe, self.job.dataset
+        rows = np.random.default_rng([recipe.seed, 0]).permutation(self.job.train_rows)[:WHITENING_IMAGES]
+        slices = batches.in_order(np.sort(rows), batches.chunk_size(dataset.image_shape))
+        images = (
+            self.session.run(self.graph.images, {self.graph.x: batches.as_rgb(dataset.x_train[rows])})
+            for rows in slices
+        )
+        filters = whitening_filters(images, recipe.whitening_patch_size)
+        initializer = self.graph.whitening_filters.initializer
+        self.session.run(initializer, {initializer.inputs[1]: filters})
+        self.training_seconds += time.monotonic() - started
+
+    def _cached_features(self) -> list[np.ndarray]:
+        """Return the features of a frozen backbone, one array a view; none where images are trained on."""
+        if self.stage.recipe.freeze != "backbone" or not self.stage.epochs(self.state):
+            return []
+        started, job = time.monotonic(), self.job
+        backbone = features.Backbone(self.session, self.graph, self.stage.recipe, job.dataset, job.train_rows)
+        views = features.cached(backbone, job.cache_dir)
+        self.training_seconds += time.monotonic() - started
+        return views
+
+    def _step(self) -> Step:
+        inputs = self.graph.features if self.feature_views else self.graph.x
+        parts = (self.session, self.graph, inputs, self.stage.recipe.keep_prob)
+        if self.job.workers:
+            return AllReduceStep(*parts, self.job.workers)
+        if self.stage.recipe.micro_batch:
+            return MicroBatchStep(*parts, self.stage.recipe.micro_batch)
+        return WholeStep(*parts)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, or this process's slices of them: each training row once, in a new order."""
+        recipe, dataset = self.stage.recipe, self.job.dataset
+        order = np.random.default_rng([recipe.seed, epoch])
+        inputs = self._inputs(epoch)
+        for rows in batches.shuffled(self.job.train_rows, recipe.batch_size, order):
+            for first, own in self.step.slices(rows):
+                yield Batch(inputs(own), dataset.y_train[own], first, len(rows))
+
+    def _inputs(self, epoch: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function from row indices to what the step feeds: cached features, or augmented images."""
+        recipe, dataset = self.stage.recipe, self.job.dataset
+        if self.feature_views:
+            features_of_view = self.feature_views[(epoch - 1) % len(self.feature_views)]
+            return lambda rows: features_of_view[rows]
+        parameters = augment.draw_parameters(recipe, len(dataset.y_train), epoch)
+        return lambda rows: training_images(recipe, dataset, rows, parameters[rows])
+
+    def weights_are_finite(self) -> bool:
+        """Return whether no weight is NaN or infinite."""
+        return bool(self.session.run(self.graph.finite))
+
+    def steps_done(self) -> int:
+        """Return the number of updates so far, in all stages."""
+        return self.steps_before + int(self.session.run(self.graph.step))
+
+    def evaluate_dev(self) -> DevScores:
+        """Return the scores on the dev split; each worker computes the softmax of its slice of it."""
+        dataset, rows, workers = self.job.dataset, self.job.data.dev_rows, self.job.workers
+        if not len(rows):
+            return DevScores(None, None, None)
+        dataset.check_unchanged()
+        views = self.feature_views
+        shown: dict[str, Any] = {"images": views[0], "features": True} if views else {"images": dataset.x_train}
+        first, own = workers.slice_of(rows) if workers else (0, rows)
+        softmax = np.zeros([len(rows), dataset.classes], np.float32)
+        if len(own):
+            with bar("dev", len(own)) as advance:
+                softmax[first : first + len(own)] = predictor.probabilities(
+                    self.session, self.graph, rows=own, advance=advance, **shown
+                )
+        softmax = workers.exchange(self.session, softmax) if workers else softmax
+        scores = metrics.summary(dataset.y_train[rows], softmax)
+        return DevScores(scores["macro_f1"], scores["accuracy"], scores["cross_entropy"])
+
+    def check(self) -> None:
+        """Refuse to save an epoch if the data changed meanwhile, or if the workers' variables differ."""
+        self.job.dataset.check_unchanged()
+        if self.job.workers:
+            self.job.workers.check_same_variables(self.session, self.variables)
+
+    def stops_between_epochs(self, stop_requested: int) -> bool:
+        """Return whether a stop request ends the training after an epoch; workers stop only together, in a step."""
+        return bool(stop_requested) and self.job.workers is None
+
+
+def training_images(recipe: Recipe, dataset: Dataset, rows: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+    """Return the training images of the rows, augmented: float32 [N, H, W, 3] in raw units.
+
+    Args:
+        recipe, dataset: of the training.
+        rows: row indices, int64 [N].
+        parameters: augmentation parameters of these rows, PARAMETERS [N].
+    """
+    dataset.check_unchanged()  # before a read beyond a shortened file's end, which would be a bus error
+    return augment.augmented(dataset.x_train[rows], recipe, parameters, dataset.pixel_max)
+
+
+def input_statistics(recipe: Recipe, dataset: Dataset, train_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (mean [3], scale [3]) in raw units for the recipe's normalisation, computed from the training rows."""
+    if recipe.normalisation == "standardize":
+        with bar("statistics", len(train_rows)) as advance:
+            return channel_statistics(dataset.x_train, train_rows, advance)
+    if recipe.normalisation in PREPROCESSING:
+        mean, scale = (np.array(values) * dataset.pixel_max / 255 for values in PREPROCESSING[recipe.normalisation])
+        return mean, scale
+    return np.zeros(3), np.full(3, dataset.pixel_max if recipe.normalisation == "unit" else 1)

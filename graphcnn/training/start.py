@@ -1,0 +1,272 @@
+"""Start a new run or resume one: data, recipe, initial weights, the run's folder, then the loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from graphcnn.common import paths
+from graphcnn.common.errors import InputError, Interrupted, SettingError
+from graphcnn.common.progress import say
+from graphcnn.config.recipe import Recipe, recipe_from_dict
+from graphcnn.config.suites import named_recipe
+from graphcnn.data import sources
+from graphcnn.data.dataset import Dataset
+from graphcnn.data.splits import split_dev
+from graphcnn.graphs.validate import check_frozen, check_net
+from graphcnn.ops.tf1 import choose_precision, tf
+from graphcnn.storage.recorded_data import RecordedData, load_recorded_data
+from graphcnn.storage.run import Run
+from graphcnn.storage.select_run import all_runs, unused_run
+from graphcnn.training.augmentation_sheet import show_augmentation
+from graphcnn.training.loop import fit
+from graphcnn.training.recorder import Recorder, SilentRecorder
+from graphcnn.training.request import DEV_FRACTION, TrainRequest
+from graphcnn.training.run_config import run_config
+from graphcnn.training.stages import TrainingJob
+from graphcnn.training.state import TrainingState
+from graphcnn.training.workers import Workers, workers_from_environment
+from graphcnn.weights.loaded import Origin
+from graphcnn.weights.prepare import prepare_initial_weights
+
+
+def train(request: TrainRequest) -> int:
+    """Train as the request says; return the exit status."""
+    workers = workers_from_environment()
+    run = None
+    if request.run is not None:
+        run = Run(request.root, request.run)
+    elif request.resume:
+        run = next(iter(all_runs(request.root)), None)
+    if run and run.exists():
+        if request.resume:
+            return _resume(request, run, workers)
+        if not (request.overwrite or request.show_augmentation):
+            raise _exists(run)
+    return _start(request, run, workers)
+
+
+def _exists(run: Run) -> InputError:
+    return InputError(f"--run={run.name}: exists; continue it with --resume, replace it with --overwrite")
+
+
+def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> int:
+    """Train a new run; without a name it becomes <recipe>-<n>."""
+    source = request.data or sources.default_source()
+    reason = (
+        "" if request.data else " (no --data given" + ("; data/ has no x_train.npy)" if source == "digits" else ")")
+    )
+    say(f"data: {source}{reason}")
+    name = request.recipe or ("digits" if source == "digits" else "assignment")
+    recipe = dataclasses.replace(named_recipe(name).recipe, **request.settings)
+    if not request.recipe:
+        say(f"recipe: {name} ({named_recipe(name).description})")
+    options = sources.DataOptions(recipe.image_size, **request.data_options)
+    dataset = sources.load(source, options=options)
+    kind = request.dev_split or dataset.dev_split
+    fraction = DEV_FRACTION if request.dev_fraction is None else request.dev_fraction
+    data = RecordedData(dataset, *split_dev(dataset, kind, fraction))
+    _say_data(data, kind)
+    _say_resized(dataset, recipe)
+    if request.show_augmentation:
+        return show_augmentation(request.root, recipe, dataset, data.train_rows)
+    _check(recipe, data, workers)
+    recipe = _with_precision(recipe)
+    values: Mapping[str, np.ndarray] = {}
+    origin = None
+    if recipe.weights != "none":
+        keep = "normalisation" in request.settings
+        initial = prepare_initial_weights(
+            recipe, dataset.spec, request.root, options.data_cache, keep_normalisation=keep
+        )
+        recipe, values, origin = initial.recipe, initial.values, dataclasses.asdict(initial.origin)
+    job = TrainingJob(recipe, data, values, options.cache_dir, workers)
+    _join(job)
+    if workers and not workers.chief:
+        return _finish(request, job, SilentRecorder(None))
+    run = run or unused_run(request.root, name)
+    split = {"kind": kind, "fraction": fraction, "train": len(data.train_rows), "dev": len(data.dev_rows)}
+    config = run_config(name, recipe, dataset, options, split, origin)
+    run.refuse_foreign()
+    with run.lock():
+        if run.exists() and not request.overwrite:
+            raise _exists(run)
+        run.clear()
+        run.create(config, data.dev_rows)
+        return _finish(request, job, Recorder(run))
+
+
+def _with_precision(recipe: Recipe) -> Recipe:
+    """Return the recipe with the precision that is used and recorded, so that --resume continues with it."""
+    precision, reason = choose_precision(recipe.precision)
+    say(f"precision: {precision} ({reason})")
+    return dataclasses.replace(recipe, precision=precision)
+
+
+def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
+    """Continue a run with the recipe, data and split that it recorded; only the epochs and folders may differ."""
+    with run.lock() if workers is None or workers.chief else nullcontext():
+        config = run.config()
+        recipe = recipe_from_dict(config["recipe"], run.config_path)
+        _refuse_other_settings(request, config, recipe)
+        source = request.data or config["data"]["source"]
+        say(f"data: {source}{'' if request.data else ' (as the run recorded)'}")
+        data = load_recorded_data(run, config, request.data, options=dict(request.data_options))
+        _say_data(data, config["split"]["kind"])
+        _with_precision(recipe)
+        recipe = _with_epochs(recipe, request.settings.get("epochs"))
+        _check(recipe, data, workers)
+        recorded_options = config["data"].get("options", {})
+        folder = request.data_options.get("cache_dir") or recorded_options.get("cache_dir")
+        job = TrainingJob(recipe, data, {}, folder, workers)
+        _join(job)
+        chief = workers is None or workers.chief
+        if recipe.epochs != config["recipe"]["epochs"] and chief:
+            run.write_config({**config, "recipe": dataclasses.asdict(recipe)})
+        weights = _recorded_weights(request, run, config, job)
+        job = dataclasses.replace(job, initial_weights=weights)
+        return _finish(request, job, Recorder(run) if chief else SilentRecorder(run))
+
+
+def _refuse_other_settings(request: TrainRequest, config: Mapping[str, Any], recipe: Recipe) -> None:
+    """Refuse a setting that differs from the recorded one, unless a resumed run may change it."""
+    given = {**request.settings, "recipe": request.recipe, "dev_fraction": request.dev_fraction}
+    given["dev_split"] = request.dev_split
+    recorded = {**dataclasses.asdict(recipe), "recipe": config["recipe_name"]}
+    recorded |= {"dev_fraction": config["split"]["fraction"], "dev_split": config["split"]["kind"]}
+    for name, value in recorded.items():
+        asked = given.get(name)
+        automatic = name == "precision" and asked == "auto"
+        if asked is not None and name != "epochs" and not automatic and asked != value:
+            raise InputError(
+                f"--{name}: found {asked}, but the run was started with {value} and --resume continues it exactly; "
+                "drop the flag or start a new run"
+            )
+
+
+def _with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
+    """Return the recipe with another number of epochs, where its steps do not depend on that number."""
+    if epochs in (None, recipe.epochs):
+        return recipe
+    if recipe.planned():
+        raise SettingError(
+            "epochs",
+            f"found {epochs}, but this run was planned for {recipe.epochs} epochs (its schedule, lookahead, early "
+            "size or fine-tuning depend on them); drop the flag or start a new run",
+        )
+    return dataclasses.replace(recipe, epochs=epochs)
+
+
+def _recorded_weights(
+    request: TrainRequest, run: Run, config: dict[str, Any], job: TrainingJob
+) -> Mapping[str, np.ndarray]:
+    """Return the initial weights {variable name: array} of a run that has no finished epoch yet; else {}."""
+    if job.recipe.weights == "none" or (run.path / "last").is_symlink():
+        return {}
+    origin = Origin.from_config(config, run.config_path)
+    folder = request.data_options.get("data_cache") or config["data"].get("options", {}).get("data_cache")
+    return prepare_initial_weights(
+        job.recipe, job.dataset.spec, run.root, folder, keep_normalisation=True, recorded=origin
+    ).values
+
+
+def _check(recipe: Recipe, data: RecordedData, workers: Workers | None) -> None:
+    """Refuse a recipe that is not possible for the net, the data or several workers."""
+    if recipe.stop_on == "dev_macro_f1" and not len(data.dev_rows):
+        raise SettingError("stop_on", "there is no dev split to watch; use {stop_on}=loss", recipe.stop_on)
+    height, width = data.dataset.image_shape
+    for field, pixels in {"translate": recipe.translate, "blur": recipe.blur}.items():
+        if pixels >= min(height, width):
+            raise SettingError(field, f"found {pixels}, expected less than the images' {height}x{width} pixels")
+    check_net(recipe)
+    check_frozen(recipe, data.dataset.image_shape, data.dataset.classes)
+    if workers is None:
+        return
+    for field, value in {"micro_batch": 0, "finetune_epochs": 0, "freeze": "none"}.items():
+        if getattr(recipe, field) != value:
+            raise SettingError(field, "is for one worker; drop it, or train without TF_CONFIG")
+    if recipe.epochs == 0:
+        raise SettingError("epochs", "is for one worker; train without TF_CONFIG", 0)
+    rows, size = len(data.train_rows), recipe.batch_size
+    smallest = min(size, rows, rows % size or size)
+    if smallest < workers.count:
+        raise SettingError(
+            "batch_size",
+            f"{rows} training rows in batches of {size} leave one of {smallest}, fewer than the {workers.count} "
+            "workers; choose another batch size",
+        )
+
+
+def _join(job: TrainingJob) -> None:
+    """Wait for the other workers, if there are any."""
+    workers = job.workers
+    if workers is None:
+        return
+    say(f"worker {workers.index} of {workers.count}, at {workers.addresses[workers.index]}: waiting for the others")
+    workers.join(f"{job.recipe} {job.dataset.fingerprint} {job.data.dev_rows.tolist()}")
+
+
+def _fit(job: TrainingJob, recorder: Recorder) -> TrainingState:
+    """Train; a collective that failed because a worker is lost becomes WorkerLost."""
+    try:
+        return fit(job, recorder)
+    except tf.errors.OpError as error:
+        lost = job.workers.lost() if job.workers else None
+        if lost is None:
+            raise
+        raise lost from error
+
+
+def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
+    """Train, say how it ended and what to do next; return the exit status."""
+    if isinstance(recorder, SilentRecorder):
+        try:
+            state = _fit(job, recorder)
+        except Interrupted as stop:
+            say("interrupted")
+            return 128 + stop.signal
+        say(f"finished after epoch {state.epoch}; worker 0 has written the run")
+        return 0
+    run = recorder.run
+    named_run = f"--run={run.name}"
+    if run.root != paths.CHECKPOINTS:
+        named_run += f" --checkpoints={shlex.quote(str(run.root))}"
+    try:
+        state = _fit(job, recorder)
+    except Interrupted as stop:
+        saved = "the last finished epoch is saved" if (run.path / "last").exists() else "no epoch was finished yet"
+        say(f"interrupted; {saved}. Continue with: ./run.sh train {named_run} --resume{_again(request)}")
+        return 128 + stop.signal
+    score = "" if state.best_score is None else f", dev macro F1 {state.best_score:.6f}"
+    reason = "stopped early" if state.stopped_early else "all epochs done"
+    done = f"epoch {state.epoch}, {recorder.training_seconds():.1f} s of training"
+    say(f"finished ({reason}) after {done}; best epoch {state.best_epoch}{score}; in {run.path}")
+    say(f"next: ./run.sh eval {named_run} or ./run.sh submit {named_run}")
+    return 0
+
+
+def _again(request: TrainRequest) -> str:
+    """Return the flags that say where the data lie, for the command that resumes an already resumed run."""
+    if not request.resume:
+        return ""
+    folders = {name: request.data_options.get(name) for name in ("data_cache", "cache_dir")}
+    return "".join(
+        f" --{name}={shlex.quote(value)}" for name, value in {"data": request.data, **folders}.items() if value
+    )
+
+
+def _say_data(data: RecordedData, kind: str) -> None:
+    height, width = data.dataset.image_shape
+    dev = f"{len(data.dev_rows):,} dev ({kind})" if len(data.dev_rows) else "no dev split"
+    say(f"{len(data.train_rows):,} training, {dev} images {height}x{width}, {data.dataset.classes} classes")
+
+
+def _say_resized(dataset: Dataset, recipe: Recipe) -> None:
+    height, width = dataset.image_shape
+    if (height, width) != (recipe.image_size, recipe.image_size):
+        say(f"images: {height}x{width}, resized in the graph to {recipe.image_size}x{recipe.image_size}")
