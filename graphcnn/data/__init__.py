@@ -1,1 +1,1 @@
-"""Data sources: each file turns one kind of source into a Dataset; splits and batches."""
+"""Data sources, each a module that returns a Dataset; checks, dev split, batches and statistics."""

@@ -46,7 +46,7 @@ MAX_OBJECTS = 20_000  # groups and datasets in a file
 MAX_DEPTH = 32  # groups in a path
 FLOAT_SIZES = (2, 4, 8)  # bytes of a number
 
-Layers = dict[str, dict[str, Any]]  # {layer: {leaf: what is known of the weight}}
+Layers = dict[str, dict[str, Any]]  # {layer: {leaf: a shape or a Dataset}}
 
 
 def read_keras(path: str | Path, shapes: Shapes) -> Fit:
@@ -112,12 +112,12 @@ def _datasets_by_variable(layers: Layers, shapes: Shapes) -> tuple[dict[str, h5p
         layers: {the file's layer: {leaf: Dataset}}.
         shapes: {variable: shape} of the net.
     """
-    ours: Layers = {}
+    net_layers: Layers = {}
     for name, shape in shapes.items():
         layer, leaf = split_name(name)
-        ours.setdefault(layer, {})[leaf] = shape
-    theirs = {layer: {leaf: dataset.shape for leaf, dataset in leaves.items()} for layer, leaves in layers.items()}
-    matched = _matched_by_order(theirs, ours)
+        net_layers.setdefault(layer, {})[leaf] = shape
+    file_layers = {layer: {leaf: dataset.shape for leaf, dataset in leaves.items()} for layer, leaves in layers.items()}
+    matched = _matched_by_order(file_layers, net_layers)
     names = matched or dict(zip(layers, current_names(layers), strict=True))
     datasets = {
         _variable(names[layer], leaf, shapes): dataset
@@ -127,25 +127,25 @@ def _datasets_by_variable(layers: Layers, shapes: Shapes) -> tuple[dict[str, h5p
     return datasets, matched is not None
 
 
-def _matched_by_order(theirs: Layers, ours: Layers) -> dict[str, str] | None:
+def _matched_by_order(file_layers: Layers, net_layers: Layers) -> dict[str, str] | None:
     """Return {the file's layer: the net's} by their order; None where names decide, or where the orders do not fit.
 
     Args:
-        theirs: {layer: {leaf: shape}} of the file.
-        ours: the same of the net, in the order in which the net creates its layers.
+        file_layers: {layer: {leaf: shape}} of the file.
+        net_layers: the same of the net, in the order in which the net creates its layers.
     """
-    matches = {layer: match for layer in theirs if (match := GENERATED_NAME.fullmatch(layer))}
-    if set(current_names(theirs)) <= set(ours) or len(matches) < len(theirs):
+    matches = {layer: match for layer in file_layers if (match := GENERATED_NAME.fullmatch(layer))}
+    if set(current_names(file_layers)) <= set(net_layers) or len(matches) < len(file_layers):
         return None
-    numbered = sorted(theirs, key=lambda layer: int(matches[layer][2] or matches[layer][3] or 0))
+    numbered = sorted(file_layers, key=lambda layer: int(matches[layer][2] or matches[layer][3] or 0))
     matched: dict[str, str] = {}
-    for layer_type in {_layer_type(leaves) for leaves in theirs.values()}:
-        there = [layer for layer in numbered if _layer_type(theirs[layer]) == layer_type]
-        here = [layer for layer in ours if _layer_type(ours[layer]) == layer_type]
-        same = [theirs[a] == ours[b] for a, b in zip(there, here, strict=False)]
-        if len(there) != len(here) or not all(same[:-1]):  # the last layer may have other classes
+    for layer_type in {_layer_type(leaves) for leaves in file_layers.values()}:
+        in_file = [layer for layer in numbered if _layer_type(file_layers[layer]) == layer_type]
+        in_net = [layer for layer in net_layers if _layer_type(net_layers[layer]) == layer_type]
+        same = [file_layers[a] == net_layers[b] for a, b in zip(in_file, in_net, strict=False)]
+        if len(in_file) != len(in_net) or not all(same[:-1]):  # the last layer may have other classes
             return None
-        matched |= zip(there, here, strict=True)
+        matched |= zip(in_file, in_net, strict=True)
     return matched
 
 
@@ -191,7 +191,7 @@ def _datasets_by_group(file: h5py.File) -> dict[str, dict[str, h5py.Dataset]]:
     root = _child(file, "model_weights") if file.id.links.exists(b"model_weights") else file
     if not isinstance(root, h5py.Group):
         raise InputError("its model_weights is not a group")
-    found: dict[str, dict[str, h5py.Dataset]] = {}
+    layers: dict[str, dict[str, h5py.Dataset]] = {}
     waiting: list[tuple[h5py.Group, tuple[str, ...], int]] = [(root, (), 0)]  # group, its path, length of the layer's
     objects = 0
     while waiting:
@@ -202,15 +202,15 @@ def _datasets_by_group(file: h5py.File) -> dict[str, dict[str, h5py.Dataset]]:
                 raise InputError(f"{group.name} holds too many objects, or an object with an unprintable name")
             child, child_path = _child(group, name), (*path, name)
             if isinstance(child, h5py.Group) and "weight_names" in child.attrs:
-                found["/".join(child_path)] = {}
+                layers["/".join(child_path)] = {}
                 waiting.append((child, child_path, len(child_path)))
             elif isinstance(child, h5py.Group):
                 waiting.append((child, child_path, layer_length))
             elif layer_length:
-                found["/".join(child_path[:layer_length])]["/".join(child_path[layer_length:])] = child
-    if not found:
+                layers["/".join(child_path[:layer_length])]["/".join(child_path[layer_length:])] = child
+    if not layers:
         raise InputError("has no weight_names, expected Keras's legacy layout, as model.save('FILE.h5') writes it")
-    return found
+    return layers
 
 
 def _child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:

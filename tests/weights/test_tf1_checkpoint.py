@@ -67,7 +67,9 @@ def test_a_tf1_script_s_checkpoint_opens_and_is_evaluated(script, tmp_path, comm
     flags += [*TINY, "--normalisation=unit", "--epochs=0", "--precision=float32"]
     outcome = command("train", *common, *flags)
     assert outcome.status == 0, outcome.err
-    assert "10 of the net's 10 variables loaded, 0 newly initialised; 0 variables of the source skipped" in outcome.out
+    assert (
+        "10 of the net's 10 variables loaded, 0 newly initialised; 0 of the source's variables skipped" in outcome.out
+    )
     assert (
         command("predict", *common, f"--array={folder / 'data' / 'x_test.npy'}", f"--out={tmp_path / 'p.npy'}").status
         == 0
