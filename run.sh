@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The door to graphcnn: ./run.sh train|eval|predict|submit|explain|export|experiments|bench|launch|test [flags], from any folder.
-# Makes .venv from requirements.txt on the first call; PYTHON=/path/to/python3 chooses the interpreter.
+# Runs a command of graphcnn from any folder: ./run.sh COMMAND [flags]; ./run.sh --help lists the commands.
+# The first call makes .venv from requirements.txt; PYTHON=/path/to/python3 chooses the interpreter.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 venv=$here/.venv
@@ -9,8 +9,8 @@ stamp=$venv/installed
 
 fail() { echo "run.sh: $*" >&2; exit 2; }
 
-# What the environment must have been made from: the requirements, and PYTHON's version where it is set.
-wanted() {
+# Prints what the environment must be made from: the checksum of the requirements, and PYTHON's version if it is set.
+expected_stamp() {
     cksum < "$here/requirements.txt"
     if [ -n "${PYTHON:-}" ]; then "$PYTHON" -c 'import sys; print(sys.version_info[:3])' 2>/dev/null || true; else sed -n 2p "$stamp" 2>/dev/null; fi
 }
@@ -32,25 +32,43 @@ install() {
     mv "$stamp.new" "$stamp"
 }
 
-usage="usage: ./run.sh train|eval|predict|submit|explain|export|experiments|bench|launch|test [flags]   (./run.sh train --help lists a command's flags)"
+commands="train|eval|predict|submit|explain|export|experiments|bench|launch|test"
+usage() {
+    cat <<'END'
+usage: ./run.sh COMMAND [flags]
+
+  train        train a network on your images, or on scikit-learn's digits
+  eval         score a run: macro F1, report, confusion matrix
+  predict      print the most probable classes of images
+  submit       write a verified submission: result.npy, graph, zip
+  explain      show which parts of an image speak for a class
+  export       write a run for other programs: SavedModel, TFLite, NumPy
+  experiments  train a suite or sweep of experiments and write its report
+  bench        compare the speed with Keras and PyTorch
+  launch       train with several workers on this machine
+  test         run the tests
+
+./run.sh COMMAND --help lists the flags of a command.
+END
+}
 command=${1:-}
 case $command in
     train | eval | predict | submit | explain | export | experiments | bench | launch | test) shift ;;
-    -h | --help | help) echo "$usage"; exit 0 ;;
-    *) fail "${command:+unknown command '$command'; }$usage" ;;
+    -h | --help | help) usage; exit 0 ;;
+    *) fail "${command:+unknown command '$command'; }usage: ./run.sh $commands [flags]   (./run.sh --help explains them)" ;;
 esac
 
-ready() { [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(wanted)" ]; }
-if ! ready; then
+is_ready() { [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(expected_stamp)" ]; }
+if ! is_ready; then
     exec 9> "$here/.venv.lock"
-    if command -v flock > /dev/null; then flock 9; fi # two first calls at once: the second waits
-    ready || install
+    if command -v flock > /dev/null; then flock 9; fi # of two first calls at once, the second one waits
+    is_ready || install
     exec 9>&-
 fi
 
 if [ "$command" = test ]; then
     cd "$here"
-    [ $# -gt 0 ] || set -- --numprocesses=auto --maxprocesses=4 --dist=loadfile # all tests, a file at a time on each core
+    [ $# -gt 0 ] || set -- --numprocesses=auto --maxprocesses=4 --dist=loadfile # each core runs one file of tests at a time
     exec "$python" -m pytest "$@"
 fi
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1

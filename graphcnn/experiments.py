@@ -4,9 +4,6 @@
 ./run.sh experiments --suite=ladder --only=complex_1,complex_2 --seeds=3 --epochs=20
 ./run.sh experiments --recipe=fast --sweep="learning_rate=1,1.7 muon_learning_rate=0.06,0.12" --epochs=2
 ./run.sh experiments --sweep="learning_rate=1e-3,1e-4 keep_prob=0.6,0.8" --budget=60     successive halving, an hour
-
---epochs sets the length of the longest experiment. The other experiments, and their early-stopping patience, are scaled
-by the same factor.
 """
 
 from __future__ import annotations
@@ -17,32 +14,41 @@ import sys
 from absl.flags import FlagValues
 
 from graphcnn.common.command import run_command
-from graphcnn.common.errors import InputError, unknown_name
+from graphcnn.common.errors import InputError
 from graphcnn.config import flags, suites
+from graphcnn.config.named import RECIPES
 from graphcnn.data import sources
 from graphcnn.sweeps import settings
 from graphcnn.sweeps.processors import processors
 
-DEV_SPLITS = ("first", "stratified")
 FOLDER_FLAGS = ("checkpoints", "data_cache", "cache_dir")  # they do not belong into a report
+SETTINGS_NOTE = (  # in --help
+    "A setting that is given as a flag applies to every experiment; its default is the experiment's own. --epochs sets "
+    "the length of the longest experiment. The other experiments, and their early-stopping patience, are scaled by the "
+    "same factor."
+)
 
 
 def define_flags() -> FlagValues:
     """Return this command's flags."""
     values = flags.new_flags()
-    flags.define(values, str, "checkpoints", None, "folder of the suites (default: checkpoints/ beside the package)")
-    flags.define(values, str, "suite", None, f"{', '.join(suites.SUITES)}; with --sweep: a name for its folder")
-    flags.define(values, str, "only", None, "names of the experiments to train, separated by commas (default: all)")
-    flags.define(values, int, "seeds", 1, "number of seeds of each experiment, counted up from its recipe's seed")
-    flags.define(values, int, "jobs", 1, "number of trainings at a time, which divide the processors between them")
-    flags.define(values, str, "recipe", "assignment", "recipe that --sweep changes: a name or <suite>/<experiment>")
-    flags.define(values, str, "sweep", None, "settings to combine, as 'learning_rate=1e-3,1e-4 keep_prob=0.6,0.8'")
-    flags.define(values, float, "budget", None, "minutes of training for a --sweep by successive halving")
-    flags.define_data(values, "data to train on: a folder, cifar10 or digits (default: data/)")
-    text = "fraction of the training rows in the dev split (default: the suite's)"
-    flags.define(values, float, "dev_fraction", None, text)
-    flags.define(values, str, "dev_split", None, "kind of dev split: first | stratified (default: by the data)")
-    flags.define_recipe(values, "(default: the experiment's)")
+    text = f"suite to train: {', '.join(suites.SUITES)}; with --sweep, a name for the folder of the sweep"
+    flags.define(values, str, "suite", None, text)
+    flags.define_data(values, flags.TRAINING_DATA)
+    text = "experiments to train, with commas between them (default: all); the report has all that are finished"
+    flags.define(values, str, "only", None, text)
+    flags.define(values, int, "seeds", 1, "number of seeds of each experiment; the first one is that of its recipe")
+    text = "number of trainings at a time; each uses an equal number of the processor cores. Small nets gain from 2"
+    flags.define(values, int, "jobs", 1, text)
+    text = "settings to combine instead of a suite, as 'learning_rate=1e-3,1e-4 keep_prob=0.6,0.8'"
+    flags.define(values, str, "sweep", None, text)
+    text = f"recipe that --sweep changes: {', '.join(RECIPES)}, or SUITE/EXPERIMENT"
+    flags.define(values, str, "recipe", "assignment", text)
+    flags.define(values, float, "budget", None, "minutes of training for a sweep, spent by successive halving")
+    flags.define_checkpoints(values)
+    text = "fraction of the training images in the dev split (default: the fraction of the suite)"
+    flags.define_dev_split(values, None, text)
+    flags.define_recipe(values, lambda values: flags.Defaults(SETTINGS_NOTE, {}))
     return values
 
 
@@ -93,8 +99,7 @@ def _check(values: FlagValues) -> None:
         raise InputError(f"--jobs: found {values.jobs}, expected a whole number from 1 to {most} (the processors)")
     if values.budget is not None and not (values.sweep and values.budget > 0):
         raise InputError(f"--budget: found {values.budget:g}, expected minutes above 0, and a --sweep to spend them on")
-    if values.dev_split not in (None, *DEV_SPLITS):
-        raise InputError(f"--dev_split: {unknown_name(values.dev_split, DEV_SPLITS)}")
+    flags.dev_split(values)
 
 
 def _command(values: FlagValues, folders: bool) -> str:

@@ -12,36 +12,49 @@ import sys
 from typing import TYPE_CHECKING
 
 from graphcnn.common.command import run_command
-from graphcnn.common.errors import InputError, unknown_name
+from graphcnn.common.errors import InputError
 from graphcnn.config import flags
-from graphcnn.config.named import RECIPES
+from graphcnn.config.command_flags import CommandFlags
+from graphcnn.config.named import RECIPES, default_recipe
+from graphcnn.config.recipe import AUGMENTATION, RUN
 from graphcnn.config.suites import named_recipe
-from graphcnn.training.request import DEV_FRACTION, DEV_SPLITS, TrainRequest
+from graphcnn.data import sources
+from graphcnn.training.request import DEV_FRACTION, TrainRequest
 
 if TYPE_CHECKING:
     from absl.flags import FlagValues
+
+MOST_USED = ("net", "image_size", "epochs", "batch_size", "learning_rate", "seed")  # settings, first in --help
 
 
 def define_flags() -> FlagValues:
     """Return the flags of this command."""
     values = flags.new_flags()
-    flags.define_run(values, "<recipe>-<n>; with --resume the newest run")
-    sources = "a folder with x_train.npy and y_train.npy, a folder of images, cifar10 or digits (default: data/)"
-    flags.define_data(values, sources)
-    named = f"named recipe: {', '.join(RECIPES)}, or an experiment as <suite>/<name> (default: chosen by the data)"
-    flags.define(values, str, "recipe", None, named)
-    held_out = "fraction of the training rows that is held out as the dev split; 0 for no dev split"
-    flags.define(values, float, "dev_fraction", DEV_FRACTION, held_out)
-    kinds = (
-        "which rows the dev split takes: first (the first rows) or stratified (by class) (default: chosen by the data)"
+    flags.define_data(values, flags.TRAINING_DATA)
+    text = (
+        f"recipe whose settings are used: {', '.join(RECIPES)}, or SUITE/EXPERIMENT (default: digits if --data is "
+        "digits, else assignment)"
     )
-    flags.define(values, str, "dev_split", None, kinds)
-    flags.define(values, bool, "resume", False, "continue the run where it was interrupted; start it if there is none")
-    flags.define(values, bool, "overwrite", False, "delete an existing run of this name first")
-    shown = "write a picture of augmented training images to augmentation.png in --checkpoints, and train nothing"
-    flags.define(values, bool, "show_augmentation", False, shown)
-    flags.define_recipe(values)
+    flags.define(values, str, "recipe", None, text)
+    flags.define_run(values, "RECIPE-N with the first free number N; with --resume the newest run")
+    text = "continue the run with its recorded settings; start it if there is none"
+    flags.define(values, bool, "resume", False, text)
+    text = "fraction of the training images in the dev split, which chooses the best epoch; 0 for no dev split"
+    flags.define_dev_split(values, DEV_FRACTION, text)
+    text = "delete an existing run of the same name, and train a new one"
+    flags.define(values, bool, "overwrite", False, text, group=RUN)
+    text = "write a picture of augmented training images to augmentation.png in --checkpoints, and train nothing"
+    flags.define(values, bool, "show_augmentation", False, text, group=AUGMENTATION)
+    flags.define_recipe(values, _defaults, most_used=MOST_USED)
     return values
+
+
+def _defaults(values: CommandFlags) -> flags.Defaults:
+    """Return the defaults that --help shows: those of the recipe that this call would train."""
+    name = values.recipe or default_recipe(values.data or sources.default_source())
+    chosen = "" if values.recipe else ", which fits the data; --recipe=NAME --help shows those of another recipe"
+    note = f"The defaults of settings are those of the recipe {name}{chosen}."
+    return flags.recipe_defaults(named_recipe(name).recipe, note)
 
 
 def main(values: FlagValues, positional: list[str]) -> int:
@@ -50,8 +63,6 @@ def main(values: FlagValues, positional: list[str]) -> int:
     for other in ("overwrite", "show_augmentation"):
         if values.resume and values[other].value:
             raise InputError(f"--resume and --{other} exclude each other; drop one of them")
-    if values.dev_split not in (None, *DEV_SPLITS):
-        raise InputError(f"--dev_split: {unknown_name(values.dev_split, DEV_SPLITS)}")
     if values.recipe is not None:
         named_recipe(values.recipe)
     if os.environ.get("TF_CONFIG", "").strip():
@@ -67,7 +78,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
         recipe=values.recipe if values["recipe"].present else None,
         settings=flags.given_recipe_fields(values),
         dev_fraction=values.dev_fraction if values["dev_fraction"].present else None,
-        dev_split=values.dev_split,
+        dev_split=flags.dev_split(values),
     )
     from graphcnn.training.start import train
 

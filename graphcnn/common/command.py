@@ -6,7 +6,6 @@ import io
 import os
 import signal
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -39,21 +38,34 @@ def run_command(name: str, doc: str, values: flags.FlagValues, main: Main, argv:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of classes and files may hold what the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
-    if any(argument in HELP for argument in arguments):
-        print(f"{doc.strip()}\n\nFlags:\n{_flags_help(values)}")
-        return 0
     try:
+        if any(argument in HELP for argument in arguments):
+            return _run(name, values, _help_printer(doc), [each for each in arguments if each not in HELP], True)
         return _run(name, values, main, arguments)
     finally:
         if process_ends:  # another Ctrl-C would interrupt the end of Python itself, with a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str]) -> int:
-    """Call main with the parsed arguments; return its exit status, or the one of the error that it raised."""
+def _help_printer(doc: str) -> Main:
+    """Return the function that a command runs for --help: it prints `doc` and the flags."""
+
+    def print_help(values: flags.FlagValues, positional: list[str]) -> int:
+        print(f"{doc.strip()}\n\n{values.get_help()}")
+        return 0
+
+    return print_help
+
+
+def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str], known_only: bool = False) -> int:
+    """Call main with the parsed arguments; return its exit status, or the one of the error that it raised.
+
+    Args:
+        known_only: whether unknown flags are passed over.
+    """
     debug = any(argument in DEBUG for argument in arguments)
     try:
-        positional = values([name, *arguments])[1:]
+        positional = values([name, *arguments], known_only=known_only)[1:]
         status = main(values, positional) or 0
         _report_end(status)
         return status
@@ -77,16 +89,6 @@ def child_environment() -> dict[str, str]:
     """Return the environment for a child process, in which Python finds this package from any folder."""
     path = os.pathsep.join([str(paths.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
-
-
-def _flags_help(values: flags.FlagValues) -> str:
-    """Return a wrapped entry for each flag, in alphabetical order."""
-    entries = []
-    for name in sorted(set(values) - {"flagfile", "undefok"}):
-        default = "" if values[name].default in (None, False) else f" (default: {values[name].default})"
-        text = f"--{name}: {values[name].help}{default}"
-        entries.append(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="      "))
-    return "\n".join(entries)
 
 
 def _fail(name: str, error: BaseException, message: str, status: int, debug: bool) -> int:

@@ -1,18 +1,29 @@
-"""What the command lines share: flags, help, and how errors end."""
+"""The flags that commands share: their definitions, and what their values mean."""
+
+from __future__ import annotations
 
 import dataclasses
-import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from absl import flags
+from absl.flags import FlagValues
 
 from graphcnn.common import paths
 from graphcnn.common.errors import InputError, unknown_name
-from graphcnn.config.recipe import ALIASES, PRECISIONS, Recipe, check_one_name
+from graphcnn.config.command_flags import DATA, MOST_USED, CommandFlags, Defaults
+from graphcnn.config.recipe import NET, PRECISIONS, RUN, Recipe
 
 SPLITS = ("dev", "train", "test")
+DEV_SPLITS = ("first", "stratified")
+ENSEMBLES = ("mean", "fitted")
 FOLDERS = ("data_cache", "cache_dir")
-DEFINE = {
+TRAINING_DATA = (
+    "data to train on: a folder with x_train.npy and y_train.npy, a folder of images, cifar10 or digits (default: "
+    "data/ beside the package if it holds x_train.npy, else digits)"
+)
+DEFINE: dict[type, Callable[..., object]] = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
@@ -20,145 +31,180 @@ DEFINE = {
 }
 
 
-class CommandFlags(flags.FlagValues):
-    """The flags of one command. An old name is understood as an alias, but is not a flag by itself.
+def new_flags(aliases: Mapping[str, str] | None = None) -> CommandFlags:
+    """Return CommandFlags with --debug. Each command has its own, so nothing is global.
 
     Args:
         aliases: {old name of a flag: its name}, beside the old names of settings.
     """
-
-    def __init__(self, aliases=None):
-        super().__init__()
-        self.__dict__["aliases"] = ALIASES | (aliases or {})  # a plain attribute would be a flag
-
-    def read_flags_from_files(self, argv, force_gnu=True):
-        """Return the arguments with those of flag files, each flag under its present name."""
-        argv = super().read_flags_from_files(argv, force_gnu)
-        end = argv.index("--") if "--" in argv else len(argv)
-        matches = [re.match(r"--?(\w+)(?==|$)", argument) for argument in argv[:end]]
-        names = {match[1] for match in matches if match}
-        check_one_name(names, "", "--", self.aliases)
-        for n, match in enumerate(matches):
-            name = self.aliases.get(match[1]) if match else None
-            if name in self:
-                argv[n] = f"--{name}{argv[n][match.end() :]}"
-        return argv
-
-
-def new_flags(aliases=None):
-    """Return CommandFlags with --debug; each command has its own, so nothing is global."""
     values = CommandFlags(aliases)
     values.set_gnu_getopt(True)
-    flags.DEFINE_boolean("debug", False, "show the traceback of an error", flag_values=values)
+    define(values, bool, "debug", False, "print the traceback of an error", group=RUN)
     return values
 
 
-def define(values, kind, name, default, help):
-    """Add a flag of type int, float, str or bool."""
-    DEFINE[kind](name, default, help, flag_values=values)
+def define(values: FlagValues, kind: type, name: str, default: object, help: str, *, group: str = MOST_USED) -> None:
+    """Add a flag.
+
+    Args:
+        values: flags of the command.
+        kind: int, float, str or bool.
+        name: without dashes.
+        default: None where the help tells what happens without the flag.
+        help: a full phrase.
+        group: of command_flags.GROUPS, under which --help shows it.
+    """
+    DEFINE[kind](name, default, help, flag_values=values, module_name=group)
 
 
-def define_run(values, default="the newest"):
-    """Add --run and --checkpoints; `default` says in the help which run is meant without --run."""
-    define(values, str, "run", None, f"the run's name (default: {default})")
-    define(values, str, "checkpoints", None, "folder of the runs (default: checkpoints/ beside the package)")
+def define_run(values: FlagValues, default: str = "the newest run") -> None:
+    """Add --run and --checkpoints; `default` is the run without --run, for the help."""
+    define(values, str, "run", None, f"name of the run (default: {default})")
+    define_checkpoints(values)
 
 
-def define_net(values):
-    """Add --net and --weights, for a command that takes an ImageNet net in a run's place."""
-    define(values, str, "net", None, "an ImageNet net with published weights, in a run's place")
-    text = "of --net: imagenet (the published ones) or FILE.h5, for 1,000 classes"
-    define(values, str, "weights", "imagenet", text)
+def define_checkpoints(values: FlagValues) -> None:
+    """Add --checkpoints."""
+    text = "folder of the runs (default: checkpoints/ beside the package)"
+    define(values, str, "checkpoints", None, text, group=RUN)
 
 
-def net(values, others):
-    """Return --net; refused beside a flag that is a run's, `others` names them."""
-    for flag in others if values.net else ():
+def define_net(values: FlagValues) -> None:
+    """Add --net and --weights, for a command that takes an ImageNet network instead of a run."""
+    text = "ImageNet network with published weights, instead of a run"
+    define(values, str, "net", None, text, group=NET)
+    text = "weights for --net: imagenet (the published ones), or FILE.h5 with weights for 1,000 classes"
+    define(values, str, "weights", "imagenet", text, group=NET)
+
+
+def net(values: FlagValues, run_flags: Iterable[str]) -> str | None:
+    """Return --net; beside it the flags of a run, `run_flags`, are refused."""
+    for flag in run_flags if values.net else ():
         if values[flag].present:
-            raise InputError(f"--{flag}: is a run's, and --net stands in a run's place; drop one of them")
+            raise InputError(f"--{flag}: is for a run, and --net stands instead of a run; drop one of them")
     if values["weights"].present and not values.net:
-        raise InputError("--weights: is of --net; name a net, or drop it")
+        raise InputError("--weights: is for --net; name a network with --net, or drop it")
     return values.net
 
 
-def define_ensemble(values):
+def define_ensemble(values: FlagValues) -> None:
     """Add --run for several runs, --checkpoints and --ensemble."""
-    define_run(values, "the newest; a,b,c: several as one")
-    text = "of several runs: mean of their softmax outputs, or fitted (weighted, by the likelihood of the dev labels)"
-    define(values, str, "ensemble", "mean", text)
+    define(values, str, "run", None, "name of the run, or a,b,c for an ensemble of runs (default: the newest run)")
+    text = (
+        "how the softmax outputs of several runs are combined: mean, or fitted (weights of maximum likelihood on the "
+        "dev split)"
+    )
+    define(values, str, "ensemble", "mean", text, group=RUN)
+    define_checkpoints(values)
 
 
-def ensemble(values):
+def ensemble(values: FlagValues) -> bool:
     """Return whether --run names several runs; --ensemble is checked."""
-    kinds = ("mean", "fitted")
-    if values.ensemble not in kinds:
-        raise InputError(f"--ensemble: {unknown_name(values.ensemble, kinds)}")
+    if values.ensemble not in ENSEMBLES:
+        raise InputError(f"--ensemble: {unknown_name(values.ensemble, ENSEMBLES)}")
     several = values.run is not None and "," in values.run
     if values["ensemble"].present and not several:
         raise InputError(f"--ensemble={values.ensemble}: is for several runs; name them as --run=a,b,c, or drop it")
     return several
 
 
-def define_data(values, help="where the data lies now (default: where the run recorded it)"):
-    """Add --data and the flags that say how it is loaded; the help is that of a command that reads a recorded run."""
+def define_data(
+    values: FlagValues, help: str = "folder of the data (default: the folder that the run recorded)"
+) -> None:
+    """Add --data and the flags that say how it is loaded; the default help is for a command that reads a run."""
     define(values, str, "data", None, help)
-    text = "folder of what is downloaded: --data=cifar10, --weights=imagenet (default: ~/.cache/graphcnn)"
-    define(values, str, "data_cache", None, text)
-    define(values, str, "cache_dir", None, "folder for decoded image folders (default: ~/.cache/graphcnn)")
-    define(values, bool, "skip_broken", False, "leave out files of an image folder that are no images, naming each")
+    text = "folder for downloads: CIFAR-10 and published weights (default: ~/.cache/graphcnn)"
+    define(values, str, "data_cache", None, text, group=DATA)
+    text = "folder for decoded images and backbone features (default: ~/.cache/graphcnn)"
+    define(values, str, "cache_dir", None, text, group=DATA)
+    text = "leave out files of an image folder that cannot be decoded, and name each of them"
+    define(values, bool, "skip_broken", False, text, group=DATA)
 
 
-def given_options(values):
-    """Return {name: value} of the given flags that are fields of DataOptions, folders as absolute paths."""
+def define_dev_split(values: FlagValues, default: float | None, help: str) -> None:
+    """Add --dev_fraction with this default and help, and --dev_split."""
+    define(values, float, "dev_fraction", default, help, group=DATA)
+    text = (
+        "rows of the dev split: first (the first training rows) or stratified (random rows, by class) (default: first "
+        "for .npy folders and CIFAR-10, else stratified)"
+    )
+    define(values, str, "dev_split", None, text, group=DATA)
+
+
+def dev_split(values: FlagValues) -> str | None:
+    """Return --dev_split, or refuse it with the nearest name."""
+    if values.dev_split not in (None, *DEV_SPLITS):
+        raise InputError(f"--dev_split: {unknown_name(values.dev_split, DEV_SPLITS)}")
+    return values.dev_split
+
+
+def given_options(values: FlagValues) -> dict[str, Any]:
+    """Return {field of DataOptions: value} of the flags that were given; folders are absolute paths."""
     folders = {name: str(Path(values[name].value).resolve()) for name in FOLDERS if values[name].value}
     return folders | ({"skip_broken": values.skip_broken} if values["skip_broken"].present else {})
 
 
-def define_tta(values):
+def define_tta(values: FlagValues) -> None:
     """Add --tta."""
-    text = "average the logits over the views that training showed too: mirrored, shifted (test-time augmentation)"
+    text = (
+        "test-time augmentation: average the logits over the mirrored and shifted views of each image that the "
+        "training has shown"
+    )
     define(values, bool, "tta", False, text)
 
 
-def define_precision(values, default, said=""):
-    """Add --precision for a command that trains nothing; `said` explains a default of None."""
-    text = f"of convolutions and matmuls: auto (bfloat16 where the CPU is faster with it) | float32 | bfloat16{said}"
-    define(values, str, "precision", default, text)
+def define_precision(values: FlagValues, default: str | None, default_text: str = "") -> None:
+    """Add --precision for a command that does not train; `default_text` explains a default of None."""
+    text = (
+        "precision of convolutions and matrix products: float32, bfloat16, or auto (bfloat16 where the CPU is faster "
+        f"with it){default_text}"
+    )
+    define(values, str, "precision", default, text, group=RUN)
 
 
-def precision(values):
-    """Return --precision (None where it has no default and is not given), or refuse it with the nearest match."""
+def precision(values: FlagValues) -> str | None:
+    """Return --precision, None where it has no default and is not given; an unknown name is refused."""
     if values.precision not in (None, *PRECISIONS):
         raise InputError(f"--precision: {unknown_name(values.precision, PRECISIONS)}")
     return values.precision
 
 
-def define_recipe(values, said=""):
-    """Add a flag per Recipe field, without a default: the recipe's row has it."""
+def define_recipe(
+    values: CommandFlags, defaults: Callable[[CommandFlags], Defaults], most_used: Iterable[str] = ()
+) -> None:
+    """Add a flag for each setting of a recipe. It has no default, since the recipe has one.
+
+    Args:
+        values: flags of the command.
+        defaults: returns the defaults that --help shows, given the flags beside --help.
+        most_used: settings that --help shows in its first group.
+    """
     for field in dataclasses.fields(Recipe):
-        choices = field.metadata["choices"]
-        limits = f" [{' | '.join(choices)}]" if choices and choices[0] not in field.metadata["help"] else ""
-        define(
-            values,
-            field.type,
-            field.name,
-            None,
-            f"{field.metadata['help']}{limits} {said or f'(assignment: {field.default})'}",
-        )
+        choices, help, group = (field.metadata[key] for key in ("choices", "help", "group"))
+        if choices and not all(choice in help for choice in choices):
+            help = f"{help}: {', '.join(choices[:-1])} or {choices[-1]}"
+        assert isinstance(field.type, type)
+        define(values, field.type, field.name, None, help, group=MOST_USED if field.name in most_used else group)
+    values.show_defaults(defaults)
 
 
-def given_recipe_fields(values):
-    """Return {field: value} of the recipe flags that were given."""
+def recipe_defaults(recipe: Recipe, note: str) -> Defaults:
+    """Return the Defaults of --help from a recipe; `note` says which one it is."""
+    return Defaults(note, dataclasses.asdict(recipe))
+
+
+def given_recipe_fields(values: FlagValues) -> dict[str, Any]:
+    """Return {setting: value} of the settings that were given as flags."""
     names = [field.name for field in dataclasses.fields(Recipe)]
     return {name: values[name].value for name in names if values[name].present}
 
 
-def no_positional(positional):
+def no_positional(positional: list[str]) -> None:
     """Refuse arguments that are not flags."""
     if positional:
         raise InputError(f"found {positional[0]!r}, expected only flags such as --run=NAME; --help lists them")
 
 
-def checkpoints_root(values):
-    """Return the folder of the runs as an absolute Path."""
+def checkpoints_root(values: FlagValues) -> Path:
+    """Return the folder of the runs as an absolute path."""
     return Path(values.checkpoints).resolve() if values.checkpoints else paths.CHECKPOINTS

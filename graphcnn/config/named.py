@@ -22,6 +22,11 @@ class NamedRecipe:
     published: float | None = None
 
 
+def default_recipe(source: str) -> str:
+    """Return the name of the recipe that is trained on a data source if none is named."""
+    return "digits" if source == "digits" else "assignment"
+
+
 RECIPES = {
     # ./run.sh train --data=DIR
     # Published: dev macro F1 0.760 on the original CIFAR-10. On a JPEG copy: 0.669 (docs/guides/assignment.md).

@@ -47,7 +47,7 @@ LIMITS = {  # {bound in a field's metadata: (its words, whether a value keeps it
     "below": ("below", operator.lt),
 }
 
-MOST_USED, NET, TRANSFER = "Most used", "Net", "Transfer learning"  # groups of settings in --help
+NET, TRANSFER = "Net", "Transfer learning"  # groups of settings in --help
 OPTIMISATION, REGULARISATION, AUGMENTATION = "Optimisation", "Regularisation", "Augmentation"
 STOPPING, RUN = "Stopping", "Run"
 
@@ -89,7 +89,7 @@ class Recipe:
     The defaults are those of the assignment's final network, with a learning-rate warm-up.
     """
 
-    net: str = _field("vgg", MOST_USED, "name of the network; an unknown name is refused with a list of all names")
+    net: str = _field("vgg", NET, "name of the network; an unknown name is refused with a list of all names")
     weights: str = _later(
         "none",
         TRANSFER,
@@ -122,7 +122,7 @@ class Recipe:
         low=1,
     )
     image_size: int = _field(
-        32, MOST_USED, "height and width in pixels to which the graph resizes the images", low=16, high=1024
+        32, NET, "height and width in pixels to which the graph resizes the images", low=16, high=1024
     )
     normalisation: str = _field(
         "standardize",
@@ -193,7 +193,7 @@ class Recipe:
         "for all other weights)",
         choices=("adam", "sgd", "nesterov", "rmsprop", "muon"),
     )
-    learning_rate: float = _field(1e-3, MOST_USED, "learning rate after the warm-up", above=0)
+    learning_rate: float = _field(1e-3, OPTIMISATION, "learning rate after the warm-up", above=0)
     bias_lr_multiplier: float = _later(
         1.0, OPTIMISATION, "learning-rate multiplier for biases and batch-norm offsets", above=0
     )
@@ -217,7 +217,7 @@ class Recipe:
     label_smoothing: float = _later(
         0.0, REGULARISATION, "probability that label smoothing distributes over all classes", low=0, below=1
     )
-    batch_size: int = _field(128, MOST_USED, "images in a step", low=1)
+    batch_size: int = _field(128, OPTIMISATION, "images in a step", low=1)
     micro_batch: int = _later(
         0,
         OPTIMISATION,
@@ -227,7 +227,7 @@ class Recipe:
     )
     epochs: int = _field(
         50,
-        MOST_USED,
+        OPTIMISATION,
         "largest number of epochs; 0 together with --weights keeps the initial weights as they are",
         low=0,
     )
@@ -236,7 +236,10 @@ class Recipe:
     )
     finetune_learning_rate: float = _later(1e-4, TRANSFER, "learning rate of fine-tuning", above=0)
     l2: float = _field(
-        0.01, REGULARISATION, "factor of the L2 penalty: the sum of ||w||^2 / 2 over all weights but biases", low=0
+        0.01,
+        REGULARISATION,
+        "factor of the L2 penalty: the sum of ||w||^2 / 2 over the weights of convolutions and dense layers",
+        low=0,
     )
     keep_prob: float = _field(
         0.6, REGULARISATION, "probability that dropout keeps a unit in training; 1 for no dropout", above=0, high=1
@@ -267,7 +270,7 @@ class Recipe:
     )
     seed: int = _field(
         51,
-        MOST_USED,
+        RUN,
         "seed of initial weights, dropout, batch order and augmentation",
         low=0,
         high=2**31 - 1,

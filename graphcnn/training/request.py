@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 DEV_FRACTION = 0.25  # of the training rows, unless the user names another one
-DEV_SPLITS = ("first", "stratified")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from graphcnn.common import paths
 from graphcnn.common.errors import InputError, Interrupted, SettingError
 from graphcnn.common.progress import say
+from graphcnn.config.named import default_recipe
 from graphcnn.config.recipe import Recipe, recipe_from_dict
 from graphcnn.config.suites import named_recipe
 from graphcnn.data import sources
@@ -62,7 +63,7 @@ def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> i
         "" if request.data else " (no --data given" + ("; data/ has no x_train.npy)" if source == "digits" else ")")
     )
     say(f"data: {source}{reason}")
-    name = request.recipe or ("digits" if source == "digits" else "assignment")
+    name = request.recipe or default_recipe(source)
     recipe = dataclasses.replace(named_recipe(name).recipe, **request.settings)
     if not request.recipe:
         say(f"recipe: {name} ({named_recipe(name).description})")

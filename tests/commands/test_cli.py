@@ -28,6 +28,49 @@ def test_help_loads_nothing_heavy(name):
     assert "--debug" in done.stdout
 
 
+HELP = {  # name: (arguments of train, the line about defaults, {setting: its default})
+    "the digits": (["--data=digits"], "those of the recipe digits, which fits the data", {"epochs": 16, "net": "vgg"}),
+    "a folder": (["--data=DIR"], "those of the recipe assignment, which fits the data", {"epochs": 50}),
+    "fast": (
+        ["--recipe=fast"], "those of the recipe fast.", {"net": "vgg6", "batch_norm": "true", "learning_rate": 1.7},
+    ),
+    "an experiment": (["--recipe=ladder/complex_2"], "those of the recipe ladder/complex_2.", {"init": "he"}),
+    "other flags too": (["--nonsense=3", "--recipe=zoo"], "those of the recipe zoo.", {"image_size": 160}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HELP)
+def test_help_shows_the_defaults_of_the_recipe_that_would_be_trained(case, command):
+    arguments, note, defaults = HELP[case]
+    for order in ([*arguments, "--help"], ["-h", *arguments]):
+        outcome = command("train", *order)
+        assert outcome.status == 0
+        assert note in " ".join(outcome.out.split())
+        for setting, default in defaults.items():
+            entry = outcome.out.partition(f"\n  --{setting}: ")[2].partition("\n  --")[0]
+            assert f"(default: {default})" in " ".join(entry.split()), setting
+
+
+def test_help_for_an_unknown_recipe_is_refused(command):
+    outcome = command("train", "--recipe=fats", "--help")
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert "did you mean 'fast'" in outcome.err
+
+
+def test_help_has_groups_and_the_ten_most_used_flags_first(command):
+    out = command("train", "--help").out
+    groups = [line[:-1] for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert groups == [
+        "Most used", "Data", "Net", "Transfer learning", "Optimisation", "Regularisation", "Augmentation", "Stopping",
+        "Run",
+    ]  # fmt: skip
+    first = out.partition("Most used:")[2].partition("Data:")[0]
+    names = [line.strip()[2:].partition(":")[0] for line in first.splitlines() if line.startswith("  --")]
+    assert names == [
+        "data", "recipe", "run", "resume", "net", "image_size", "learning_rate", "batch_size", "epochs", "seed",
+    ]  # fmt: skip
+
+
 def test_every_recipe_field_is_a_flag():
     import dataclasses
 
@@ -161,12 +204,3 @@ def test_images_of_another_size_are_said_once(data_folder, tmp_path, command):
     outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--image_size=24")
     assert outcome.out.count("images: 16x16, resized in the graph to 24x24") == 1
     assert command("eval", f"--checkpoints={tmp_path}").status == 0
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_flag_reference_lists_every_flag(name):
-    import importlib
-
-    page = (ROOT / "docs" / "reference" / "flags.md").read_text()
-    flags = set(importlib.import_module(f"graphcnn.{name}").define_flags()) - {"flagfile", "undefok"}
-    assert [flag for flag in sorted(flags) if f"`--{flag}" not in page] == []

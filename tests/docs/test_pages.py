@@ -14,8 +14,8 @@ from graphcnn.config.recipe import Recipe
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = ("train", "eval", "predict", "submit", "explain", "export", "experiments", "bench", "launch")
-OTHER_FLAGS = {  # of pytest and ruff, and placeholders
-    "--check", "--zoo", "--help", "--name", "--noname",
+OTHER_FLAGS = {  # of pytest, ruff and absl, and placeholders
+    "--check", "--zoo", "--help", "--flagfile", "--name", "--noname",
 }  # fmt: skip
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

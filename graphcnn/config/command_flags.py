@@ -1,0 +1,86 @@
+"""The flags of a command: old names as aliases, and --help in groups."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from absl import flags
+
+from graphcnn.config import recipe
+from graphcnn.config.recipe import ALIASES, check_one_name
+
+MOST_USED, DATA = "Most used", "Data"
+GROUPS = (  # in the order of --help
+    MOST_USED, DATA, recipe.NET, recipe.TRANSFER, recipe.OPTIMISATION, recipe.REGULARISATION, recipe.AUGMENTATION,
+    recipe.STOPPING, recipe.RUN,
+)  # fmt: skip
+SPECIAL = {"flagfile", "undefok"}  # flags that absl adds
+WIDTH = 100  # characters of a line of --help
+
+
+class Defaults(NamedTuple):
+    """The defaults that --help shows for the settings of a recipe: a line about them, and {flag: value}."""
+
+    note: str
+    values: Mapping[str, object]
+
+
+class CommandFlags(flags.FlagValues):
+    """The flags of one command. An old name is understood as an alias, but is not a flag by itself.
+
+    Args:
+        aliases: {old name of a flag: its name}, beside the old names of settings.
+    """
+
+    def __init__(self, aliases: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        attributes = self.__dict__  # an attribute that is set as usual would be the value of a flag
+        attributes["aliases"] = {**ALIASES, **(aliases or {})}
+        attributes["defaults"] = None
+
+    def show_defaults(self, defaults: Callable[[CommandFlags], Defaults]) -> None:
+        """Let --help show these defaults; the function gets the flags that stand beside --help."""
+        self.__dict__["defaults"] = defaults
+
+    def read_flags_from_files(self, argv: list[str], force_gnu: bool = True) -> list[str]:
+        """Return the arguments with those of flag files, each flag under its present name."""
+        argv = super().read_flags_from_files(argv, force_gnu)
+        end = argv.index("--") if "--" in argv else len(argv)
+        matches = [re.match(r"--?(\w+)(?==|$)", argument) for argument in argv[:end]]
+        check_one_name({match[1] for match in matches if match}, "", "--", self.aliases)
+        for n, match in enumerate(matches):
+            name = self.aliases.get(match[1]) if match else None
+            if match and name in self:
+                argv[n] = f"--{name}{argv[n][match.end() :]}"
+        return argv
+
+    def groups(self) -> dict[str, list[flags.Flag]]:
+        """Return {group: its flags}, in the order of --help; in a group they are in the order of definition."""
+        found = {group: list(of_group) for group, of_group in self.flags_by_module_dict().items() if group in GROUPS}
+        return {group: found[group] for group in GROUPS if group in found}
+
+    def get_help(self, prefix: str = "", include_special_flags: bool = True) -> str:
+        """Return the flags as the text of --help."""
+        note, values = self.defaults(self) if self.defaults else Defaults("", {})
+        parts = [textwrap.fill(note, WIDTH)] if note else []
+        for group, members in self.groups().items():
+            entries = [_entry(flag, values.get(flag.name, flag.default)) for flag in members]
+            parts.append("\n".join([f"{group}:", *entries]))
+        return "\n\n".join(parts)
+
+
+def text_of(value: object) -> str:
+    """Return a default as it is written on a command line; "" for none."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _entry(flag: flags.Flag, default: object) -> str:
+    """Return a wrapped entry of --help. A flag that is off by default has no note of that."""
+    shown = "" if flag.default is False and default is False else text_of(default)
+    text = f"--{flag.name}: {flag.help}{f' (default: {shown})' if shown else ''}"
+    return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)

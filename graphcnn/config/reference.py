@@ -1,0 +1,120 @@
+"""Write docs/reference/flags.md, the reference of all flags, from the flags themselves.
+
+.venv/bin/python -m graphcnn.config.reference > docs/reference/flags.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Iterable
+
+from absl import flags
+
+from graphcnn.config.command_flags import CommandFlags, text_of
+from graphcnn.config.named import RECIPES
+from graphcnn.config.recipe import Recipe
+
+COMMANDS = ("train", "eval", "predict", "submit", "explain", "export", "experiments", "bench", "launch")
+HEAD = """# Flags
+
+This page is written by a command. After a change of a flag, write it again:
+
+    .venv/bin/python -m graphcnn.config.reference > docs/reference/flags.md
+
+`./run.sh train --help` prints the flags of `train`; each command has its own `--help`. Write a flag as `--seed=1` or as
+`--seed 1`. A flag whose type is *true or false* is switched on as `--batch_norm` and off as `--nobatch_norm`.
+`--flagfile=FILE` reads flags from a file, one on each line. An unknown flag is refused, and the message suggests the
+nearest name.
+"""
+SETTINGS_HEAD = """## Settings of a recipe
+
+`train` and `experiments` take each setting as a flag. `./run.sh train --recipe=NAME --help` prints the defaults of one
+recipe. The column *default* is the recipe `assignment`; [the last table](#named-recipes) has the other recipes.
+"""
+RECIPES_HEAD = """## Named recipes
+
+The settings in which the recipes of `--recipe` differ from `assignment`. An empty cell is the default.
+"""
+SETTINGS = {field.name for field in dataclasses.fields(Recipe)}
+WITH_SETTINGS = ("train", "experiments")
+TYPES = {"int": "whole number", "float": "number", "string": "text", "bool": "true or false"}
+
+
+def reference() -> str:
+    """Return the page."""
+    parts = [HEAD]
+    for name in COMMANDS:
+        module = importlib.import_module(f"graphcnn.{name}")
+        values = module.define_flags()
+        parts += [f"## {name}\n", f"{module.__doc__.strip().splitlines()[0]}\n", *_command(name, values)]
+        if name == "train":
+            settings = values
+    parts += [SETTINGS_HEAD, *_settings(settings), RECIPES_HEAD, _recipes()]
+    return "\n".join(parts)
+
+
+def _command(name: str, values: CommandFlags) -> list[str]:
+    """Return the tables of the flags of a command, those of settings left out."""
+    parts = []
+    if name in WITH_SETTINGS:
+        parts.append("Takes also each of [the settings of a recipe](#settings-of-a-recipe) as a flag.\n")
+    if name == "launch":
+        parts.append("Takes also each flag of [train](#train).\n")
+    rows = [
+        (f"`--{flag.name}`", flag.help, _type(flag), _code(flag.default))
+        for members in values.groups().values()
+        for flag in members
+        if not (name in WITH_SETTINGS and flag.name in SETTINGS)
+    ]
+    return [*parts, _table(("flag", "meaning", "type", "default"), rows)]
+
+
+def _settings(values: CommandFlags) -> list[str]:
+    """Return a heading and a table for each group of settings."""
+    parts = []
+    for group in dict.fromkeys(field.metadata["group"] for field in dataclasses.fields(Recipe)):
+        rows = [
+            (f"`--{field.name}`", values[field.name].help, _type(values[field.name]), _code(field.default))
+            for field in dataclasses.fields(Recipe)
+            if field.metadata["group"] == group
+        ]
+        parts += [f"### {group}\n", _table(("flag", "meaning", "type", "default"), rows)]
+    return parts
+
+
+def _recipes() -> str:
+    """Return the table of what the named recipes change."""
+    recipes = {name: dataclasses.asdict(named.recipe) for name, named in RECIPES.items()}
+    base = recipes.pop("assignment")
+    rows = [
+        (
+            f"`{name}`",
+            _code(default),
+            *(_code(each[name]) if each[name] != default else "" for each in recipes.values()),
+        )
+        for name, default in base.items()
+        if any(each[name] != default for each in recipes.values())
+    ]
+    return _table(("setting", *(f"`{name}`" for name in ("assignment", *recipes))), rows)
+
+
+def _type(flag: flags.Flag) -> str:
+    return TYPES[flag.flag_type()]
+
+
+def _code(value: object) -> str:
+    """Return a default as code; "" for none."""
+    text = text_of(value)
+    return f"`{text}`" if text else ""
+
+
+def _table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown."""
+    titles = list(titles)
+    lines = [titles, ["---"] * len(titles), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
