@@ -1,4 +1,4 @@
-"""Draw class activation maps: which parts of an image speak for a class, from blue (low) to red (high).
+"""Draw class activation maps: which positions of an image support a class, from blue (low) to red (high).
 
 ./run.sh explain photo.jpg scan.png              with the newest run: the two most probable classes of each image
 ./run.sh explain --net=efficientnet_lite0 photo.jpg      ImageNet's classes, with published weights, without a run

@@ -1,4 +1,4 @@
-"""Class activation maps: which positions of an image speak for a class.
+"""Class activation maps: which positions of an image support a class.
 
 CAM (Zhou et al., arXiv 1512.04150, equation 2) is for nets in which only a global average pool and one dense layer
 follow the last maps f [H, W, C]: M = sum_c w[c, k] f[..., c]. The mean of M plus the bias of class k is the logit.
