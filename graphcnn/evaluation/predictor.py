@@ -14,7 +14,7 @@ import numpy as np
 from graphcnn.data.batches import as_rgb, chunk_size, in_order, prefetch
 from graphcnn.graphs.inference import InferenceGraph
 from graphcnn.ops.tf1 import session as new_session
-from graphcnn.ops.tf1 import tf1
+from graphcnn.ops.tf1 import tf, tf1
 from graphcnn.storage import checkpoint
 
 
@@ -76,7 +76,7 @@ def probabilities(
     rows: np.ndarray | None = None,
     advance: Callable[[int], None] | None = None,
     tta: bool = False,
-    features: bool = False,
+    features: tf.Tensor | None = None,
 ) -> np.ndarray:
     """Return softmax outputs, float32 [N, K], of images in raw units, in order.
 
@@ -87,14 +87,14 @@ def probabilities(
         rows: int [N], the rows of `images` to predict; None for all rows.
         advance: called with the number of images after each batch, for a progress bar.
         tta: value that is fed to tta:0.
-        features: whether `images` holds the inputs of a pooled head, float32 [M, C], instead of images.
+        features: the tensor that a training graph's pooled head reads, if `images` holds values of it, float32 [M, C].
     """
     rows = np.arange(len(images)) if rows is None else rows
-    size = (1, 1) if features else images.shape[1:3]
+    size = images.shape[1:3] if features is None else (1, 1)
     slices = in_order(rows, chunk_size(size))  # always the same batch size, because another one may round differently
     outputs = []
-    for batch in prefetch(images[each] if features else as_rgb(images[each]) for each in slices):
-        feed = {graph.features: batch} if features else {graph.x: batch, graph.tta: tta}
+    for batch in prefetch(as_rgb(images[each]) if features is None else images[each] for each in slices):
+        feed = {graph.x: batch, graph.tta: tta} if features is None else {features: batch}
         outputs.append(session.run(graph.hypothesis, feed))
         if advance:
             advance(len(batch))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -316,13 +316,13 @@ class OpenStage:
             return DevScores(None, None, None)
         dataset.check_unchanged()
         views = self.feature_views
-        shown: dict[str, Any] = {"images": views[0], "features": True} if views else {"images": dataset.x_train}
+        images, features = (views[0], self.graph.features) if views else (dataset.x_train, None)
         first, own = workers.slice_of(rows) if workers else (0, rows)
         softmax = np.zeros([len(rows), dataset.classes], np.float32)
         if len(own):
             with bar("dev", len(own)) as advance:
                 softmax[first : first + len(own)] = predictor.probabilities(
-                    self.session, self.graph, rows=own, advance=advance, **shown
+                    self.session, self.graph, images, rows=own, advance=advance, features=features
                 )
         softmax = workers.exchange(self.session, softmax) if workers else softmax
         scores = metrics.summary(dataset.y_train[rows], softmax)

@@ -232,7 +232,7 @@ def test_a_pooled_head_stands_on_the_means_of_the_last_maps(name):
         logits, features = session.run([built.logits, built.features], {built.x: images})
         w, b = session.run([v for v in built.variables if v.op.name in ("predictions/w", "predictions/b")])
         assert logits == pytest.approx(features @ w + b, rel=1e-4, abs=1e-5)
-        fed = predictor.probabilities(session, built, features, features=True)
+        fed = predictor.probabilities(session, built, features, features=built.features)
         assert fed == pytest.approx(predictor.probabilities(session, built, images), abs=1e-6)
 
 
