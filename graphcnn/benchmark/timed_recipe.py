@@ -11,7 +11,7 @@ from graphcnn.benchmark.job import CLASSES, Job
 from graphcnn.common.errors import InputError
 from graphcnn.config.recipe import Recipe
 from graphcnn.graphs.inference import InferenceGraph, build_inference
-from graphcnn.graphs.validate import check_net
+from graphcnn.graphs.validate import validate_net
 from graphcnn.nets import registry, sequential
 from graphcnn.ops.tf1 import cpu
 
@@ -33,7 +33,7 @@ def whole_net(recipe: Recipe, **changes: object) -> Recipe:
     """Return the recipe with the changes, so that each step trains the whole net on one batch of full-size images."""
     settings: dict[str, Any] = WHOLE_NET | changes
     changed = dataclasses.replace(recipe, **settings)
-    check_net(changed)
+    validate_net(changed)
     return changed
 
 
@@ -53,10 +53,10 @@ def check_others(recipe: Recipe, recipe_name: str, others: Collection[str]) -> N
                 f"implementations {expected} only; use --implementations=none"
             )
     if not net_rows(recipe.net):
-        _check_net_without_rows(recipe, others)
+        _validate_net_without_rows(recipe, others)
 
 
-def _check_net_without_rows(recipe: Recipe, others: Collection[str]) -> None:
+def _validate_net_without_rows(recipe: Recipe, others: Collection[str]) -> None:
     for name, nets in NETS_WITHOUT_ROWS.items():
         if name in others and recipe.net not in nets:
             rest = ",".join(each for each in others if each != name) or "none"

@@ -132,6 +132,11 @@ def _with_settings(text: str, prefix: str) -> str:
     return re.sub(r"\{(\w+)\}", rf"{prefix}\1", text)
 
 
+def literal(text: str) -> str:
+    """Return a text for the problem of a SettingError in which braces stand for themselves."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def unknown_name(name: object, names: Iterable[str]) -> str:
     """Return "unknown name 'x'; did you mean 'y'? (expected one of: a, b, c)" for an error line."""
     names = list(names)

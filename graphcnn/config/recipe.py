@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from graphcnn.common.errors import InputError, SettingError, unknown_name
+from graphcnn.common.errors import InputError, SettingError, literal, unknown_name
 
 T = TypeVar("T")
 Setting = int | float | str | bool  # a value of a Recipe field
@@ -316,7 +316,7 @@ def _check(field: dataclasses.Field, value: object) -> None:
     if isinstance(value, bool) != (kind is bool) or not (isinstance(value, kind) or whole_as_float):
         raise SettingError(field.name, f"expected {TYPE_NAMES[kind]}", repr(value))
     if allowed["choices"] and value not in allowed["choices"]:
-        raise SettingError(field.name, unknown_name(value, allowed["choices"]))
+        raise SettingError(field.name, literal(unknown_name(value, allowed["choices"])))
     if isinstance(value, (str, bool)):
         return
     assert isinstance(value, (int, float))

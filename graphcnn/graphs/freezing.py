@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphcnn.common.errors import InputError, unknown_name
+from graphcnn.common.errors import SettingError, literal, unknown_name
 from graphcnn.ops.tf1 import tf
 
 HEAD = "predictions"  # scope of the dense layer of a pooled head
@@ -18,7 +18,7 @@ def frozen_names(freeze: str, variables: Sequence[tf.Variable]) -> frozenset[str
         variables: the variables of a graph, in the order in which the net makes them.
 
     Raises:
-        InputError: the net has no such scope, or nothing would be left to train.
+        SettingError: the net has no such scope, or nothing would be left to train.
     """
     names = [variable.op.name for variable in variables]
     if freeze == "none":
@@ -29,7 +29,7 @@ def frozen_names(freeze: str, variables: Sequence[tf.Variable]) -> frozenset[str
     in_scope = [index for index, name in enumerate(names) if name.startswith(f"{scope}/")]
     if not in_scope:
         scopes = list(dict.fromkeys(name.rpartition("/")[0] for name in names))
-        raise InputError(f"--freeze={freeze}: {unknown_name(scope, scopes)}")
+        raise SettingError("freeze", literal(unknown_name(scope, scopes)), freeze)
     if not any(variable.trainable for variable in variables[in_scope[-1] + 1 :]):
-        raise InputError(f"--freeze={freeze}: leaves nothing to train; name an earlier one")
+        raise SettingError("freeze", "leaves nothing to train; name an earlier scope", freeze)
     return frozenset(names[: in_scope[-1] + 1])

@@ -14,7 +14,7 @@ import numpy as np
 from graphcnn.config.recipe import Recipe
 from graphcnn.graphs.inputs import Inputs, add_inputs
 from graphcnn.graphs.network import Prediction, add_network, dtype_of
-from graphcnn.graphs.validate import check_net
+from graphcnn.graphs.validate import validate_net
 from graphcnn.ops.tf1 import tf, tf1
 
 
@@ -99,7 +99,7 @@ def build_ensemble(
 def _predict(
     graph: tf.Graph, inputs: Inputs, recipe: Recipe, classes: int, dtype: tf.DType, portable: bool
 ) -> Prediction:
-    check_net(recipe)
+    validate_net(recipe)
     network = add_network(recipe, classes, inputs, dtype=dtype, step=tf.constant(0), portable=portable)
     return network.predict(graph, inputs.x, inputs.tta)
 

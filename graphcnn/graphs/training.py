@@ -15,7 +15,7 @@ from graphcnn.graphs.inference import InferenceGraph
 from graphcnn.graphs.inputs import BatchSliceInputs, Inputs, add_batch_slice, add_inputs
 from graphcnn.graphs.loss import add_auxiliary, l2_penalty, mean_cross_entropy, smooth_labels
 from graphcnn.graphs.network import Network, Statistics, add_network, dtype_of
-from graphcnn.graphs.validate import check_net
+from graphcnn.graphs.validate import validate_net
 from graphcnn.ops.batch_slice import WHOLE_BATCH, BatchSlice, MicroBatchSlice, WorkerSlice
 from graphcnn.ops.layers import MomentUpdate
 from graphcnn.ops.optimizers import lookahead, train_op
@@ -105,7 +105,7 @@ def build_training(
         total_steps: updates in the whole run; schedule, lookahead and the early image size refer to it.
         workers: the workers that train together; None for one worker.
     """
-    check_net(recipe)
+    validate_net(recipe)
     with tf1.Graph().as_default() as graph:
         step, dtype = tf1.train.create_global_step(), dtype_of(recipe.precision)
         inputs = add_inputs(image_shape)

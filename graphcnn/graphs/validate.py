@@ -1,57 +1,133 @@
-"""Whether a recipe is possible for a net, data and a number of workers."""
+"""Whether a recipe is possible for its net, the data and the number of workers.
+
+Recipe itself refuses settings that are wrong for every net and data.
+"""
 
 from __future__ import annotations
 
-from graphcnn.common.errors import InputError, unknown_name
+from dataclasses import dataclass
+
+from graphcnn.common.errors import SettingError, literal, unknown_name
 from graphcnn.config.recipe import Recipe
 from graphcnn.graphs.freezing import frozen_names
 from graphcnn.graphs.inputs import add_inputs
 from graphcnn.graphs.network import add_network
 from graphcnn.nets.architecture import Architecture
 from graphcnn.nets.registry import ANY_SIZE, ARCHITECTURES, NETS, SEQUENTIAL
-from graphcnn.nets.sequential import fits
+from graphcnn.nets.sequential import Rows, fits
 from graphcnn.ops.tf1 import tf, tf1
 
+ONE_WORKER = {"micro_batch": 0, "finetune_epochs": 0, "freeze": "none"}  # values that several workers need
+OWN_LAYERS = {"whitening_patch_size": 0, "batch_norm": False, "activation": "relu"}  # values that an architecture needs
 
-def check_net(recipe: Recipe) -> None:
-    """Refuse a net that is not in NETS, with the nearest match, and image sizes that it has no room or weights for."""
+
+@dataclass(frozen=True)
+class DataShape:
+    """What decides whether a recipe is possible for some data.
+
+    Attributes:
+        image_shape: (H, W) of the stored images.
+        classes: number of classes.
+        training_images: number of images in the training split.
+        dev_images: number of images in the dev split.
+    """
+
+    image_shape: tuple[int, int]
+    classes: int
+    training_images: int
+    dev_images: int
+
+
+def validate(recipe: Recipe, data: DataShape, workers: int = 1) -> None:
+    """Raise SettingError for a recipe that is not possible.
+
+    Args:
+        recipe: Recipe.
+        data: what it is to be trained on.
+        workers: number of workers that train together.
+    """
+    validate_net(recipe)
+    _check_data(recipe, data)
+    _check_freeze(recipe, data)
+    if workers > 1:
+        _check_workers(recipe, data, workers)
+
+
+def validate_net(recipe: Recipe) -> None:
+    """Raise SettingError for a net that does not exist, or settings that are not possible for the net."""
     if recipe.net not in NETS:
-        raise InputError(f"--net: {unknown_name(recipe.net, list(NETS))}")
-    if recipe.net in ARCHITECTURES and recipe.net not in SEQUENTIAL:
+        raise SettingError("net", literal(unknown_name(recipe.net, NETS)))
+    if recipe.net in SEQUENTIAL:
+        _check_rows(recipe, SEQUENTIAL[recipe.net])
+    else:
         _check_architecture(recipe, ARCHITECTURES[recipe.net])
-        return
+
+
+def _check_rows(recipe: Recipe, rows: Rows) -> None:
+    """Raise SettingError for image sizes that the weights or windows of a sequential net do not fit."""
     if recipe.early_size and recipe.net not in ANY_SIZE and recipe.head == "own":
-        raise InputError(
-            f"--early_size={recipe.early_size}: the dense layers of --net={recipe.net} fit one size only; use "
-            f"--early_size=0, or --net={' or '.join(sorted(ANY_SIZE))}"
+        problem = (
+            f"the dense layers of {{net}}={recipe.net} fit one image size only; use {{early_size}}=0, or "
+            f"{{net}}={' or '.join(sorted(ANY_SIZE))}"
         )
-    for flag in ("image_size", "early_size"):
-        side = getattr(recipe, flag)
-        if side and not fits(SEQUENTIAL.get(recipe.net, ()), side - max(0, recipe.whitening_patch_size - 1)):
-            raise InputError(f"--{flag}: found {side}, too small for the windows of --net={recipe.net}; enlarge it")
+        raise SettingError("early_size", problem, recipe.early_size)
+    for setting in ("image_size", "early_size"):
+        size = getattr(recipe, setting)
+        if size and not fits(rows, size - max(0, recipe.whitening_patch_size - 1)):
+            raise SettingError(setting, f"too small for the windows of {{net}}={recipe.net}; enlarge it", size)
 
 
 def _check_architecture(recipe: Recipe, architecture: Architecture) -> None:
-    """Refuse what a net with layers of its own cannot be given."""
-    named, smallest = f"--net={recipe.net}", architecture.smallest_size
-    for flag in ("image_size", "early_size"):
-        side = getattr(recipe, flag)
-        if side and side < smallest:
-            raise InputError(f"--{flag}: found {side}, but {named} wants at least {smallest}; enlarge it")
-    for flag, own in {"whitening_patch_size": 0, "batch_norm": False, "activation": "relu"}.items():
-        if getattr(recipe, flag) != own:
-            raise InputError(f"--{flag}: {named} has its own layers; drop the flag, or use a net of rows")
+    """Raise SettingError for settings that are not possible for a net with layers of its own."""
+    for setting in ("image_size", "early_size"):
+        size = getattr(recipe, setting)
+        if size and size < architecture.smallest_size:
+            problem = f"{{net}}={recipe.net} needs at least {architecture.smallest_size} pixels; enlarge it"
+            raise SettingError(setting, problem, size)
+    for setting, value in OWN_LAYERS.items():
+        if getattr(recipe, setting) != value:
+            problem = f"{{net}}={recipe.net} has layers of its own, which this setting cannot change; drop it"
+            raise SettingError(setting, problem)
     if architecture.batch_norm and recipe.micro_batch:
-        raise InputError(
-            f"--micro_batch={recipe.micro_batch}: {named} has batch norm, which needs the moments of the whole batch; "
-            f"lower --batch_size (now {recipe.batch_size}) instead"
+        problem = (
+            f"{{net}}={recipe.net} has batch norm, which needs the mean and variance of the whole batch; lower "
+            f"{{batch_size}} (now {recipe.batch_size}) instead"
         )
+        raise SettingError("micro_batch", problem, recipe.micro_batch)
 
 
-def check_frozen(recipe: Recipe, image_shape: tuple[int, int], classes: int) -> None:
-    """Refuse a recipe that freezes up to a scope that the net does not have."""
+def _check_data(recipe: Recipe, data: DataShape) -> None:
+    """Raise SettingError for augmentation beyond the images, and early stopping by a dev split that is empty."""
+    if recipe.stop_on == "dev_macro_f1" and not data.dev_images:
+        raise SettingError("stop_on", "there is no dev split to watch; use {stop_on}=loss", recipe.stop_on)
+    height, width = data.image_shape
+    for setting in ("translate", "blur"):
+        pixels = getattr(recipe, setting)
+        if pixels >= min(height, width):
+            raise SettingError(setting, f"expected less than the {height}x{width} pixels of the images", pixels)
+
+
+def _check_freeze(recipe: Recipe, data: DataShape) -> None:
+    """Raise SettingError for a recipe that freezes up to a scope that the net does not have, or everything."""
     if recipe.freeze.startswith("until:"):
         with tf1.Graph().as_default() as graph:
-            inputs = add_inputs(image_shape)
-            network = add_network(recipe, classes, inputs, dtype=tf.float32, step=tf.constant(0))
+            inputs = add_inputs(data.image_shape)
+            network = add_network(recipe, data.classes, inputs, dtype=tf.float32, step=tf.constant(0))
             frozen_names(recipe.freeze, network.predict(graph, inputs.x, inputs.tta).variables)
+
+
+def _check_workers(recipe: Recipe, data: DataShape, workers: int) -> None:
+    """Raise SettingError for what several workers cannot do together."""
+    for setting, value in ONE_WORKER.items():
+        if getattr(recipe, setting) != value:
+            raise SettingError(setting, "is for one worker; drop it, or train without TF_CONFIG")
+    if recipe.epochs == 0:
+        raise SettingError("epochs", "is for one worker; train without TF_CONFIG", 0)
+    images, size = data.training_images, recipe.batch_size
+    smallest = min(size, images, images % size or size)
+    if smallest < workers:
+        problem = (
+            f"{images} training images in batches of {size} leave a batch of {smallest}, fewer than the {workers} "
+            "workers; choose another batch size"
+        )
+        raise SettingError("batch_size", problem)

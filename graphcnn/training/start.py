@@ -19,7 +19,7 @@ from graphcnn.config.suites import named_recipe
 from graphcnn.data import sources
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.splits import split_dev
-from graphcnn.graphs.validate import check_frozen, check_net
+from graphcnn.graphs.validate import DataShape, validate
 from graphcnn.ops.tf1 import choose_precision, tf
 from graphcnn.storage.recorded_data import RecordedData, load_recorded_data
 from graphcnn.storage.run import Run
@@ -74,9 +74,9 @@ def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> i
     data = RecordedData(dataset, *split_dev(dataset, kind, fraction))
     _say_data(data, kind)
     _say_resized(dataset, recipe)
+    _check(recipe, data, workers)
     if request.show_augmentation:
         return show_augmentation(request.root, recipe, dataset, data.train_rows)
-    _check(recipe, data, workers)
     recipe = _with_precision(recipe)
     values: Mapping[str, np.ndarray] = {}
     origin = None
@@ -177,30 +177,9 @@ def _recorded_weights(
 
 
 def _check(recipe: Recipe, data: RecordedData, workers: Workers | None) -> None:
-    """Refuse a recipe that is not possible for the net, the data or several workers."""
-    if recipe.stop_on == "dev_macro_f1" and not len(data.dev_rows):
-        raise SettingError("stop_on", "there is no dev split to watch; use {stop_on}=loss", recipe.stop_on)
-    height, width = data.dataset.image_shape
-    for field, pixels in {"translate": recipe.translate, "blur": recipe.blur}.items():
-        if pixels >= min(height, width):
-            raise SettingError(field, f"found {pixels}, expected less than the images' {height}x{width} pixels")
-    check_net(recipe)
-    check_frozen(recipe, data.dataset.image_shape, data.dataset.classes)
-    if workers is None:
-        return
-    for field, value in {"micro_batch": 0, "finetune_epochs": 0, "freeze": "none"}.items():
-        if getattr(recipe, field) != value:
-            raise SettingError(field, "is for one worker; drop it, or train without TF_CONFIG")
-    if recipe.epochs == 0:
-        raise SettingError("epochs", "is for one worker; train without TF_CONFIG", 0)
-    rows, size = len(data.train_rows), recipe.batch_size
-    smallest = min(size, rows, rows % size or size)
-    if smallest < workers.count:
-        raise SettingError(
-            "batch_size",
-            f"{rows} training rows in batches of {size} leave one of {smallest}, fewer than the {workers.count} "
-            "workers; choose another batch size",
-        )
+    """Refuse a recipe that is not possible for the net, the data or the number of workers."""
+    shape = DataShape(data.dataset.image_shape, data.dataset.classes, len(data.train_rows), len(data.dev_rows))
+    validate(recipe, shape, workers.count if workers else 1)
 
 
 def _join(job: TrainingJob) -> None:

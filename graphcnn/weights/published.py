@@ -31,6 +31,7 @@ def load_published(net: str, shapes: Shapes, data_cache: str | None = None) -> L
     """
     path = published_file(net, data_cache)
     published, normalisation = ARCHITECTURES[net].published, ARCHITECTURES[net].preprocessing
+    assert published is not None  # published_file has refused a net without published weights
     if isinstance(published, Packaged):
         origin = Origin(published.requirement, published.sha256)
         return LoadedWeights(origin, normalisation, _fit_of_package(path, published, shapes))

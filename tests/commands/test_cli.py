@@ -92,15 +92,15 @@ BAD = {  # name: (arguments of train, words of the message)
     "misspelt experiment": (["--recipe=ladder/complex_3"], "did you mean 'ladder/complex_"),
     "a photo net on small images": (
         ["--recipe=restaurant/model_3_1", "--image_size=32"],
-        "--image_size: found 32, too",
+        "--image_size=32: too small for the windows of --net=photos",
     ),
     "a zoo net on small images": (
         ["--recipe=zoo", "--net=xception", "--image_size=70"],
-        "wants at least 71; enlarge it",
+        "--image_size=70: --net=xception needs at least 71 pixels; enlarge it",
     ),
     "another activation for a zoo net": (
         ["--recipe=zoo", "--activation=silu"],
-        "--activation: --net=resnet50_v2 has its",
+        "--activation: --net=resnet50_v2 has layers of its own",
     ),
     "micro-batches for a zoo net with batch norm": (
         ["--recipe=zoo", "--micro_batch=8"],
@@ -119,7 +119,10 @@ BAD = {  # name: (arguments of train, words of the message)
     "resume and a sheet": (["--resume", "--show_augmentation", "--zoom=0.1"], "exclude each other"),
     "a sheet of nothing": (["--show_augmentation", "--data=digits"], "augments nothing; add some of --flip, --trans"),
     "zoom to nothing": (["--zoom=1"], "--zoom=1.0: expected a number at least 0 and below 1"),
-    "blur beyond the images": (["--blur=32", "--data=digits"], "--blur: found 32.0, expected less than the images'"),
+    "blur beyond the images": (
+        ["--blur=32", "--data=digits"],
+        "--blur=32.0: expected less than the 32x32 pixels of the images",
+    ),
     "a word that is no flag": (["digits"], "found 'digits'"),
     "a run's name with a space": (["--run=a b"], "--run: found 'a b'"),
     "a run outside the folder": (["--run=../a"], "--run: found '../a'"),

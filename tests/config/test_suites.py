@@ -6,7 +6,7 @@ import pytest
 
 from graphcnn.config import suites
 from graphcnn.config.suites import SUITES
-from graphcnn.graphs.validate import check_net
+from graphcnn.graphs.validate import validate_net
 
 PUBLISHED = {  # by hand from the reports' tables
     "assignment": {
@@ -125,7 +125,7 @@ def test_rows_have_the_reports_settings(name):
 
 @pytest.mark.parametrize("name", suites.recipe_names())
 def test_every_recipe_names_a_net_that_takes_its_size(name):
-    check_net(suites.named_recipe(name).recipe)
+    validate_net(suites.named_recipe(name).recipe)
 
 
 @pytest.mark.parametrize("name", SUITES)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import SettingError
 from graphcnn.config.named import RECIPES
 from graphcnn.config.recipe import Recipe
 from graphcnn.data import batches
@@ -305,7 +305,9 @@ def test_training_and_inference_graphs_share_their_variables():
 
 
 def test_early_size_wants_a_net_for_any_size():
-    with pytest.raises(InputError, match="--early_size=20: the dense layers of --net=vgg fit one size only"):
+    with pytest.raises(
+        SettingError, match="early_size=20: the dense layers of net=vgg fit one image size only; use early_size=0"
+    ):
         build_inference(Recipe(early_size=20), (32, 32), 10)
 
 
@@ -458,7 +460,7 @@ def test_no_l2_costs_nothing():
 
 
 def test_unknown_net():
-    with pytest.raises(InputError, match="--net: unknown name 'vg'; did you mean 'vgg'"):
+    with pytest.raises(SettingError, match="net: unknown name 'vg'; did you mean 'vgg'"):
         build_inference(Recipe(net="vg"), (32, 32), 10)
 
 

@@ -180,7 +180,7 @@ def test_a_shift_larger_than_the_images_is_refused(data_folder, tmp_path, comman
     outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--translate=16")
     assert outcome.status == 2
     assert one_line(outcome.err)
-    assert "--translate: found 16, expected less than the images' 16x16 pixels" in outcome.err
+    assert "--translate=16: expected less than the 16x16 pixels of the images" in outcome.err
     assert list(tmp_path.glob("assignment*")) == []
 
 
