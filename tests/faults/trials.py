@@ -3,13 +3,11 @@
 import csv
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
+import processes
 import pytest
+from processes import finish
 
-ROOT = Path(__file__).resolve().parents[2]
 LONG = os.environ.get("GRAPHCNN_FAULTS") == "long"
 SMALL = ["--net=vgg_tiny", "--image_size=16", "--batch_size=16", "--warmup_steps=5", "--dev_split=stratified"]
 WALL_CLOCK = ("seconds", "images_per_second", "training_seconds")
@@ -25,21 +23,15 @@ def long_alone(*values, id):
     return pytest.param(*values, id=id, marks=pytest.mark.skipif(not LONG, reason="in the long form alone"))
 
 
-def start(command, *arguments, through=("-m",), **options):
-    """Start a command in a process of its own; `through`: what Python is given before its name."""
-    asked = [sys.executable, *map(str, through), f"graphcnn.{command}", *map(str, arguments)]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-    options["env"] = {**os.environ, "PYTHONPATH": str(ROOT), **options.get("env", {})}
-    return subprocess.Popen(asked, cwd=ROOT, **options)
+def start(command, *arguments, through=("-m",), env=None):
+    """Start a command in a process of its own.
 
-
-def finish(process, seconds=300):
-    """Return (exit status, stdout, stderr) of a process; it is killed where it takes longer."""
-    try:
-        out, err = process.communicate(timeout=seconds)
-    finally:
-        process.kill()
-    return process.returncode, out, err
+    Args:
+        through: the arguments of Python before the command's module.
+        env: environment variables for a new process. Without them the process is forked, except in the long form.
+    """
+    fresh = LONG or env is not None
+    return processes.start(*through, f"graphcnn.{command}", *arguments, fresh=fresh, **(env or {}))
 
 
 def run(command, *arguments, **options):
