@@ -41,7 +41,7 @@ usage: ./run.sh COMMAND [flags]
   eval         score a run: macro F1, report, confusion matrix
   predict      print the most probable classes of images
   submit       write a verified submission: result.npy, graph, zip
-  explain      show which parts of an image speak for a class
+  explain      show which regions of an image support a class
   export       write a run for other programs: SavedModel, TFLite, NumPy
   experiments  train a suite or sweep of experiments and write its report
   bench        compare the speed with Keras and PyTorch
