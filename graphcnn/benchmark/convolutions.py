@@ -30,7 +30,7 @@ def print_convolutions(recipe: Recipe) -> None:
     convolutions = {}  # one of each shape
     for product in op_timings.products(timed_recipe.countable_graph(recipe)):
         size = product.weights_shape[0]
-        if product.map_size and (size in ODD_KERNELS or size >= kernels.SPECTRAL_FROM):
+        if product.map_size and (size in ODD_KERNELS or size >= kernels.SPECTRAL_MIN_KERNEL):
             convolutions[product.map_size, product.weights_shape] = product
     table = Table("map", "kernel")
     for title in PASSES:
@@ -47,8 +47,8 @@ def print_convolutions(recipe: Recipe) -> None:
             advance(1)
     say(
         f"batch {recipe.batch_size}, {recipe.precision}; the columns of graphcnn are spectral convolution for kernels "
-        f"from {kernels.SPECTRAL_FROM}x{kernels.SPECTRAL_FROM} on, else interleaved convolution and, for the filter "
-        "gradient, per-tap convolution; * means that training uses it for this shape"
+        f"from {kernels.SPECTRAL_MIN_KERNEL}x{kernels.SPECTRAL_MIN_KERNEL} on, else interleaved convolution and, for "
+        "the filter gradient, per-tap convolution; * means that training uses it for this shape"
     )
     print_table(table)
 
@@ -70,17 +70,17 @@ def time_convolution(product: Product, batch: int, dtype: tf.DType, rounds: int 
             tf1.nn.conv2d_backprop_input(x.shape, w, dy, **kernels.SAME),
             tf1.nn.conv2d_backprop_filter(x, w.shape, dy, **kernels.SAME),
         ]
-        if rows >= kernels.SPECTRAL_FROM:
+        if rows >= kernels.SPECTRAL_MIN_KERNEL:
             y = kernels.spectral_conv2d(x, w)
-            graphcnn, chosen = [y, *tf1.gradients(y, [x, w], dy)], 3 * [kernels.spectral(x, w)]
+            graphcnn, chosen = [y, *tf1.gradients(y, [x, w], dy)], 3 * [kernels.is_spectral(x, w)]
         else:
-            interleave, taps = kernels.faster_forms(x, w)
+            interleaved, per_tap = kernels.choose_algorithms(x, w)
             graphcnn = [
                 kernels.interleaved_conv2d(x, w),
-                kernels.interleaved_conv2d(dy, kernels.turned(w)),
-                kernels.filter_gradient_by_taps(x, dy, (rows, columns)),
+                kernels.interleaved_conv2d(dy, kernels.input_gradient_kernel(w)),
+                kernels.per_tap_filter_gradient(x, dy, (rows, columns)),
             ]
-            chosen = [interleave, interleave, taps]
+            chosen = [interleaved, interleaved, per_tap]
         seconds = op_timings.median_seconds(graph, tensorflow + graphcnn, rounds)
     milliseconds = [1e3 * each for each in seconds]
     times = zip(milliseconds[:3], milliseconds[3:], chosen, strict=True)

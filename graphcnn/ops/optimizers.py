@@ -1,81 +1,101 @@
-"""Update rules and the learning rate's course."""
+"""Update rules: those of TensorFlow, Muon, lookahead."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphcnn.config.recipe import Recipe
+from graphcnn.ops.schedules import schedule_factor
 from graphcnn.ops.tf1 import tf, tf1
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's quintic (2024): lifts small singular values fast, settles near 1
+NEWTON_SCHULZ = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # polynomial of Jordan et al. (2024): raises small singular values fast
 NEWTON_SCHULZ_STEPS = 3
-LOOKAHEAD_DECAY = 0.95  # a step; of the slow weights at the end of training
+LOOKAHEAD_DECAY = 0.95  # of the slow weights in each step, at the end of training
 
 
-def course(recipe, step, total_steps):
-    """Return the learning rate's share at a step (0-based), a float32 scalar in 0..1.
-
-    It rises linearly over warmup_steps; then it stays (constant) or falls linearly to 0 at total_steps (linear).
-    """
-    rising = tf.cast(step + 1, tf.float32) / max(recipe.warmup_steps, 1)
-    if recipe.schedule == "constant":
-        return tf.minimum(rising, 1.0)
-    falling = tf.cast(total_steps - step, tf.float32) / max(total_steps - recipe.warmup_steps, 1)
-    return tf.minimum(rising, tf.clip_by_value(falling, 0.0, 1.0))
-
-
-def train_op(recipe, weights, gradients, step, total_steps, dtype):
+def train_op(
+    recipe: Recipe,
+    weights: Sequence[tf.Variable],
+    gradients: Sequence[tf.Tensor],
+    step: tf.Variable,
+    total_steps: int,
+    dtype: tf.DType,
+) -> tf.Operation:
     """Return the op that applies one update and adds 1 to `step`.
 
-    adam, sgd, nesterov, rmsprop: TensorFlow's. muon: orthogonalised momentum for filters, nesterov for all else.
+    adam, sgd, nesterov and rmsprop are TensorFlow's. muon uses Muon for kernels, and nesterov for all other weights.
 
     Args:
-        weights, gradients: lists of variables and of their float32 gradients.
-        total_steps: where a linear schedule ends.
+        recipe: Recipe.
+        weights: the variables to update.
+        gradients: float32, one for each weight.
+        step: number of updates so far.
+        total_steps: updates in the whole training.
         dtype: of Muon's matrix products.
     """
-    share = course(recipe, step, total_steps)
-    groups, updates = {}, []
+    schedule = schedule_factor(recipe, step, total_steps)
+    groups: dict[float, list[tuple[tf.Tensor, tf.Variable]]] = {}  # by learning-rate multiplier
+    updates = []
     for gradient, w in zip(gradients, weights, strict=True):
         if recipe.optimizer == "muon" and w.shape.rank == 4:
-            updates.append(muon(gradient, w, recipe.muon_learning_rate * share, recipe.muon_momentum, dtype))
+            updates.append(muon(gradient, w, recipe.muon_learning_rate * schedule, recipe.muon_momentum, dtype))
         else:
-            factor = recipe.bias_lr_multiplier if w.shape.rank == 1 else 1.0
-            groups.setdefault(factor, []).append((gradient, w))
-    for factor, pairs in groups.items():
-        updates.append(_rule(recipe, recipe.learning_rate * factor * share).apply_gradients(pairs))
+            multiplier = recipe.bias_lr_multiplier if w.shape.rank == 1 else 1.0
+            groups.setdefault(multiplier, []).append((gradient, w))
+    for multiplier, pairs in groups.items():
+        updates.append(_optimizer(recipe, recipe.learning_rate * multiplier * schedule).apply_gradients(pairs))
     with tf.control_dependencies(updates):
         return tf1.assign_add(step, 1).op
 
 
-def _rule(recipe, rate):
-    """Return TensorFlow's optimizer of that name."""
+def _optimizer(recipe: Recipe, learning_rate: tf.Tensor) -> tf1.train.Optimizer:
+    """Return TensorFlow's optimizer of the recipe's name."""
     if recipe.optimizer == "adam":
-        return tf1.train.AdamOptimizer(rate)
+        return tf1.train.AdamOptimizer(learning_rate)
     if recipe.optimizer == "sgd":
-        return tf1.train.GradientDescentOptimizer(rate)
+        return tf1.train.GradientDescentOptimizer(learning_rate)
     if recipe.optimizer == "rmsprop":
-        return tf1.train.RMSPropOptimizer(rate, decay=0.9, epsilon=1e-7)  # Keras's numbers in TensorFlow's rule
-    return tf1.train.MomentumOptimizer(rate, recipe.momentum, use_nesterov=True)
+        return tf1.train.RMSPropOptimizer(learning_rate, decay=0.9, epsilon=1e-7)  # Keras's settings
+    return tf1.train.MomentumOptimizer(learning_rate, recipe.momentum, use_nesterov=True)
 
 
-def muon(gradient, w, rate, momentum, dtype):
-    """Return the op of Muon's update of a filter bank w [h, w, C, K] (Jordan et al., 2024).
+def muon(
+    gradient: tf.Tensor, w: tf.Variable, learning_rate: tf.Tensor, momentum: float, dtype: tf.DType
+) -> tf.Operation:
+    """Return the op of Muon's update of a kernel (Jordan et al., 2024).
 
-    The Nesterov momentum is orthogonalised as a matrix [h w C, K]; the bank is brought to norm sqrt(K) first, since a
-    normalisation after the convolution makes its size meaningless. Variable: <w's name>/muon, the momentum.
+    The Nesterov momentum is orthogonalised as a matrix [h w C, K]. The kernel is scaled to norm sqrt(K) first: with a
+    normalisation after the convolution, its norm has no effect.
+
+    Args:
+        gradient: float32 [h, w, C, K].
+        w: the kernel, [h, w, C, K].
+        learning_rate: float32 [].
+        momentum: of the gradients.
+        dtype: of the matrix products.
+
+    Variables: <name of w>/muon, the momentum.
     """
     velocity = tf1.get_variable(f"{w.op.name}/muon", w.shape, initializer=tf1.zeros_initializer(), trainable=False)
-    moved = tf1.assign(velocity, momentum * velocity + gradient)
-    matrix = tf.reshape(gradient + momentum * moved, [-1, int(w.shape[3])])
-    update = tf.cast(orthogonalized(tf.cast(matrix, dtype)), tf.float32)
+    new_velocity = tf1.assign(velocity, momentum * velocity + gradient)
+    matrix = tf.reshape(gradient + momentum * new_velocity, [-1, int(w.shape[3])])  # [h w C, K]
+    update = tf.cast(orthogonalize(tf.cast(matrix, dtype)), tf.float32)
     scaled = w * tf.sqrt(float(w.shape[3]) / (2 * tf.nn.l2_loss(w)))
-    return tf1.assign(w, scaled - rate * tf.reshape(update, w.shape)).op
+    return tf1.assign(w, scaled - learning_rate * tf.reshape(update, w.shape)).op
 
 
-def orthogonalized(matrix):
-    """Return the matrix X with its singular values near 1, its singular vectors kept, by Newton-Schulz steps.
+def orthogonalize(matrix: tf.Tensor) -> tf.Tensor:
+    """Return the matrix with its singular values near 1 and its singular vectors unchanged, by Newton-Schulz steps.
 
-    A step multiplies X by a I + b G + c G^2, where G is X^T X (X X^T if X is wide). All these commute, so G alone goes
-    through the steps, and X is multiplied once, by their product.
+    A step multiplies the matrix X by a I + b G + c G^2, where G is X^T X (X X^T if X is wide). All these matrices
+    commute. So only G goes through the steps, and X is multiplied once, by the product of their factors.
     """
     a, b, c = NEWTON_SCHULZ
-    rows, columns = (int(side) for side in matrix.shape)
+    rows, columns = (int(size) for size in matrix.shape)
     tall = rows > columns
     gram = tf.matmul(matrix, matrix, transpose_a=tall, transpose_b=not tall)
     squares = tf.cast(tf.linalg.trace(gram), tf.float32) + 1e-14  # the sum of the squared singular values
@@ -89,12 +109,20 @@ def orthogonalized(matrix):
     return tf.matmul(matrix, product) if tall else tf.matmul(product, matrix)
 
 
-def lookahead(variables, every, step, total_steps):
-    """Return the op that pulls variables and their slow average together after each `every` updates and after the last.
+def lookahead(variables: Sequence[tf.Variable], every: int, step: tf.Tensor, total_steps: int) -> tf.Operation:
+    """Return the op that pulls variables and their slow average together (Zhang et al., 2019).
 
-    The slow one moves towards the fast one by 1 - LOOKAHEAD_DECAY^every * (share of the training done)^3, then the
-    fast one becomes the slow one (Zhang et al., 2019, with arXiv 2404.00498's course). `step` counts finished updates.
-    Variables: <each name>/slow.
+    It does so after each `every` updates and after the last one. The slow value moves towards the fast one by
+    1 - LOOKAHEAD_DECAY^every * (fraction of the training that is done)^3, which is the schedule of arXiv 2404.00498;
+    then the fast value becomes the slow one.
+
+    Args:
+        variables: the fast ones.
+        every: updates between two pulls.
+        step: number of finished updates, an integer [].
+        total_steps: updates in the whole training.
+
+    Variables: <name of each variable>/slow.
     """
     keep = LOOKAHEAD_DECAY**every * (tf.cast(step, tf.float32) / total_steps) ** 3
     due = tf.equal(step % every, 0) | tf.equal(step, total_steps)

@@ -1,4 +1,6 @@
-"""The one place that imports TensorFlow: graph mode, session settings, what the CPU can do."""
+"""The only module that imports TensorFlow: graph mode, sessions, what the CPU can do."""
+
+from __future__ import annotations
 
 import contextlib
 import os
@@ -7,14 +9,16 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
-def quiet_stderr():
-    """Hold back what is written to stderr, also by C++ code; let it out if the block fails.
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what the block writes to stderr, C++ code included; write it out if the block fails.
 
-    TensorFlow prints notes on import that no setting turns off, and a user should see one line or none.
+    TensorFlow prints notes on import that no setting turns off.
     """
     with tempfile.TemporaryFile() as held:
         sys.stderr.flush()
@@ -41,17 +45,18 @@ tf1.disable_control_flow_v2()  # a cond is Switch and Merge in the graph itself:
 tf1.logging.set_verbosity(tf1.logging.ERROR)
 
 
-def reason(error):
-    """Return what TensorFlow's error says, one line of the many that a failed operation's message has."""
+def reason(error: Exception) -> str:
+    """Return the line of a TensorFlow error's message that says what failed."""
     lines = str(getattr(error, "message", None) or error).splitlines() or [type(error).__name__]
-    nodes = [place for place, line in enumerate(lines) if line.lstrip().startswith("[[{{node") and place]
+    nodes = [index for index, line in enumerate(lines) if line.lstrip().startswith("[[{{node") and index]
     return lines[nodes[0] - 1] if nodes else lines[0]
 
 
-def session(graph):
-    """Return a Session for the graph, on the CPU.
+def session(graph: tf.Graph) -> tf.compat.v1.Session:
+    """Return a Session of the graph on the CPU.
 
-    One operation runs at a time and takes all cores: faster here than two side by side, and a fixed order.
+    One operation runs at a time and uses all cores. That is faster here than two operations at once, and their order is
+    fixed.
     """
     config = tf1.ConfigProto(
         inter_op_parallelism_threads=1,
@@ -61,23 +66,28 @@ def session(graph):
     return tf1.Session(graph=graph, config=config)
 
 
-def cores():
+def cores() -> int:
     """Return the number of processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def choose_precision(asked):
-    """Return ("float32" or "bfloat16", the reason in a few words) for --precision=auto, float32 or bfloat16.
+def choose_precision(precision: str) -> tuple[str, str]:
+    """Return ("float32" or "bfloat16", the reason in a few words) for Recipe.precision.
 
-    auto is bfloat16 where the processor multiplies it and oneDNN, whose kernels use that, is on: x86-64 with AMX or
-    AVX512-BF16. Elsewhere TensorFlow's bfloat16 is slower than its float32, or nobody has measured it.
+    auto means bfloat16 where the processor has fast instructions for it (x86-64 with AMX or AVX512-BF16) and oneDNN,
+    whose kernels use them, is on. Elsewhere TensorFlow's bfloat16 is slower than its float32, or was not measured.
+
+    Args:
+        precision: auto, float32 or bfloat16.
     """
     instructions = cpu()["bfloat16"]
-    if asked != "auto":
-        slow = asked == "bfloat16" and instructions is None
-        return asked, "as set" + ("; this CPU has no instructions for it, so float32 would be faster" if slow else "")
+    if precision != "auto":
+        slow = precision == "bfloat16" and instructions is None
+        return precision, "as set" + (
+            "; this CPU has no instructions for it, so float32 would be faster" if slow else ""
+        )
     if instructions is None:
         return "float32", "auto: this CPU has no bfloat16 instructions"
     if not instructions.startswith(("amx", "avx512")):
@@ -87,23 +97,23 @@ def choose_precision(asked):
     return "bfloat16", f"auto: this CPU has {instructions}"
 
 
-def cpu():
+def cpu() -> dict[str, Any]:
     """Return {"model": str, "cores": int, "bfloat16": str or None} of this machine.
 
-    bfloat16 is the best of the processor's instruction sets that multiply it: amx_bf16, avx512_bf16 or, on Arm, bf16.
+    bfloat16 is the processor's best instruction set for it: amx_bf16, avx512_bf16 or, on Arm, bf16.
     """
     text = ""
     if platform.system() == "Linux":
         text = Path("/proc/cpuinfo").read_text(errors="replace")
     elif platform.system() == "Darwin":
         names = ["machdep.cpu.brand_string", "hw.optional.arm.FEAT_BF16"]
-        asked = subprocess.run(["sysctl", *names], capture_output=True, text=True, check=False)
-        text = asked.stdout.replace("machdep.cpu.brand_string", "model name")
+        sysctl = subprocess.run(["sysctl", *names], capture_output=True, text=True, check=False)
+        text = sysctl.stdout.replace("machdep.cpu.brand_string", "model name")
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     sets = {"amx_bf16": r"\bamx_bf16\b", "avx512_bf16": r"\bavx512_bf16\b", "bf16": r"\bbf16\b|FEAT_BF16: 1"}
-    found = [name for name, pattern in sets.items() if re.search(pattern, text)]
+    supported = [name for name, pattern in sets.items() if re.search(pattern, text)]
     return {
         "model": model[1].strip() if model else platform.machine(),
         "cores": cores(),
-        "bfloat16": found[0] if found else None,
+        "bfloat16": supported[0] if supported else None,
     }

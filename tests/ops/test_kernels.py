@@ -1,4 +1,4 @@
-"""The other forms of a convolution against tf.nn.conv2d and TensorFlow's own gradients."""
+"""Interleaved, per-tap and spectral convolution against tf.nn.conv2d and TensorFlow's own gradients."""
 
 import numpy as np
 import pytest
@@ -28,33 +28,33 @@ def arrays(shape, seed=0):
 def evaluate(build, *values, dtype=tf.float32):
     """Feed arrays with an unknown batch size, as training does, to the tensors that build returns."""
     with tf1.Graph().as_default() as graph:
-        places = [
+        placeholders = [
             tf1.placeholder(tf.float32, [None, *v.shape[1:]] if n != 1 or v.ndim == 1 else v.shape)
             for n, v in enumerate(values)
         ]
-        results = [tf.cast(t, tf.float32) for t in build(*(tf.cast(place, dtype) for place in places))]
+        results = [tf.cast(t, tf.float32) for t in build(*(tf.cast(each, dtype) for each in placeholders))]
         with session(graph) as running:
-            return running.run(results, dict(zip(places, values, strict=True)))
+            return running.run(results, dict(zip(placeholders, values, strict=True)))
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_both_forms_equal_tensorflows_own(shape):
+def test_interleaved_and_per_tap_convolution_equal_tensorflows_own(shape):
     def own(x, w, dy):
         y = tf.nn.conv2d(x, w, strides=1, padding="SAME")
         return [y, *tf1.gradients(y, [x, w], dy)]
 
-    def other(x, w, dy):
+    def ours(x, w, dy):
         y = kernels.interleaved_conv2d(x, w)
-        dx = kernels.interleaved_conv2d(dy, kernels.turned(w))
-        return [y, dx, kernels.filter_gradient_by_taps(x, dy, w.shape[:2])]
+        dx = kernels.interleaved_conv2d(dy, kernels.input_gradient_kernel(w))
+        return [y, dx, kernels.per_tap_filter_gradient(x, dy, w.shape[:2])]
 
     values = arrays(shape)
-    for expected, found in zip(evaluate(own, *values), evaluate(other, *values), strict=True):
+    for expected, found in zip(evaluate(own, *values), evaluate(ours, *values), strict=True):
         assert found.shape == expected.shape
         assert np.abs(found - expected).max() <= 2e-6 * np.abs(expected).max()
 
 
-SPECTRAL = {  # name: (N, side, C, K, kernel)
+SPECTRAL = {  # name: (N, S, C, K, kernel)
     "two_conv's": (3, 16, 3, 4, 16),
     "odd period": (2, 11, 3, 4, 8),
     "odd kernel": (2, 12, 3, 4, 9),
@@ -65,9 +65,9 @@ SPECTRAL = {  # name: (N, side, C, K, kernel)
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 5e-6), ("bfloat16", 0.02)])
 @pytest.mark.parametrize("shape", SPECTRAL.values(), ids=SPECTRAL)
-def test_spectral_form_equals_tensorflows_own(shape, dtype, tolerance):
-    count, side, channels, units, kernel = shape
-    values = arrays((count, side, side, channels, units, (kernel, kernel)))
+def test_spectral_convolution_equals_tensorflows_own(shape, dtype, tolerance):
+    count, size, channels, units, kernel = shape
+    values = arrays((count, size, size, channels, units, (kernel, kernel)))
 
     def build(convolve):
         def tensors(x, w, dy):
@@ -84,7 +84,7 @@ def test_spectral_form_equals_tensorflows_own(shape, dtype, tolerance):
 
 
 @pytest.mark.parametrize(
-    ("side", "kernel", "channels", "chosen"),
+    ("size", "kernel", "channels", "chosen"),
     [
         (16, 16, 64, True),
         (16, 9, 64, True),
@@ -94,16 +94,16 @@ def test_spectral_form_equals_tensorflows_own(shape, dtype, tolerance):
         (None, 16, 64, False),
     ],
 )
-def test_large_kernels_on_small_maps_are_spectral(side, kernel, channels, chosen):
+def test_large_kernels_on_small_maps_are_spectral(size, kernel, channels, chosen):
     with tf1.Graph().as_default() as graph:
-        x = tf1.placeholder("float32", [None, side, side, channels])
+        x = tf1.placeholder("float32", [None, size, size, channels])
         w = tf1.placeholder("float32", [kernel, kernel, channels, 64])
-        assert kernels.spectral(x, w) == chosen
+        assert kernels.is_spectral(x, w) == chosen
         kernels.conv2d(x, w)
         assert any(op.type == "Conv2D" for op in graph.get_operations()) != chosen
 
 
-FORMS = {  # name: (H, W, C, K, kernel, dtype) -> (interleave, taps)
+ALGORITHMS = {  # name: ((H, W, C, K, kernel, dtype), (interleaved, per_tap))
     "conv4_2 of vgg": ((4, 4, 512, 512, 3, "bfloat16"), (True, True)),
     "conv4_1 of vgg": ((4, 4, 256, 512, 3, "bfloat16"), (True, True)),
     "conv3_2 of vgg": ((8, 8, 256, 256, 3, "bfloat16"), (False, True)),
@@ -125,49 +125,49 @@ FORMS = {  # name: (H, W, C, K, kernel, dtype) -> (interleave, taps)
 }
 
 
-@pytest.mark.parametrize(("shape", "forms"), FORMS.values(), ids=FORMS)
-def test_the_shape_alone_chooses_the_form(shape, forms):
+@pytest.mark.parametrize(("shape", "algorithms"), ALGORITHMS.values(), ids=ALGORITHMS)
+def test_the_shape_alone_chooses_the_algorithms(shape, algorithms):
     height, width, channels, units, kernel, dtype = shape
     with tf1.Graph().as_default():
         x = tf1.placeholder(dtype, [None, height, width, channels])
         w = tf1.placeholder(dtype, [kernel, kernel, channels, units])
-        assert kernels.faster_forms(x, w) == forms
+        assert kernels.choose_algorithms(x, w) == algorithms
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02)])
 @pytest.mark.parametrize(
-    ("side", "channels", "units", "forms"),
+    ("size", "channels", "units", "algorithms"),
     [(4, 256, 512, (True, True)), (8, 128, 128, (False, True)), (8, 16, 16, (False, False))],
 )
-def test_chosen_convolution_and_gradients(side, channels, units, forms, dtype, tolerance):
-    """Relative to the largest value, against TensorFlow's float32; at the shapes where other forms are chosen."""
-    values = arrays((3, side, side, channels, units, (3, 3)))
+def test_chosen_convolution_and_gradients(size, channels, units, algorithms, dtype, tolerance):
+    """Relative to the largest value, against TensorFlow's float32; at shapes that choose other algorithms."""
+    values = arrays((3, size, size, channels, units, (3, 3)))
     chosen = []
 
-    def build(convolve, note=False):
+    def build(convolve, record=False):
         def tensors(x, w, dy):
-            if note:
-                chosen.append(kernels.faster_forms(x, w))
+            if record:
+                chosen.append(kernels.choose_algorithms(x, w))
             y = convolve(x, w)
             return [y, *tf1.gradients(y, [x, w], dy)]
 
         return tensors
 
     own = evaluate(build(lambda x, w: tf.nn.conv2d(x, w, strides=1, padding="SAME")), *values)
-    ours = evaluate(build(kernels.conv2d, note=True), *values, dtype=tf.as_dtype(dtype))
-    assert chosen == [forms if dtype == "bfloat16" else (forms[0], forms[0])]
+    ours = evaluate(build(kernels.conv2d, record=True), *values, dtype=tf.as_dtype(dtype))
+    assert chosen == [algorithms if dtype == "bfloat16" else (algorithms[0], algorithms[0])]
     for expected, found in zip(own, ours, strict=True):
         assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(
-    ("side", "kernel", "stride"),
+    ("size", "kernel", "stride"),
     [(8, 3, 1), (8, 5, 1), (7, 3, 2), (8, 3, 2), (9, 5, 2), (8, 5, 2), (9, 3, 3), (6, 2, 1)],
 )
-def test_depthwise_convolution_and_gradients(side, kernel, stride, padding):
+def test_depthwise_convolution_and_gradients(size, kernel, stride, padding):
     """Against TensorFlow's own."""
-    x, w, _ = arrays((3, side, side, 5, 1, (kernel, kernel)))
+    x, w, _ = arrays((3, size, size, 5, 1, (kernel, kernel)))
 
     def build(convolve):
         def tensors(x, w):
@@ -188,21 +188,21 @@ def test_depthwise_convolution_and_gradients(side, kernel, stride, padding):
 @pytest.mark.parametrize(("stride", "padding"), [(1, "SAME"), (2, "SAME"), (2, "VALID")])
 def test_grouped_convolution_and_gradients(stride, padding, dtype, tolerance, own, monkeypatch):
     """Against an ungrouped convolution whose other weights are zeros."""
-    groups, each, units, side = 3, 4, 6, 7
+    groups, each, units, size = 3, 4, 6, 7
     if own and not kernels.has_grouped_gradients(tf.as_dtype(dtype)):
         pytest.skip(f"this TensorFlow has no gradients of grouped convolutions in {dtype}")
     monkeypatch.setattr(kernels, "has_grouped_gradients", lambda dtype: own)
-    windows = -(-side // stride) if padding == "SAME" else (side - 3) // stride + 1
+    windows = -(-size // stride) if padding == "SAME" else (size - 3) // stride + 1
     generator = np.random.default_rng(0)
     x, w, dy = (
         generator.normal(size=size).astype(np.float32)
-        for size in ((5, side, side, groups * each), (3, 3, each, units), (5, windows, windows, units))
+        for size in ((5, size, size, groups * each), (3, 3, each, units), (5, windows, windows, units))
     )
     group = np.arange(units) // (units // groups)
-    inside = np.arange(groups * each)[:, None] // each == group  # [C, K]
+    insize = np.arange(groups * each)[:, None] // each == group  # [C, K]
 
     def ungrouped(x, w, dy):
-        whole = tf.tile(w, [1, 1, groups, 1]) * inside.astype(np.float32)
+        whole = tf.tile(w, [1, 1, groups, 1]) * insize.astype(np.float32)
         y = tf.nn.conv2d(x, whole, strides=stride, padding=padding)
         return [y, *tf1.gradients(y, [x, w], dy)]
 

@@ -15,32 +15,15 @@ MATRIX = GENERATOR.normal(size=(5, 4)).astype(np.float32)
 VECTOR = GENERATOR.normal(size=4).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "warmup", "shares"),
-    [
-        ("constant", 0, [1, 1, 1, 1, 1]),
-        ("constant", 4, [0.25, 0.5, 0.75, 1, 1]),
-        ("linear", 0, [1, 0.8, 0.6, 0.4, 0.2]),
-        ("linear", 2, [0.5, 1, 1, 2 / 3, 1 / 3]),
-    ],
-)
-def test_course(schedule, warmup, shares):
-    recipe = Recipe(schedule=schedule, warmup_steps=warmup)
-    with tf1.Graph().as_default() as graph:
-        course = [optimizers.course(recipe, tf.constant(step, tf.int64), 5) for step in range(6)]
-        with session(graph) as running:
-            *found, after = running.run(course)
-    assert found == pytest.approx(shares, abs=1e-6)
-    assert after == (1 if schedule == "constant" else 0)  # past the end it stays there
-
-
-def run_steps(recipe, values, slopes, steps=3, total_steps=4):
-    """Return the variables' values after each of some updates with gradients `slopes` * (1, 2, 3, …)."""
+def run_steps(recipe, values, gradients, steps=3, total_steps=4):
+    """Return the variables' values after each of some updates with the gradients times 1, 2, 3, …."""
     with tf1.Graph().as_default() as graph:
         step = tf1.train.create_global_step()
         weights = [tf1.get_variable(f"w{n}", initializer=value) for n, value in enumerate(values)]
         factor = tf.cast(step + 1, tf.float32)
-        update = optimizers.train_op(recipe, weights, [s * factor for s in slopes], step, total_steps, tf.float32)
+        update = optimizers.train_op(
+            recipe, weights, [each * factor for each in gradients], step, total_steps, tf.float32
+        )
         init = tf1.global_variables_initializer()
         found = []
         with session(graph) as running:
@@ -56,17 +39,17 @@ def test_nesterov_with_its_own_rate_for_biases():
     recipe = Recipe(optimizer="nesterov", learning_rate=0.1, bias_lr_multiplier=5.0, momentum=0.8, warmup_steps=0)
     recipe = dataclasses.replace(recipe, schedule="linear")
     found = run_steps(recipe, [MATRIX, VECTOR], [MATRIX * 0.1, VECTOR * 0.2])
-    for n, (value, slope, factor) in enumerate(((MATRIX, MATRIX * 0.1, 1), (VECTOR, VECTOR * 0.2, 5))):
+    for n, (value, first, factor) in enumerate(((MATRIX, MATRIX * 0.1, 1), (VECTOR, VECTOR * 0.2, 5))):
         velocity = 0
         for step in range(3):
-            gradient = slope * (step + 1)
+            gradient = first * (step + 1)
             velocity = 0.8 * velocity + gradient
             value = value - 0.1 * factor * (1 - step / 4) * (gradient + 0.8 * velocity)
             assert found[step][n] == pytest.approx(value, abs=1e-5)
 
 
 def polynomial(matrix, steps=3):
-    """Newton-Schulz by its effect on singular values, float64."""
+    """Return the Newton-Schulz steps' result by their effect on the singular values, float64."""
     u, s, v = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
     s = s / np.sqrt((s**2).sum())
     for _ in range(steps):
@@ -75,10 +58,10 @@ def polynomial(matrix, steps=3):
 
 
 @pytest.mark.parametrize("shape", [(40, 7), (7, 40), (9, 9)])
-def test_orthogonalized_keeps_directions_and_evens_out_sizes(shape):
+def test_orthogonalize_keeps_singular_vectors_and_evens_out_singular_values(shape):
     matrix = np.random.default_rng(1).normal(size=shape).astype(np.float32) * 100
     with tf1.Graph().as_default() as graph, session(graph) as running:
-        found = running.run(optimizers.orthogonalized(tf.constant(matrix)))
+        found = running.run(optimizers.orthogonalize(tf.constant(matrix)))
     assert found == pytest.approx(polynomial(matrix), abs=1e-4)
     before, after = (np.linalg.svd(m, compute_uv=False) for m in (matrix, found))
     assert after.max() < 1.3

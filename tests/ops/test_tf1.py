@@ -1,10 +1,10 @@
-"""Which precision a machine gets."""
+"""The precision that is chosen for a machine."""
 
 import pytest
 
 from graphcnn.ops import tf1
 
-CHOICES = {  # name: (asked, the CPU's instructions, TF_ENABLE_ONEDNN_OPTS, chosen, words of the reason)
+CHOICES = {  # name: (Recipe.precision, the CPU's instructions, TF_ENABLE_ONEDNN_OPTS, chosen, words of the reason)
     "AMX": ("auto", "amx_bf16", None, "bfloat16", "auto: this CPU has amx_bf16"),
     "AVX512": ("auto", "avx512_bf16", "1", "bfloat16", "auto: this CPU has avx512_bf16"),
     "without": ("auto", None, None, "float32", "no bfloat16 instructions"),
@@ -16,18 +16,18 @@ CHOICES = {  # name: (asked, the CPU's instructions, TF_ENABLE_ONEDNN_OPTS, chos
 }
 
 
-@pytest.mark.parametrize(("asked", "instructions", "onednn", "chosen", "words"), CHOICES.values(), ids=CHOICES)
-def test_precision(asked, instructions, onednn, chosen, words, monkeypatch):
+@pytest.mark.parametrize(("precision", "instructions", "onednn", "chosen", "words"), CHOICES.values(), ids=CHOICES)
+def test_choose_precision(precision, instructions, onednn, chosen, words, monkeypatch):
     monkeypatch.setattr(tf1, "cpu", lambda: {"model": "a CPU", "cores": 2, "bfloat16": instructions})
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     if onednn:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
-    precision, reason = tf1.choose_precision(asked)
-    assert precision == chosen
+    found, reason = tf1.choose_precision(precision)
+    assert found == chosen
     assert words in reason
 
 
-CPUINFO = {  # name: (flags of /proc/cpuinfo, what is found)
+CPUINFO = {  # name: (flags of /proc/cpuinfo, the instruction set for bfloat16)
     "Sapphire Rapids": ("flags\t\t: avx512f avx512_bf16 amx_bf16 amx_tile", "amx_bf16"),
     "Zen 5": ("flags\t\t: avx512f avx512_bf16 avx512_vnni", "avx512_bf16"),
     "Haswell": ("flags\t\t: avx avx2 fma", None),
@@ -36,7 +36,7 @@ CPUINFO = {  # name: (flags of /proc/cpuinfo, what is found)
 
 
 @pytest.mark.skipif(tf1.platform.system() != "Linux", reason="reads /proc/cpuinfo")
-@pytest.mark.parametrize(("flags", "found"), CPUINFO.values(), ids=CPUINFO)
-def test_what_the_cpu_can_do(flags, found, monkeypatch):
+@pytest.mark.parametrize(("flags", "instructions"), CPUINFO.values(), ids=CPUINFO)
+def test_cpu(flags, instructions, monkeypatch):
     monkeypatch.setattr(tf1.Path, "read_text", lambda path, errors: f"model name\t: A CPU\n{flags}\n")
-    assert tf1.cpu() == {"model": "A CPU", "cores": tf1.cores(), "bfloat16": found}
+    assert tf1.cpu() == {"model": "A CPU", "cores": tf1.cores(), "bfloat16": instructions}
