@@ -1,1 +1,1 @@
-"""What every other folder uses: errors, files, progress, the command line."""
+"""Modules that every other folder uses: errors, files, signals, output, the command line, paths."""

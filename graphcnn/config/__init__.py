@@ -1,1 +1,1 @@
-"""Recipes and suites: every setting of a training run as data."""
+"""Settings as data: recipes, suites of experiments, and the flags that set them."""

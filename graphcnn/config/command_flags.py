@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from absl import flags
@@ -45,17 +45,17 @@ class CommandFlags(flags.FlagValues):
         """Let --help show these defaults; the function gets the flags that stand beside --help."""
         self.__dict__["defaults"] = defaults
 
-    def read_flags_from_files(self, argv: list[str], force_gnu: bool = True) -> list[str]:
+    def read_flags_from_files(self, argv: Sequence[str], force_gnu: bool = True) -> list[str]:
         """Return the arguments with those of flag files, each flag under its present name."""
-        argv = super().read_flags_from_files(argv, force_gnu)
-        end = argv.index("--") if "--" in argv else len(argv)
-        matches = [re.match(r"--?(\w+)(?==|$)", argument) for argument in argv[:end]]
+        arguments = super().read_flags_from_files(argv, force_gnu)
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        matches = [re.match(r"--?(\w+)(?==|$)", argument) for argument in arguments[:end]]
         check_one_name({match[1] for match in matches if match}, "", "--", self.aliases)
         for n, match in enumerate(matches):
             name = self.aliases.get(match[1]) if match else None
-            if match and name in self:
-                argv[n] = f"--{name}{argv[n][match.end() :]}"
-        return argv
+            if match and name and name in self:
+                arguments[n] = f"--{name}{arguments[n][match.end() :]}"
+        return arguments
 
     def groups(self) -> dict[str, list[flags.Flag]]:
         """Return {group: its flags}, in the order of --help; in a group they are in the order of definition."""

@@ -140,7 +140,7 @@ def dev_split(values: FlagValues) -> str | None:
 
 def given_options(values: FlagValues) -> dict[str, Any]:
     """Return {field of DataOptions: value} of the flags that were given; folders are absolute paths."""
-    folders = {name: str(Path(values[name].value).resolve()) for name in FOLDERS if values[name].value}
+    folders = {name: str(Path(str(values[name].value)).resolve()) for name in FOLDERS if values[name].value}
     return folders | ({"skip_broken": values.skip_broken} if values["skip_broken"].present else {})
 
 

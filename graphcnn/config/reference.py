@@ -47,7 +47,7 @@ def reference() -> str:
     for name in COMMANDS:
         module = importlib.import_module(f"graphcnn.{name}")
         values = module.define_flags()
-        parts += [f"## {name}\n", f"{module.__doc__.strip().splitlines()[0]}\n", *_command(name, values)]
+        parts += [f"## {name}\n", f"{(module.__doc__ or '').strip().splitlines()[0]}\n", *_command(name, values)]
         if name == "train":
             settings = values
     parts += [SETTINGS_HEAD, *_settings(settings), RECIPES_HEAD, _recipes()]

@@ -1,4 +1,4 @@
-"""The command lines' edges: help, flags, names, exit statuses, what is said first."""
+"""Command lines: help, flags, names of runs, exit statuses, the first line of the output."""
 
 import subprocess
 import sys
@@ -147,7 +147,7 @@ def test_debug_shows_the_traceback(tmp_path, command):
     assert "Traceback" in outcome.err
 
 
-def test_a_process_says_one_line_on_stderr_and_nothing_of_tensorflow_s(tmp_path):
+def test_stderr_has_one_line_of_an_error_and_nothing_of_tensorflow(tmp_path):
     arguments = ["--data=digits", "--epochs=1", "--net=vgg_tiny", f"--checkpoints={tmp_path}", "--run=a"]
     command = [sys.executable, "-m", "graphcnn.train", *arguments]
     first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -203,7 +203,7 @@ def test_the_newest_run_is_the_default(data_folder, tmp_path, command):
     assert command("eval", f"--checkpoints={tmp_path}", "--run=assignment-1").out.startswith("run: assignment-1")
 
 
-def test_images_of_another_size_are_said_once(data_folder, tmp_path, command):
+def test_resized_images_are_reported_once(data_folder, tmp_path, command):
     outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--image_size=24")
     assert outcome.out.count("images: 16x16, resized in the graph to 24x24") == 1
     assert command("eval", f"--checkpoints={tmp_path}").status == 0

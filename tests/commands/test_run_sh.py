@@ -1,4 +1,4 @@
-"""run.sh in a folder of its own, with a stand-in package and no requirements, so that nothing is downloaded."""
+"""run.sh in a temporary folder, with a tiny package in place of graphcnn; nothing is downloaded."""
 
 import os
 import shutil
@@ -56,7 +56,7 @@ def test_the_environment_is_made_once_repaired_and_renewed(clone, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.9", "3.14"])
-def test_an_unfit_python_is_said_in_one_line(clone, tmp_path, version):
+def test_an_unsupported_python_is_refused_in_one_line(clone, tmp_path, version):
     done = call(clone, "train", PYTHON=str(fake_python(tmp_path, version)))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -64,12 +64,12 @@ def test_an_unfit_python_is_said_in_one_line(clone, tmp_path, version):
     assert not (clone / ".venv").exists()
 
 
-def test_a_python_that_is_none(clone):
+def test_a_program_that_is_not_python_is_refused(clone):
     done = call(clone, "train", PYTHON="/bin/false")
     assert (done.returncode, done.stderr) == (2, "run.sh: /bin/false is not a Python\n")
 
 
-def test_a_python_that_is_not_there(clone):
+def test_a_missing_python_is_refused(clone):
     done = call(clone, "train", PYTHON="/nowhere/python3")
     assert done.returncode == 2
     assert done.stderr == "run.sh: /nowhere/python3: no such Python; name one with PYTHON=/path/to/python3\n"

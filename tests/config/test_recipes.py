@@ -23,7 +23,7 @@ def test_the_assignment_has_the_published_settings_and_a_warm_up():
 
 
 @pytest.mark.parametrize("name", suites.recipe_names())
-def test_every_row_has_a_source_and_survives_a_round_trip(name):
+def test_every_recipe_has_a_description_and_is_read_back_from_config_json(name):
     row = suites.named_recipe(name)
     assert row.description
     assert recipe_from_dict(dataclasses.asdict(row.recipe), "config.json") == row.recipe
@@ -63,7 +63,7 @@ def test_bad_values_are_refused(case):
     assert caught.value.as_flags().startswith(f"--{field}")
 
 
-def test_unknown_names_get_the_nearest_match():
+def test_unknown_names_are_refused_with_the_nearest_one():
     with pytest.raises(InputError, match="did you mean 'assignment'"):
         suites.named_recipe("asignment")
     settings = dataclasses.asdict(Recipe())
@@ -76,15 +76,15 @@ def test_unknown_names_get_the_nearest_match():
         recipe_from_dict([1], "config.json")
 
 
-def test_runs_of_the_first_version_are_read_as_they_were_trained():
-    """They lack the settings that came later; each of these defaults to off."""
+def test_settings_that_the_first_version_lacked_have_their_defaults():
+    """The defaults describe how runs of the first version were trained."""
     names = ["net", "image_size", "normalisation", "optimizer", "learning_rate", "warmup_steps", "batch_size", "epochs"]
     names += ["l2", "keep_prob", "stop_on", "patience", "precision", "seed"]
     settings = {name: value for name, value in dataclasses.asdict(Recipe(epochs=3)).items() if name in names}
     assert recipe_from_dict(settings, "config.json") == Recipe(epochs=3)
 
 
-def test_the_assignment_uses_none_of_the_fast_recipe_s_tricks():
+def test_the_assignment_uses_no_setting_of_the_fast_recipe():
     assignment, fast = RECIPES["assignment"].recipe, RECIPES["fast"].recipe
     off = {
         "whitening_patch_size": 0, "init": "xavier", "batch_norm": False, "flip": "none", "translate": 0,
