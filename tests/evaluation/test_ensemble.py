@@ -121,7 +121,7 @@ def test_the_submission_is_one_graph(members, outputs, tmp_path, command):
         ("eval", ["--run=a", "--ensemble=fitted"], "is for several runs"),
         ("eval", ["--run=a,b", "--ensemble=best"], "unknown name 'best'"),
         ("submit", ["--run=a,b", "--tta"], "--tta: run a was trained without"),
-        ("predict", ["--run=a,b", "--net=mobilenet", "x.png"], "--run: is a run's"),
+        ("predict", ["--run=a,b", "--net=mobilenet", "x.png"], "--run: is for a run, and --net stands instead"),
         ("explain", ["--run=a,b", "x.png"], "found 2 runs, expected one"),
     ],
 )
