@@ -16,7 +16,7 @@ TINY = ["--net=vgg_tiny", "--image_size=16", "--batch_size=16", "--warmup_steps=
 FAST = ["--recipe=fast", "--image_size=18", "--early_size=16", "--batch_size=16", "--lookahead=2", "--epochs=2"]
 
 
-ZOO = pytest.StashKey()  # {(architecture, peer): {side: {"here", "there", "logits", "step"}}}
+ZOO = pytest.StashKey()  # {(architecture, reference): {size: {"here", "there", "logits", "step"}}}
 ZOO_HEAD = """# The zoo and its originals
 
 Each architecture with random weights, 10 classes and a batch of 8 random images, in float32, here and in the library
@@ -91,10 +91,10 @@ def _write_zoo(session):
     if not (session.config.option.zoo and rows):
         return
     lines = []
-    for (name, peer), sides in sorted(rows.items()):
-        first = next(iter(sides.values()))
-        cells = [name, peer, f"{first['here']:,}", f"{first['there']:,}"]
-        cells += [cell for side, row in sides.items() for cell in (side, f"{row['logits']:.1e}", f"{row['step']:.1e}")]
+    for (name, reference), sizes in sorted(rows.items()):
+        first = next(iter(sizes.values()))
+        cells = [name, reference, f"{first['here']:,}", f"{first['there']:,}"]
+        cells += [cell for size, row in sizes.items() for cell in (size, f"{row['logits']:.1e}", f"{row['step']:.1e}")]
         lines.append(f"| {' | '.join(map(str, cells))} |\n")
     Path(session.config.option.zoo).write_text(ZOO_HEAD + "".join(lines))
 

@@ -84,7 +84,7 @@ def test_whitened_patches_are_uncorrelated_with_unit_deviation():
     assert flat.T @ flat / len(flat) == pytest.approx(np.eye(12), abs=1e-3)
 
 
-def test_directions_that_do_not_vary_get_the_others_filters():
+def test_constant_directions_get_the_filters_of_the_others():
     """Grey images: three equal channels leave four of the twelve directions; a filter for the rest shows noise."""
     grey = np.random.default_rng(0).normal(size=(100, 9, 9, 1)).astype(np.float32)
     filters = statistics.whitening_filters([np.repeat(grey, 3, axis=3)], 2).reshape(12, 24)
@@ -95,11 +95,11 @@ def test_directions_that_do_not_vary_get_the_others_filters():
 @pytest.mark.parametrize("training", [True, False])
 def test_batch_norm(training):
     x = np.random.default_rng(0).normal(2, 3, size=(4, 5, 6, 3)).astype(np.float32)
-    rows = []
+    updated = []
 
     def build():
         y, updates = layers.batch_norm(tf.constant(x), "norm", BEFORE, training=training)
-        rows.extend((update.variable.op.name, update.momentum) for update in updates)
+        updated.extend((update.variable.op.name, update.momentum) for update in updates)
         assert [v.op.name for v in tf1.trainable_variables()] == ["norm/beta"]
         return [y, [update.value for update in updates]]
 
@@ -110,7 +110,7 @@ def test_batch_norm(training):
         return
     mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
     assert y == pytest.approx((x - mean) / np.sqrt(variance + 1e-5), abs=1e-4)
-    assert rows == [("norm/mean", 0.4), ("norm/variance", 0.4)]
+    assert updated == [("norm/mean", 0.4), ("norm/variance", 0.4)]
     assert found[0] == pytest.approx(mean, abs=1e-4)
     assert found[1] == pytest.approx(variance * 120 / 119, rel=1e-4)  # TensorFlow estimates without bias
 
@@ -177,7 +177,7 @@ class TestDropout:
         x = np.ones((rows, 100), np.float32)
         return evaluate(lambda: layers.dropout(tf.constant(x), scope, keep_prob, seed=seed, step=step))
 
-    def test_keeps_a_share_and_scales_it(self):
+    def test_keeps_a_fraction_and_scales_it(self):
         mask = self.mask()
         assert set(np.unique(mask)) == {np.float32(0), np.float32(1 / 0.6)}
         assert (mask > 0).mean() == pytest.approx(0.6, abs=0.01)
@@ -186,7 +186,7 @@ class TestDropout:
         assert np.array_equal(self.mask(keep_prob=1.0), np.ones((200, 100)))
 
     @pytest.mark.parametrize("sizes", [(200,), (64, 64, 72), (1, 199)])
-    def test_parts_of_a_batch_get_the_whole_batch_s_mask(self, sizes):
+    def test_batch_slices_get_the_rows_of_the_whole_batch_s_mask(self, sizes):
         x, starts = np.ones((200, 3, 4, 5), np.float32), np.cumsum((0, *sizes))
 
         def masks():
@@ -197,8 +197,8 @@ class TestDropout:
                 found.append(layers.dropout(rows, "drop", 0.6, **options, batch_slice=MicroBatchSlice(int(first), 200)))
             return found
 
-        whole, *parts = evaluate(masks)
-        assert np.array_equal(np.concatenate(parts), whole)
+        whole, *slices = evaluate(masks)
+        assert np.array_equal(np.concatenate(slices), whole)
 
     def test_depends_on_seed_scope_and_step_alone(self):
         assert np.array_equal(self.mask(), self.mask())
@@ -229,11 +229,11 @@ def test_a_wrong_rank_names_tensor_scope_and_both_ranks(layer, rank):
 
 
 @pytest.mark.parametrize(
-    ("side", "windows"), [(4, [(0, 2), (1, 3), (2, 4)]), (3, [(0, 1), (1, 2), (2, 3)]), (2, [(0, 1), (0, 2), (1, 2)])]
+    ("size", "windows"), [(4, [(0, 2), (1, 3), (2, 4)]), (3, [(0, 1), (1, 2), (2, 3)]), (2, [(0, 1), (0, 2), (1, 2)])]
 )
-def test_adaptive_average_pool(side, windows):
+def test_adaptive_average_pool(size, windows):
     """Three windows an axis, by PyTorch's documented rule."""
-    x = np.random.default_rng(0).normal(size=(2, side, side, 3)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype(np.float32)
     y = evaluate(lambda: layers.adaptive_average_pool(tf.constant(x), "pool", 3))
     expected = [[x[:, a:b, c:d].mean(axis=(1, 2)) for c, d in windows] for a, b in windows]
     assert y == pytest.approx(np.transpose(expected, (2, 0, 1, 3)), abs=1e-6)

@@ -1,7 +1,8 @@
-"""Every ImageNet architecture against its peer: parameters, logits at two sizes, one SGD step.
+"""Every ImageNet architecture against Keras's or torchvision's: parameters, logits at two sizes, one SGD step.
 
-A peer runs in a process of its own, with random weights in a file; here the file is loaded, and logits, the step's
-updates and the moving batch-norm moments are compared. The variance that moves is of n - 1 here and in both peers.
+A reference runs in its own process and writes random weights into files. The test loads them and compares the logits,
+and the updates of one step, the moving moments of batch norm included. Moving variances are unbiased, here and in both
+references.
 """
 
 import functools
@@ -9,10 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras_peer
+import keras_reference
 import numpy as np
 import pytest
-import torch_peer
+import torch_reference
 from conftest import ZOO
 
 from graphcnn.config.recipe import PREPROCESSING, Recipe
@@ -22,44 +23,45 @@ from graphcnn.ops.tf1 import session, tf1
 from graphcnn.weights.keras_hdf5 import read_keras
 
 HERE = Path(__file__).parent
-SIDES = {  # others: (64, 80)
+SIZES = {  # of images; other nets: (64, 80)
     "alexnet": (96, 127),
     "inception_v3": (80, 107),
     "inception_resnet_v2": (80, 107),
     "xception": (75, 96),
 }
 CI = ("efficientnet_b0", "mobilenet", "mobilenet_v2", "vgg16")
-LOGITS, UPDATES = 1e-4, 1e-3  # the logits' largest difference in their scale, an update's in its norm
+LOGITS = 1e-4  # largest difference of a logit, divided by the largest logit
+UPDATES = 1e-3  # largest difference of an update, divided by its norm
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.ci) if name in CI else name for name in keras_peer.MODELS]
+    "name", [pytest.param(name, marks=pytest.mark.ci) if name in CI else name for name in keras_reference.MODELS]
 )
 def test_parity_with_keras(name, tmp_path, zoo):
-    pytest.importorskip("tf_keras", reason="tf_keras, the peer, is not installed")
-    zoo[name, "Keras"] = parity(keras_peer, name, tmp_path, from_keras)
+    pytest.importorskip("tf_keras", reason="tf_keras is not installed")
+    zoo[name, "Keras"] = parity(keras_reference, name, tmp_path, from_keras)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", torch_peer.MODELS)
+@pytest.mark.parametrize("name", torch_reference.MODELS)
 def test_parity_with_pytorch(name, tmp_path, zoo):
     if missing := without_torch():
-        pytest.skip(f"torch and torchvision, the peer, cannot be imported: {missing}")
-    zoo[name, "PyTorch"] = parity(torch_peer, name, tmp_path, from_torch)
+        pytest.skip(f"torch and torchvision cannot be imported: {missing}")
+    zoo[name, "PyTorch"] = parity(torch_reference, name, tmp_path, from_torch)
 
 
 @pytest.fixture
 def zoo(request):
-    """What --zoo writes: {(architecture, peer): {side: row}}."""
+    """Return what --zoo writes: {(architecture, reference): {image size: row}}."""
     return request.config.stash.setdefault(ZOO, {})
 
 
 @functools.cache
 def without_torch():
-    """Return what the peer's interpreter says against importing its nets; nothing where it can."""
-    asked = [sys.executable, "-c", "import torch_peer; torch_peer.models()"]
-    done = subprocess.run(asked, cwd=HERE, capture_output=True, text=True)
+    """Return the last line of the error of importing torchvision's nets; "" where they can be imported."""
+    command = [sys.executable, "-c", "import torch_reference; torch_reference.models()"]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
     return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
 
 
@@ -72,7 +74,7 @@ NORM_LEAVES = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "runni
 
 
 def from_torch(folder, when, shapes):
-    """Return PyTorch's state by our names: its own, with / for the dots and other leaves."""
+    """Return {variable: array} of PyTorch's state: its names have dots for slashes, and other leaves."""
     with np.load(folder / f"{when}.npz", allow_pickle=False) as file:
         state = {key: array for key, array in file.items() if not key.endswith(".num_batches_tracked")}
     found = {}
@@ -86,32 +88,32 @@ def from_torch(folder, when, shapes):
     return found
 
 
-def parity(peer, name, folder, read):
-    """Have the peer write its files at each size and compare; read(folder, when, shapes) -> {name of ours: array}.
+def parity(reference, name, folder, read):
+    """Run the reference for images of each size, compare, and return {size: row of `compare`}.
 
-    Returns: {side: compare's row}.
+    read(folder, when, shapes) returns {variable: array} of the files "before" or "after" the step.
     """
     rows = {}
-    for side in SIDES.get(name, (64, 80)):
-        at_side = folder / str(side)
-        at_side.mkdir()
-        asked = [sys.executable, peer.__file__, name, str(side), at_side]
-        done = subprocess.run(asked, capture_output=True, text=True)
+    for size in SIZES.get(name, (64, 80)):
+        folder_of_size = folder / str(size)
+        folder_of_size.mkdir()
+        command = [sys.executable, reference.__file__, name, str(size), folder_of_size]
+        done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        rows[side] = compare(peer, name, side, at_side, read)
+        rows[size] = compare(reference, name, size, folder_of_size, read)
     return rows
 
 
-def compare(peer, name, side, folder, read):
-    """Assert that our net does with the file's weights what the peer did; return and print the differences."""
+def compare(reference, name, size, folder, read):
+    """Assert that the net computes what the reference computed with the same weights; return and print differences."""
     images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
-    kind = "torch" if name.startswith("efficientnet") else "none"
+    normalisation = "torch" if name.startswith("efficientnet") else "none"
     recipe = Recipe(
-        net=name, image_size=side, normalisation=kind, optimizer="sgd", learning_rate=peer.RATE, warmup_steps=0,
-        batch_size=len(labels), l2=0.0, keep_prob=1.0, precision="float32",
+        net=name, image_size=size, normalisation=normalisation, optimizer="sgd", learning_rate=reference.RATE,
+        warmup_steps=0, batch_size=len(labels), l2=0.0, keep_prob=1.0, precision="float32",
     )  # fmt: skip
-    statistics = PREPROCESSING.get(kind, (np.zeros(3), np.ones(3)))
-    graph = build_training(recipe, (side, side), peer.CLASSES, statistics, 1)
+    statistics = PREPROCESSING.get(normalisation, (np.zeros(3), np.ones(3)))
+    graph = build_training(recipe, (size, size), reference.CLASSES, statistics, 1)
     here, there = count_parameters(graph), int((folder / "parameters.txt").read_text())
     assert here == there
     variables = {v.op.name: v for v in graph.variables if not v.op.name.startswith("normalisation/")}
@@ -135,10 +137,10 @@ def compare(peer, name, side, folder, read):
     off = {}
     for scope, update in updates.items():
         own, none = found[scope] - before[scope], 1e-4 * largest[scope.rpartition("/")[0]]
-        if max(np.abs(own).max(), np.abs(update).max()) > none:  # a bias before batch norm has no slope but rounding
+        if max(np.abs(own).max(), np.abs(update).max()) > none:  # a bias before batch norm has only rounding
             off[scope] = np.linalg.norm(own - update) / np.linalg.norm(update)
     worst = max(off, key=off.get)
-    print(f"{name} {side}: logits {apart:.1e}, step {off[worst]:.1e} ({worst})")
+    print(f"{name} {size}: logits {apart:.1e}, step {off[worst]:.1e} ({worst})")
     assert apart <= LOGITS
     assert off[worst] <= UPDATES, sorted(off.items(), key=lambda item: -item[1])[:8]
     return {"here": here, "there": there, "logits": apart, "step": off[worst]}

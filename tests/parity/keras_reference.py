@@ -1,6 +1,6 @@
-"""Keras's own net with random weights, as a file and as numbers; run in a process of its own, by test_parity.py.
+"""Write the weights and outputs of a Keras net; test_parity.py runs this in its own process.
 
-keras_peer.py NAME SIDE FOLDER writes into the folder: before.h5, images.npy [N, SIDE, SIDE, 3], labels.npy [N],
+keras_reference.py NAME SIZE FOLDER writes into the folder: before.h5, images.npy [N, SIZE, SIZE, 3], labels.npy [N],
 logits.npy [N, 10] for the weights in before.h5, after.h5 with the weights after one SGD step of rate 0.1 on these
 images (dropout and drop-connect at 0), parameters.txt (trainable ones).
 """
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-MODELS = {  # ours: theirs
+MODELS = {  # name here: name in Keras
     "vgg16": "VGG16",
     "vgg19": "VGG19",
     "inception_v3": "InceptionV3",
@@ -26,22 +26,26 @@ MODELS = {  # ours: theirs
     "mobilenet_v2": "MobileNetV2",
     "efficientnet_b0": "EfficientNetB0",
 }
-RANGES = {"beta": (1.0, 2.0), "moving_mean": (-0.2, 0.2)}  # of batch norms; few units near 0, where slopes jump
-BRANCHES = {"resnet152_v2": 0.3}  # times the weights of a block's last convolution: each of fifty adds but little
+# of batch norms; they keep most units away from 0, where the gradient jumps
+RANGES = {
+    "beta": (1.0, 2.0),
+    "moving_mean": (-0.2, 0.2),
+}
+BRANCHES = {"resnet152_v2": 0.3}  # factor of the weights of a block's last convolution, since fifty blocks add up
 CLASSES, IMAGES, RATE = 10, 8, 0.1
 
 
-def main(name, side, folder):
+def main(name, size, folder):
     """Write the files."""
-    side, folder = int(side), Path(folder)
-    generator = np.random.default_rng(side)
+    size, folder = int(size), Path(folder)
+    generator = np.random.default_rng(size)
     make = getattr(tf_keras.applications, MODELS[name])
-    model = make(weights=None, input_shape=(side, side, 3), classes=CLASSES, classifier_activation=None)
+    model = make(weights=None, input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None)
     for layer in model.layers:
         randomise(layer, generator, BRANCHES.get(name, 1.0) if layer.name.endswith("_3_conv") else 1.0)
-    raw = name.startswith("efficientnet")  # whose own layers normalise
+    raw = name.startswith("efficientnet")  # its own layers normalise images
     images = (
-        generator.uniform(0, 255, (IMAGES, side, side, 3)) if raw else generator.normal(size=(IMAGES, side, side, 3))
+        generator.uniform(0, 255, (IMAGES, size, size, 3)) if raw else generator.normal(size=(IMAGES, size, size, 3))
     )
     images, labels = images.astype(np.float32), generator.integers(0, CLASSES, IMAGES)
     np.save(folder / "images.npy", images)
@@ -58,7 +62,7 @@ def main(name, side, folder):
 
 
 def randomise(layer, generator, factor):
-    """Give a layer weights that a trained one could have, its kernel times a factor; no unit is dropped."""
+    """Give a layer weights that a trained one could have, with its kernel times a factor; switch off dropout."""
     if hasattr(layer, "rate"):
         layer.rate = 0.0
     if isinstance(layer, tf_keras.layers.BatchNormalization):

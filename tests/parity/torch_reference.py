@@ -1,12 +1,12 @@
-"""torchvision's own net with random weights, as files of numbers; run in a process of its own, by test_parity.py.
+"""Write the weights and outputs of a torchvision net; test_parity.py runs this in its own process.
 
-torch_peer.py NAME SIDE FOLDER writes into the folder: before.npz with the state by PyTorch's names, images.npy
-[N, SIDE, SIDE, 3], labels.npy [N], logits.npy [N, 10] for before.npz, after.npz with the state after one SGD step of
+torch_reference.py NAME SIZE FOLDER writes into the folder: before.npz with the state by PyTorch's names, images.npy
+[N, SIZE, SIZE, 3], labels.npy [N], logits.npy [N, 10] for before.npz, after.npz with the state after one SGD step of
 rate 10 on these images (dropout at 0, auxiliary classifiers' losses at 0.3), parameters.txt (trainable ones).
 
-Where rounding makes another pixel of a pool's window the largest, or a unit positive, a slope jumps. In float32 that
-happens in one net or the other, so this one computes in float64, on few images and with most units well above 0. At a
-low rate the updates would be lost in the weights' own rounding.
+Where rounding makes another pixel of a pool's window the largest, or makes a unit positive, a gradient jumps. In
+float32 that happens in one of the two nets, so this one computes in float64, on few images and with most units well
+above 0. At a low learning rate, the updates would be lost in the rounding of the weights.
 """
 
 import sys
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-MODELS = {  # ours, which torchvision names alike: its options
+MODELS = {  # name here and in torchvision: options of torchvision's function
     "alexnet": {},
     "googlenet": {"aux_logits": True, "transform_input": False, "init_weights": False},
     "resnext50_32x4d": {},
@@ -22,17 +22,17 @@ MODELS = {  # ours, which torchvision names alike: its options
 CLASSES, IMAGES, RATE, AUXILIARY = 10, 4, 10.0, 0.3
 
 
-def main(name, side, folder):
+def main(name, size, folder):
     """Write the files."""
     import torch
 
-    side, folder = int(side), Path(folder)
-    generator = np.random.default_rng(side)
+    size, folder = int(size), Path(folder)
+    generator = np.random.default_rng(size)
     model = getattr(models(), name)(weights=None, num_classes=CLASSES, **MODELS[name])
     for module in model.modules():
         randomise(module, generator)
     model.double()
-    images = generator.normal(size=(IMAGES, side, side, 3)).astype(np.float32)
+    images = generator.normal(size=(IMAGES, size, size, 3)).astype(np.float32)
     labels = generator.integers(0, CLASSES, IMAGES)
     np.save(folder / "images.npy", images)
     np.save(folder / "labels.npy", labels)
@@ -73,17 +73,17 @@ def save(model, path):
 
 
 def randomise(module, generator):
-    """Give a module's own tensors values that trained ones could have; no unit is dropped."""
+    """Give a module's own tensors values that trained ones could have; switch off dropout."""
     import torch
 
     if isinstance(module, torch.nn.Dropout):
         module.p = 0.0
-    normed = isinstance(module, torch.nn.BatchNorm2d)
+    is_batch_norm = isinstance(module, torch.nn.BatchNorm2d)
     for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
         shape = tuple(tensor.shape)
         if not tensor.is_floating_point():
             continue
-        if normed:
+        if is_batch_norm:
             limits = {"bias": (1, 2), "running_mean": (-0.2, 0.2)}.get(name, (0.8, 1.2))
             values = generator.uniform(*limits, shape)
         else:
