@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from conftest import one_line, tiny_arrays, write_folder
 
-from graphcnn import experiments
 from graphcnn.common.errors import WeightsUnavailable
 from graphcnn.config import suites
 from graphcnn.config.named import RECIPES
@@ -22,6 +21,7 @@ from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import Run
+from graphcnn.sweeps.child import ChildProcesses
 from graphcnn.weights import published
 
 NET = [
@@ -294,12 +294,12 @@ def test_a_suite_without_published_weights_runs_on_random_ones_and_says_so(tmp_p
     data = write_folder(tmp_path / "data", y_test=tiny_arrays(24, seed=1)[1])
     flags = ["--suite=small", f"--data={data}", f"--checkpoints={tmp_path}", f"--cache_dir={tmp_path / 'cache'}"]
 
-    child = experiments.Work._child
+    run = ChildProcesses.run
 
-    def without_recipe(work, job, name, arguments, show):  # the child process does not know this suite
-        return child(work, job, name, [each for each in arguments if not each.startswith("--recipe=")], show)
+    def without_recipe(runner, name, arguments, *others):  # the child process does not know this suite
+        return run(runner, name, [each for each in arguments if not each.startswith("--recipe=")], *others)
 
-    monkeypatch.setattr(experiments.Work, "_child", without_recipe)
+    monkeypatch.setattr(ChildProcesses, "run", without_recipe)
     assert command("experiments", *flags).status == 0
     text = (tmp_path / "small" / "report.md").read_text()
     assert "| random |" in text
