@@ -31,7 +31,10 @@ class Recorder:
 
     Attributes:
         history: the rows of history.csv so far.
+        has_checkpoint: whether `last_state` found a `last` checkpoint.
     """
+
+    has_checkpoint = False
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -48,6 +51,7 @@ class Recorder:
             return TrainingState()
         state = TrainingState.from_json(checkpoint.read_state(checkpoint.verify(self.run, "last")))
         self.history = self.run.history(state.epoch)
+        self.has_checkpoint = True
         return state
 
     def training_seconds(self) -> float:

@@ -228,7 +228,8 @@ class OpenStage:
         self.training_seconds = recorder.training_seconds()
         self.steps_before = recorder.steps_after(stage.epochs_before(state))
         self.feature_views: list[np.ndarray] = []
-        if stage.begun(state):
+        not_trained = state.epoch == 0 and recorder.has_checkpoint  # a run with epochs=0 is saved as epoch 0
+        if stage.begun(state) or not_trained:
             recorder.restore(self, state)
         else:
             self._start(recorder, state)
