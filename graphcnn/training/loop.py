@@ -47,7 +47,7 @@ def fit_stage(stage: Stage, recorder: Recorder, state: TrainingState) -> Trainin
                     totals.add(result)
                     advance(result.rows)
                     if result.stop:
-                        raise Interrupted(result.stop)
+                        raise Interrupted(stop_requested() or result.stop)
             if not training.weights_are_finite():
                 raise stage.diverged(state, epoch, "a weight is not finite")
             training.training_seconds += totals.training_ended()

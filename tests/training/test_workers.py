@@ -283,7 +283,7 @@ BAD = {  # name: (TF_CONFIG, flags, words)
         ["--micro_batch=2"],
         "--micro_batch: is for one worker",
     ),
-    "too small a batch": (TWO, ["--batch_size=71"], "leave one of 1, fewer than"),
+    "too small a batch": (TWO, ["--batch_size=71"], "leave a batch of 1, fewer than"),
 }
 
 
