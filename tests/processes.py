@@ -17,20 +17,21 @@ ROOT = Path(__file__).resolve().parents[1]
 FORK = sys.platform == "linux"  # elsewhere each process is a new one
 
 
-def start(*arguments, fresh=False, **environment):
+def start(*arguments, fresh=False, prefix=(), **environment):
     """Start Python with the arguments and return its process, which has the methods of subprocess.Popen.
 
     Args:
         arguments: -m MODULE, -c PROGRAM or FILE, and the arguments of the program.
         fresh: whether the process is a new one. A forked process is ready four seconds earlier, but all of them have
             the same import of TensorFlow and the same seed of Python's hashes.
+        prefix: the command that starts Python, such as ip netns exec NAME. The process is a new one then.
         environment: variables that the process has beside those of this one.
     """
     arguments, environment = list(map(str, arguments)), os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    if FORK and not fresh:
+    if FORK and not (fresh or prefix):
         return ForkedProcess(arguments, environment)
     return subprocess.Popen(
-        [sys.executable, *arguments],
+        [*prefix, sys.executable, *arguments],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -50,10 +51,14 @@ def run(*arguments, **options):
 
 
 @functools.cache
-def fork_server():
-    """Return the socket of the fork server, which is started at the first call and ends with this process."""
+def fork_server(log_level):
+    """Return the socket of a fork server, which is started at the first call and ends with this process.
+
+    Args:
+        log_level: value of TF_CPP_MIN_LOG_LEVEL, which TensorFlow reads when it is imported.
+    """
     own, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": log_level}
     program = Path(__file__).with_name("fork_server.py")
     with its:
         server = subprocess.Popen([sys.executable, program], cwd=ROOT, env=environment, stdin=its)
@@ -70,8 +75,9 @@ class ForkedProcess:
         self.stdout, self.stderr = os.fdopen(stdout), os.fdopen(stderr)
         self._server, reply = socket.socketpair()
         request = {"arguments": arguments, "cwd": str(ROOT), "environment": environment}
+        server = fork_server(environment.get("TF_CPP_MIN_LOG_LEVEL", "2"))
         with reply:
-            socket.send_fds(fork_server(), [json.dumps(request).encode()], [child_stdout, child_stderr, reply.fileno()])
+            socket.send_fds(server, [json.dumps(request).encode()], [child_stdout, child_stderr, reply.fileno()])
         for descriptor in (child_stdout, child_stderr):
             os.close(descriptor)
         self._received = b""

@@ -116,7 +116,7 @@ class Recorder:
 
     def _draw(self) -> None:
         """Draw curves.png; a disk that is too full for a picture must not end the training."""
-        with suppress(OSError):
+        with suppress(OSError, InputError):
             if self.history:
                 pictures.curves(self.history, self.run.path / "curves.png")
 

@@ -1,15 +1,13 @@
 import csv
 import dataclasses
 import itertools
-import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 from conftest import FAST, TINY, one_line, tiny_arrays, write_folder
 
@@ -17,7 +15,6 @@ from graphcnn.ops import tf1
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import COLUMNS, Run
 
-ROOT = Path(__file__).resolve().parents[2]
 WALL_CLOCK = ("seconds", "images_per_second", "training_seconds")
 
 
@@ -33,17 +30,13 @@ def repeatable_history(root, name):
 
 def start(*arguments, **options):
     """Start `train` in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "graphcnn.train", *map(str, arguments)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
+    return processes.start("-m", "graphcnn.train", *arguments, **options)
 
 
-def train_apart(*arguments):
+def train_apart(*arguments, **options):
     """Run `train` in a process of its own, as users do: TensorFlow numbers custom gradients through a process."""
-    process = start(*arguments)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    status, _, err = processes.finish(start(*arguments, **options), 120)
+    assert status == 0, err
 
 
 def wait_for(path, process, seconds=120):
@@ -68,7 +61,10 @@ def test_one_seed_one_result(settings, data_folder, tmp_path, command):
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *SETTINGS[settings]]
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         arguments = [*common, f"--run={name}", f"--seed={seed}"]
-        train_apart(*arguments) if settings == "fast" else command("train", *arguments)
+        if settings == "fast":
+            train_apart(*arguments, fresh=name == "a")  # a new process has another seed of Python's hashes
+        else:
+            command("train", *arguments)
     assert data_bytes(tmp_path, "a") == data_bytes(tmp_path, "b")
     assert repeatable_history(tmp_path, "a") == repeatable_history(tmp_path, "b")
     last = "epoch-0002/model.ckpt.data-00000-of-00001"
@@ -205,13 +201,13 @@ def test_a_full_disk_keeps_the_previous_checkpoint(data_folder, tmp_path, comman
     common = [f"--checkpoints={tmp_path}", "--run=a"]
     assert command("train", f"--data={data_folder}", *common, *TINY, "--epochs=1").status == 0
     before = data_bytes(tmp_path, "a")
-    limit = 30_000
-    process = start(
-        *common, "--resume", "--epochs=2",
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )  # fmt: skip
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 2
+    program = (
+        "import resource, runpy\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
+        "runpy.run_module('graphcnn.train', run_name='__main__')\n"
+    )
+    status, _, err = processes.run("-c", program, *common, "--resume", "--epochs=2")
+    assert status == 2
     assert one_line(err)
     assert "cannot be saved" in err
     assert data_bytes(tmp_path, "a") == before

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import processes as python
 import pytest
 from conftest import TINY, one_line, tiny_arrays, write_folder
 
@@ -28,9 +29,7 @@ SETTINGS = {  # name: (flags, how far weights may be apart, in the variable's la
     "batch norm": ([*COMMON, "--batch_norm", "--batch_norm_position=after", "--optimizer=nesterov"], 1e-3),
 }
 PROGRAM = """
-import os, sys
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as train does, before TensorFlow is imported
-import hashlib
+import hashlib, sys
 import numpy as np
 from graphcnn import train
 from graphcnn.common.command import run_command
@@ -56,21 +55,17 @@ def user():
 def start(count, *arguments, do="pass", others=(), program=PROGRAM, hosts=None):
     """Start `train` in `count` processes.
 
-    do: what worker 1 does after each check. others: its flags beside. hosts: [(address, what runs a command there)].
+    do: what worker 1 does after each check. others: its own flags. hosts: [(address, what runs a command there)].
     """
     hosts = hosts or [("127.0.0.1", [])] * count
     addresses = [f"{host}:{port}" for (host, _), port in zip(hosts, free_ports(count), strict=True)]
     processes = []
     for index in range(count):
-        said = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         code = program.replace("DO", do if index == 1 else "pass")
-        asked = [*hosts[index][1], sys.executable, "-c", code, *map(str, arguments), *(others if index == 1 else [])]
-        processes.append(
-            subprocess.Popen(
-                asked, cwd=ROOT, env={**user(), "TF_CONFIG": json.dumps(said)},
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )
-        )  # fmt: skip
+        flags = [*arguments, *(others if index == 1 else [])]
+        environment = {"TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        processes.append(python.start("-c", code, *flags, prefix=hosts[index][1], **environment))
     return processes
 
 
