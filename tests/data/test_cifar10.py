@@ -155,7 +155,7 @@ def test_downloaded_once(known, serve, tmp_path):
         ("", 0, [None]),
     ],
 )
-def test_a_stopped_download_goes_on(manner, have, asked, known, serve, tmp_path):
+def test_a_stopped_download_continues(manner, have, asked, known, serve, tmp_path):
     content = packed(members())
     path = known(content)
     kept = content[:have] if have <= len(content) else bytes(have)

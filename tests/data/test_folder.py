@@ -235,7 +235,7 @@ class TestBroken:
         with pytest.raises(InputError, match="skip_broken skips such files"):
             load(root)
 
-    def test_what_was_left_out_is_said_again_and_rows_keep_their_classes(self, tmp_path, capfd, decoded):
+    def test_skipped_files_are_named_each_time_and_rows_keep_their_classes(self, tmp_path, capfd, decoded):
         root = write_photos(tmp_path / "set", rows=4)
         for name in ("bat/00.png", "bat/02.JPEG", "cat/03.png"):
             (root / name).write_bytes(b"hello")
@@ -307,7 +307,7 @@ def test_a_class_of_which_nothing_is_left(tmp_path, cache_home):
 
 
 class TestCache:
-    def test_made_once_and_whatever_the_place_and_the_dates(self, tmp_path, decoded):
+    def test_built_once_whatever_the_folder_and_the_dates(self, tmp_path, decoded):
         root = write_photos(tmp_path / "set")
         first = load(root)
         assert len(decoded) == 24
@@ -321,7 +321,7 @@ class TestCache:
         assert np.array_equal(first.x_train, third.x_train)
 
     @pytest.mark.parametrize("change", ["one byte", "a name", "one less", "one more", "another class", "another size"])
-    def test_made_anew_when_something_changes(self, change, tmp_path, decoded):
+    def test_built_again_when_something_changes(self, change, tmp_path, decoded):
         root = write_photos(tmp_path / "set")
         first, size = load(root), 16
         kept = np.array(first.x_train)
@@ -349,7 +349,7 @@ class TestCache:
         assert np.array_equal(first.x_train, kept)
 
     @pytest.mark.parametrize("damage", ["shorter", "other shape", "no index", "bad index", "odd index", "no pixels"])
-    def test_a_damaged_one_is_made_anew(self, damage, tmp_path, decoded, capfd):
+    def test_a_damaged_entry_is_built_again(self, damage, tmp_path, decoded, capfd):
         root = write_photos(tmp_path / "set")
         dataset = load(root, cache_dir=str(tmp_path / "cache"))
         place = tmp_path / "cache" / f"images-{dataset.fingerprint[:32]}"

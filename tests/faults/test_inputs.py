@@ -1,6 +1,6 @@
-"""Files from strangers: each loads correctly or raises the package's one error, whatever is in it.
+"""Files from strangers: each one loads correctly or raises InputError.
 
-None may take long, take much more memory than the file is long, run anything or write anywhere.
+No file may take long, take much more memory than its size, run code or write outside its folder.
 """
 
 import gzip
@@ -39,16 +39,16 @@ from graphcnn.weights.pytorch import read_torch
 
 pytestmark = pytest.mark.faults
 
-SECONDS = 10  # that an input may take
-ROOM = 32 << 20  # bytes of memory that a loader may take, and 16 for each of the file's
-PICTURE = 9 * images.MAX_PIXELS  # bytes of memory that an image may take beyond that: three copies as RGB
+SECONDS = 10  # of loading one input, at most
+ROOM = 32 << 20  # bytes of memory of a loader, at most, besides 16 per byte of the file
+PICTURE = 9 * images.MAX_PIXELS  # further bytes of memory of an image, at most: three copies as RGB
 RUNS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pickle.find_class", "socket.connect")
 KINDS = {"npy": 25, "image": 25, "cifar10": 10, "config": 10, "checkpoint": 6, "manifest": 6, "hdf5": 9, "torch": 12}
 REFUSED = {}  # {kind: [bytes of inputs that were refused]}, for the command line
 
 
-def tried(kind):
-    """Return hypothesis's settings for a kind of input: 1,000 for each of its share, 103,000 in all."""
+def settings_for(kind):
+    """Return hypothesis's settings for a kind of input: KINDS[kind] thousand examples, 103,000 for all kinds."""
     return settings(
         max_examples=pick(1000, 2) * KINDS[kind], deadline=None, database=None, derandomize=True,
         suppress_health_check=list(HealthCheck),
@@ -59,7 +59,7 @@ def tried(kind):
 
 
 class Watch:
-    """Notes what this process runs and writes outside of a folder while it is on."""
+    """Records what this process runs, and what it writes outside a folder, inside the block of `over`."""
 
     def __init__(self):
         self.folder, self.seen = None, []
@@ -106,7 +106,7 @@ def forget_peak():
 
 
 def outcome(read, path, watch, tally, kind, room=0):
-    """Return what read() returned or None where it raised InputError; assert that it did nothing else."""
+    """Return what read() returned, or None if it raised InputError; assert that it did nothing forbidden."""
     forget_peak()
     before, began, found, wrong = memory("VmRSS"), time.monotonic(), None, None
     with watch.over(path.parent), warnings.catch_warnings(record=True) as warned:
@@ -144,7 +144,7 @@ NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, (1 << 63) -
 
 @st.composite
 def damaged(draw, goods, least=0):
-    """Return (the number of a good file, its bytes after a few edits)."""
+    """Return (index of a good file, its bytes after a few edits)."""
     which = draw(st.integers(0, len(goods) - 1))
     content = bytearray(goods[which])
     for _ in range(draw(st.integers(least, 3))):
@@ -179,9 +179,9 @@ def saved(array):
 
 X = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), np.uint8)
 Y = np.array([0, 1, 2, 0, 1, 2])
-SIDES = st.sampled_from((0, 1, 3, 4, 6, 10**6, 2**31, 2**63, 2**64))
-SHAPE = st.one_of(st.integers(-(2**70), 2**70), SIDES, st.floats(), st.booleans())
-SHAPES_SAID = st.one_of(st.lists(SHAPE, max_size=6).map(tuple), st.just((6, 4, 4, 3)), SHAPE, st.text(max_size=5))
+LENGTHS = st.sampled_from((0, 1, 3, 4, 6, 10**6, 2**31, 2**63, 2**64))
+SHAPE = st.one_of(st.integers(-(2**70), 2**70), LENGTHS, st.floats(), st.booleans())
+SHAPE_ENTRIES = st.one_of(st.lists(SHAPE, max_size=6).map(tuple), st.just((6, 4, 4, 3)), SHAPE, st.text(max_size=5))
 DESCR = st.one_of(
     st.sampled_from(("|u1", "<f4", ">f8", "<i8", "|b1", "|O", "<U4", "|V3", "<M8[s]", "<c8", "<f2", "|S0", "u1,O", "")),
     st.text(max_size=8),
@@ -191,10 +191,10 @@ DESCR = st.one_of(
 
 
 @st.composite
-def said(draw):
-    """Return a .npy file with a header that says anything."""
+def any_header(draw):
+    """Return a .npy file with any header."""
     order = draw(st.sampled_from((False, True, 0, "no")))
-    header = {"descr": draw(DESCR), "fortran_order": order, "shape": draw(SHAPES_SAID)}
+    header = {"descr": draw(DESCR), "fortran_order": order, "shape": draw(SHAPE_ENTRIES)}
     if draw(st.integers(0, 9)) == 0:
         header[draw(st.text(max_size=5))] = 1
     call = "__import__('os').system('touch HERE')"
@@ -213,8 +213,8 @@ GOOD_ARRAYS = [saved(X), saved(X.astype(np.float32) / 255), saved(np.asfortranar
 def test_arrays(watch, tally, tmp_path):
     write_folder(tmp_path, x_train=X, y_train=Y, x_test=None, y_test=None)
 
-    @tried("npy")
-    @given(st.sampled_from(("x_train", "y_train")), st.one_of(damaged([*GOOD_ARRAYS, saved(Y)]), said()))
+    @settings_for("npy")
+    @given(st.sampled_from(("x_train", "y_train")), st.one_of(damaged([*GOOD_ARRAYS, saved(Y)]), any_header()))
     def check(name, made):
         write_folder(tmp_path, x_train=X, y_train=Y, x_test=None, y_test=None)
         path, content = tmp_path / f"{name}.npy", made[1]
@@ -294,7 +294,7 @@ def test_images(watch, tally, tmp_path):
     anything = st.tuples(st.just(0), st.binary(max_size=300))
     path = tmp_path / "picture.jpg"
 
-    @tried("image")
+    @settings_for("image")
     @given(st.one_of(damaged(goods), damaged(goods), declared(goods[0]), anything))
     def check(made):
         path.write_bytes(made[1])
@@ -340,7 +340,7 @@ def archives(draw):
 
 
 def test_archives(watch, tally, tmp_path, monkeypatch):
-    """Even where the checksum were right."""
+    """Archives are checked even if their checksum is right."""
     for name, value in {"RECORDS": 2, "BATCH_BYTES": 2 * 3073}.items():
         monkeypatch.setattr(cifar10, name, value)
     monkeypatch.setattr(cifar10.download, "fetch", lambda *arguments, **options: None)
@@ -351,7 +351,7 @@ def test_archives(watch, tally, tmp_path, monkeypatch):
     path.write_bytes(good)
     expected = cifar10.load(True, tmp_path)
 
-    @tried("cifar10")
+    @settings_for("cifar10")
     @given(st.one_of(damaged([good]), zipped, archives()))
     def check(made):
         path.write_bytes(made[1])
@@ -376,7 +376,7 @@ VALUES = st.recursive(
 
 @st.composite
 def changed(draw, good):
-    """Return the JSON text of an object in which a value somewhere is another, or is missing."""
+    """Return the JSON text of an object in which one value is changed or missing."""
     whole = inner = json.loads(good)
     key = draw(st.sampled_from(sorted(whole)))
     while isinstance(inner[key], dict) and inner[key] and draw(st.booleans()):
@@ -390,7 +390,7 @@ def changed(draw, good):
 
 
 def opened(run, rows):
-    """Read all that a command reads of a run before its weights."""
+    """Read what a command reads of a run before its weights."""
     config = run.config()
     return config, recipe_from_dict(config["recipe"], run.config_path), run.dev_rows(rows)
 
@@ -399,7 +399,7 @@ def test_configs(watch, tally, trained_copy):
     run = Run(trained_copy, "tiny")
     good, split = run.config_path.read_bytes(), (run.path / "split.npz").read_bytes()
 
-    @tried("config")
+    @settings_for("config")
     @given(st.one_of(damaged([good]), damaged([good, split]), changed(good), changed(good)))
     def check(made):
         path = (run.config_path, run.path / "split.npz")[made[0]]
@@ -413,14 +413,14 @@ def test_configs(watch, tally, trained_copy):
 
 
 def test_checkpoints(watch, tally, trained_copy):
-    """Any file flipped anywhere is refused; where the manifest says that it is right so, by what reads it."""
+    """A damaged file is refused: by its sha256, or, where the manifest fits the damage, by the reader."""
     run = Run(trained_copy, "tiny")
     folder = (run.path / "best").resolve()
     goods = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     names = [name for name in goods if name != "manifest.json"]
     _, values, _ = checkpoint.read_variables(run, "best", lambda name, shape: True)
 
-    @tried("checkpoint")
+    @settings_for("checkpoint")
     @given(st.sampled_from(names), st.booleans(), st.data())
     def check(name, hashed, data):
         content = data.draw(damaged([goods[name]], least=1))[1]
@@ -450,7 +450,7 @@ def test_manifests(watch, tally, trained_copy):
     path = (run.path / "best").resolve() / "manifest.json"
     good = path.read_bytes()
 
-    @tried("manifest")
+    @settings_for("manifest")
     @given(st.one_of(damaged([good]), changed(good), VALUES.map(lambda value: (0, json.dumps(value).encode()))))
     def check(made):
         path.write_bytes(made[1])
@@ -475,7 +475,7 @@ def test_keras_files(watch, tally, tmp_path):
     with h5py.File(path, "r") as file:  # where the numbers are: elsewhere an edit is to what describes them
         assert "model_weights" in file
 
-    @tried("hdf5")
+    @settings_for("hdf5")
     @given(damaged(goods))
     def check(made):
         path.unlink()
@@ -509,7 +509,7 @@ def test_torch_files(watch, tally, tmp_path):
     pieces = st.lists(st.sampled_from(PIECES), max_size=30)
     pickled = pieces.map(lambda parts: (0, torch_file(b"\x80\x02" + b"".join(parts) + b".")))
 
-    @tried("torch")
+    @settings_for("torch")
     @given(st.one_of(damaged(goods), pickled))
     def check(made):
         path.write_bytes(made[1])
@@ -523,7 +523,7 @@ def test_torch_files(watch, tally, tmp_path):
 
 
 def test_the_watch_sees(watch, tmp_path):
-    """What must not happen would be noticed."""
+    """The watch notices what must not happen."""
     with watch.over(tmp_path / "inside"):
         (tmp_path / "outside").write_text("x")
         exec(compile("1", "<string>", "exec"))
@@ -543,7 +543,7 @@ FROM_OUTSIDE = ("npy", "image", "folder", "config", "split", "checkpoint", "mani
 
 
 def test_the_command_line(trained, tally, tmp_path):
-    """What was refused above, each in a process of its own: status 2 and one line."""
+    """Inputs that were refused above end a command with status 2 and one line, each in its own process."""
     draw, kinds = random.Random(0), set()
     for number in range(pick(200, 4)):
         kind = FROM_OUTSIDE[number * pick(1, 2) % len(FROM_OUTSIDE)]
