@@ -16,7 +16,7 @@ from typing import Protocol
 
 from graphcnn.common.files import atomic_write
 from graphcnn.common.progress import say
-from graphcnn.config.recipe import Recipe
+from graphcnn.config.recipe import ALIASES, Recipe
 from graphcnn.sweeps.job import Job
 
 KEPT = 3  # one in so many experiments of a rung is trained in the next rung
@@ -88,7 +88,11 @@ class Halving:
 
     def memory(self, folder: Path, fingerprints: dict[int, str]) -> Memory:
         """Return the Memory of this sweep in the suite's folder; fingerprints are those of the data."""
-        recipes = {experiment: dataclasses.asdict(recipe) for experiment, recipe in self.recipes.items()}
+        old_names = {name: old for old, name in ALIASES.items()}  # so that the key of a sweep of version 1 stays valid
+        recipes = {
+            experiment: {old_names.get(name, name): value for name, value in dataclasses.asdict(recipe).items()}
+            for experiment, recipe in self.recipes.items()
+        }
         text = json.dumps([recipes, self.budget, self.seeds, fingerprints], sort_keys=True)
         return Memory(folder / ".halving.json", hashlib.sha256(text.encode()).hexdigest())
 
