@@ -40,7 +40,6 @@ with quiet_stderr():
     import tensorflow as tf
 
 tf1 = tf.compat.v1
-tf1.disable_eager_execution()
 tf1.disable_control_flow_v2()  # a cond is Switch and Merge in the graph itself: no functions named by a counter
 tf1.logging.set_verbosity(tf1.logging.ERROR)
 
