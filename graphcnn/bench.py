@@ -68,7 +68,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
     from graphcnn.evaluation import pictures
     from graphcnn.ops.tf1 import choose_precision
 
-    chosen, reason = choose_precision(precision)
+    chosen, reason = choose_precision(precision or "auto")
     recipe = timed_recipe.whole_net(named, **changes, precision=chosen)
     say(f"precision: {chosen} ({reason})")
     if values.profile:

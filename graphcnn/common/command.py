@@ -74,7 +74,7 @@ def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str], 
     except flags.Error as error:
         return _fail(name, error, str(error), 2, debug)
     except BrokenPipeError:  # the reader of our output has ended, as in `./run.sh eval | head`
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 1
     except OSError as error:
         return _fail(name, error, error_line(error), 2, debug)

@@ -76,7 +76,7 @@ def _field(
     """
     bounds = {"low": low, "above": above, "high": high, "below": below}
     metadata = {"group": group, "help": help, "choices": choices, "later": later, **bounds}
-    return cast(T, dataclasses.field(default=default, metadata=metadata))
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 _later = functools.partial(_field, later=True)
