@@ -1,11 +1,11 @@
-"""Compare graphcnn's training step and evaluation with Keras and PyTorch, in turns on this machine.
+"""Compare the speed of graphcnn, Keras and PyTorch on this machine, in training and in evaluation.
 
-./run.sh bench                          the default net: a table, and bench.json and bench.png in checkpoints/
-./run.sh bench --implementations=all    install PyTorch too, into .venv-peers, and compare with it
-./run.sh bench --recipe=NAME            the net, loss and batch size of another recipe, such as ladder/vgg_like_1
-./run.sh bench --recipe=zoo --net=resnet50_v2    an ImageNet net
-./run.sh bench --profile                where the time of a step goes, by type of operation and by layer
-./run.sh bench --convolutions           the net's convolutions: TensorFlow's own beside graphcnn's faster ones
+./run.sh bench                          time the default network; write bench.json and bench.png into checkpoints/
+./run.sh bench --implementations=all    also install PyTorch into .venv-peers, and compare with it
+./run.sh bench --recipe=NAME            time the network, loss and batch size of another recipe (ladder/vgg_like_1)
+./run.sh bench --recipe=zoo --net=resnet50_v2    time an ImageNet network
+./run.sh bench --profile                print the time of a training step by type of operation and by layer
+./run.sh bench --convolutions           time TensorFlow's and graphcnn's implementation of each convolution
 """
 
 from __future__ import annotations
@@ -31,22 +31,25 @@ def define_flags() -> FlagValues:
     """Return this command's flags."""
     values = flags.new_flags(ALIASES)
     flags.define_precision(values, "auto")
-    names = f"{', '.join(RECIPES)}, or an experiment as <suite>/<name>"
-    text = f"recipe whose net, loss and batch size are timed, without its augmentation: {names}"
+    names = f"{', '.join(RECIPES)}, or SUITE/EXPERIMENT"
+    text = f"recipe whose network, loss and batch size are timed, without augmentation: {names}"
     flags.define(values, str, "recipe", "assignment", text)
-    flags.define(values, str, "net", None, "name of the network, one of graphcnn.nets.NETS (default: the recipe's)")
-    flags.define(values, int, "batch_size", None, "number of images in a training step (default: the recipe's)")
-    flags.define(values, int, "image_size", None, "height and width of the images in pixels (default: the recipe's)")
-    text = "other implementations: installed | all (installs PyTorch where it is missing) | none | names: keras,pytorch"
+    flags.define(values, str, "net", None, "name of the network to time (default: the network of the recipe)")
+    text = "number of images in a training step (default: the batch size of the recipe)"
+    flags.define(values, int, "batch_size", None, text)
+    text = "height and width of the images in pixels (default: the image size of the recipe)"
+    flags.define(values, int, "image_size", None, text)
+    text = "implementations to compare with: installed, all (also installs PyTorch), none, or names as keras,pytorch"
     flags.define(values, str, "implementations", "installed", text)
-    flags.define(values, int, "rounds", 5, "number of turns of each implementation")
-    flags.define(values, int, "steps", 6, "number of training steps in a turn")
-    flags.define(values, int, "images", 10_000, "number of images that each implementation evaluates in all turns")
-    text = "file for the numbers, FILE.json; the chart becomes FILE.png beside it (default: checkpoints/bench.json)"
+    flags.define(values, int, "rounds", 5, "number of rounds; the implementations take turns in each round")
+    flags.define(values, int, "steps", 6, "number of training steps of each implementation in a round")
+    text = "number of images that each implementation evaluates, in all rounds together"
+    flags.define(values, int, "images", 10_000, text)
+    text = "FILE.json for the results; the chart is written to FILE.png (default: checkpoints/bench.json)"
     flags.define(values, str, "out", None, text)
-    text = "trace the training step, and print its time by type of operation and by layer"
+    text = "print the time of a training step by type of operation and by layer, and compare nothing"
     flags.define(values, bool, "profile", False, text)
-    text = "time each convolution of the net in TensorFlow's own implementation and in graphcnn's, and print a table"
+    text = "time TensorFlow's and graphcnn's implementation of each convolution of the network, and nothing else"
     flags.define(values, bool, "convolutions", False, text)
     return values
 
@@ -62,7 +65,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
         raise InputError("--profile and --convolutions exclude each other; drop one of them")
     named = suites.named_recipe(values.recipe).recipe
     changes = {name: values[name].value for name in ("net", "image_size", "batch_size") if values[name].present}
-    # TensorFlow and matplotlib are imported from here on
+    # These imports load TensorFlow and matplotlib
     from graphcnn.benchmark import contest, convolutions, environments, profile, table, timed_recipe
     from graphcnn.common.progress import say
     from graphcnn.evaluation import pictures
@@ -91,14 +94,14 @@ def main(values: FlagValues, positional: list[str]) -> int:
 
 
 def _output_file(value: str | None) -> Path:
-    """Return the JSON file of --out, whose folder can be written to."""
+    """Return the JSON file of --out; InputError if it cannot be written there."""
     out = Path(value) if value else paths.CHECKPOINTS / "bench.json"
     if out.suffix != ".json" or out.is_dir():
         raise InputError(
             f"--out={out}: expected a file name that ends in .json; the chart gets the same name with .png"
         )
     if not os.access(out.parent, os.W_OK):
-        raise InputError(f"--out={out}: {out.parent} is no folder that can be written to")
+        raise InputError(f"--out={out}: {out.parent} is not a folder that can be written to; name another")
     return out
 
 

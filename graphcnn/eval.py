@@ -1,9 +1,9 @@
 """Score a trained run, an ensemble of runs, or the result.npy of a submission.
 
-./run.sh eval --split=dev                              dev macro F1 of the newest run, with a report and pictures
-./run.sh eval --run=NAME --split=train,test            another run, on its training rows and on the labelled test split
-./run.sh eval --run=a,b,c --ensemble=fitted            an ensemble of three runs, and each of them
-./run.sh eval --predictions=result.npy --labels=y_test.npy    a file of predictions, without a run
+./run.sh eval --split=dev                      score the newest run on the dev split
+./run.sh eval --run=NAME --split=train,test    score another run on its training split and on the labelled test split
+./run.sh eval --run=a,b,c --ensemble=fitted    score an ensemble of three runs, and each of the three
+./run.sh eval --predictions=result.npy --labels=y_test.npy    score a file of softmax outputs, without a run
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ def define_flags() -> FlagValues:
     values = flags.new_flags()
     flags.define_ensemble(values)
     flags.define_data(values)
-    flags.define_precision(values, None, " (default: the precision of the training, where this CPU is faster with it)")
+    flags.define_precision(
+        values, None, " (default: the precision of the training; float32 if the CPU lacks fast bfloat16 instructions)"
+    )
     flags.define_tta(values)
-    flags.define(values, str, "split", "dev", "split to score: dev | train | test, or several with commas between them")
-    text = "score this .npy file of softmax rows [N, K] instead of a run; needs --labels"
+    flags.define(values, str, "split", "dev", "split to score: dev, train or test, or several separated by commas")
+    text = "score this .npy file of softmax outputs, float [N, K], instead of a run; needs --labels"
     flags.define(values, str, "predictions", None, text)
-    text = "the true classes for --predictions: a .npy file (N,), (N, 1) or one-hot (N, K)"
+    text = "true classes for --predictions: a .npy file of shape (N,), (N, 1) or one-hot (N, K)"
     flags.define(values, str, "labels", None, text)
     return values
 
 
 def main(values: FlagValues, positional: list[str]) -> None:
-    """Print the scores; for runs, write them with pictures into the report folder."""
+    """Print the scores. For runs, also write them and two pictures into the report folder."""
     flags.no_positional(positional)
     precision = flags.precision(values)
     flags.ensemble(values)

@@ -1,9 +1,11 @@
-"""Train a suite of experiments, each in a process and run folder of its own, and write its report.
+"""Train a suite or a sweep of experiments, each in its own process and run folder, and write a report about them.
 
-./run.sh experiments --suite=ladder --data=DIR                 call it again to continue where it stopped
+./run.sh experiments --suite=ladder --data=DIR
 ./run.sh experiments --suite=ladder --only=complex_1,complex_2 --seeds=3 --epochs=20
 ./run.sh experiments --recipe=fast --sweep="learning_rate=1,1.7 muon_learning_rate=0.06,0.12" --epochs=2
-./run.sh experiments --sweep="learning_rate=1e-3,1e-4 keep_prob=0.6,0.8" --budget=60     successive halving, an hour
+./run.sh experiments --sweep="learning_rate=1e-3,1e-4 keep_prob=0.6,0.8" --budget=60    one hour of successive halving
+
+To continue after an interruption, call the same command again.
 """
 
 from __future__ import annotations
@@ -21,30 +23,31 @@ from graphcnn.data import sources
 from graphcnn.sweeps import settings
 from graphcnn.sweeps.processors import processors
 
-FOLDER_FLAGS = ("checkpoints", "data_cache", "cache_dir")  # they do not belong into a report
+FOLDER_FLAGS = ("checkpoints", "data_cache", "cache_dir")  # a report leaves out the folders of this machine
 SETTINGS_NOTE = (  # in --help
-    "A setting that is given as a flag applies to every experiment; its default is the experiment's own. --epochs sets "
-    "the length of the longest experiment. The other experiments, and their early-stopping patience, are scaled by the "
-    "same factor."
+    "A setting that is given as a flag applies to all experiments. Without the flag, each experiment has its own "
+    "value. --epochs sets the length of the longest experiment. The other experiments, and their early-stopping "
+    "patience, are scaled by the same factor."
 )
 
 
 def define_flags() -> FlagValues:
     """Return this command's flags."""
     values = flags.new_flags()
-    text = f"suite to train: {', '.join(suites.SUITES)}; with --sweep, a name for the folder of the sweep"
+    text = f"suite to train: {', '.join(suites.SUITES)}; with --sweep: a name for the folder of the sweep"
     flags.define(values, str, "suite", None, text)
     flags.define_data(values, flags.TRAINING_DATA)
-    text = "experiments to train, with commas between them (default: all); the report has all that are finished"
+    text = "names of the experiments to train, separated by commas (default: all); the report has all finished ones"
     flags.define(values, str, "only", None, text)
-    flags.define(values, int, "seeds", 1, "number of seeds of each experiment; the first one is that of its recipe")
-    text = "number of trainings at a time; each uses an equal number of the processor cores. Small nets gain from 2"
+    flags.define(values, int, "seeds", 1, "number of seeds of each experiment, counted up from the seed of its recipe")
+    text = "number of experiments that are trained at a time, each on an equal number of processor cores"
     flags.define(values, int, "jobs", 1, text)
-    text = "settings to combine instead of a suite, as 'learning_rate=1e-3,1e-4 keep_prob=0.6,0.8'"
+    text = "settings and values to combine, instead of a suite: 'learning_rate=1e-3,1e-4 keep_prob=0.6,0.8'"
     flags.define(values, str, "sweep", None, text)
     text = f"recipe that --sweep changes: {', '.join(RECIPES)}, or SUITE/EXPERIMENT"
     flags.define(values, str, "recipe", "assignment", text)
-    flags.define(values, float, "budget", None, "minutes of training for a sweep, spent by successive halving")
+    text = "minutes of training for --sweep, divided by successive halving (default: no limit)"
+    flags.define(values, float, "budget", None, text)
     flags.define_checkpoints(values)
     text = "fraction of the training images in the dev split (default: the fraction of the suite)"
     flags.define_dev_split(values, None, text)
@@ -53,13 +56,13 @@ def define_flags() -> FlagValues:
 
 
 def main(values: FlagValues, positional: list[str]) -> int:
-    """Train what is missing and write the report; return exit status 1 where an experiment failed."""
+    """Train the experiments that are not finished and write the report; return exit status 1 if one failed."""
     flags.no_positional(positional)
     _check(values)
     changes = flags.given_recipe_fields(values)
     if values.sweep is None:
         if values["recipe"].present:
-            raise InputError("--recipe: is for --sweep; a suite's experiments are recipes themselves")
+            raise InputError("--recipe: is for --sweep; the experiments of a suite are recipes; drop --recipe")
         suite, name = settings.select_suite(values.suite), values.suite
     else:
         taken = {field: f"--{field}" for field in changes} | ({"epochs": "--budget"} if values.budget else {})
@@ -98,12 +101,12 @@ def _check(values: FlagValues) -> None:
     if not 1 <= values.jobs <= most:
         raise InputError(f"--jobs: found {values.jobs}, expected a whole number from 1 to {most} (the processors)")
     if values.budget is not None and not (values.sweep and values.budget > 0):
-        raise InputError(f"--budget: found {values.budget:g}, expected minutes above 0, and a --sweep to spend them on")
+        raise InputError(f"--budget: found {values.budget:g}, expected minutes above 0, together with --sweep")
     flags.dev_split(values)
 
 
 def _command(values: FlagValues, folders: bool) -> str:
-    """Return the command line; without `folders`, DIR stands for that of --data and the others are left out."""
+    """Return the command line. Without `folders`, DIR replaces the folder of --data, and FOLDER_FLAGS are left out."""
     words = ["./run.sh", "experiments"]
     for flag in sorted(values):
         value = str(values[flag].value)

@@ -1,8 +1,8 @@
-"""Draw class activation maps: which positions of an image support a class, from blue (low) to red (high).
+"""Draw class activation maps, which show the regions of an image that support a class: blue is low, red is high.
 
-./run.sh explain photo.jpg scan.png              with the newest run: the two most probable classes of each image
-./run.sh explain --net=efficientnet_lite0 photo.jpg      ImageNet's classes, with published weights, without a run
-./run.sh explain --split=dev --worst=16          rows whose labels are least probable: the predicted and the true class
+./run.sh explain photo.jpg scan.png                    explain the two most probable classes of each image (newest run)
+./run.sh explain --net=efficientnet_lite0 photo.jpg    explain ImageNet's classes with published weights, without a run
+./run.sh explain --split=dev --worst=16                explain the 16 dev images whose true class is least probable
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def define_flags() -> FlagValues:
     flags.define_run(values)
     flags.define_data(values)
     flags.define_net(values)
-    text = f"explain rows of this split of the run's data instead of image files: {' | '.join(flags.SPLITS)}"
+    text = "explain images of this split of the run's data instead of image files: dev, train or test"
     flags.define(values, str, "split", None, text)
-    text = "number of rows of the split to explain: those whose labels are least probable"
+    text = "number of images of --split to explain; the images whose true class is least probable are chosen"
     flags.define(values, int, "worst", 16, text)
-    text = "the PNG file to write (default: report/explain.png in the run's folder)"
+    text = "PNG file to write (default: report/explain.png in the run folder; with --net, explain.png in --checkpoints)"
     flags.define(values, str, "out", None, text)
     return values
 
@@ -40,7 +40,7 @@ def main(values: FlagValues, positional: list[str]) -> None:
     if values.worst < 1:
         raise InputError(f"--worst: found {values.worst}, expected a whole number at least 1")
     if values["worst"].present and not values.split:
-        raise InputError("--worst: is for --split; drop it, or drop the image files")
+        raise InputError("--worst: is for --split; drop --worst, or use --split instead of image files")
     net = flags.net(values, ("run", "split", "worst", "data", "cache_dir", "skip_broken"))
 
     from graphcnn.evaluation.explain_images import WorstRows, explain_files, explain_rows

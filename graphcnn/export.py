@@ -1,10 +1,11 @@
-"""Write the inference graph of a run for another program, and compare that program's outputs with ours.
+"""Write the inference graph of a run as a file for other programs, and verify the outputs of the file.
 
-  ./run.sh export --format=savedmodel             the newest run, as a folder for TensorFlow and its servers
-  ./run.sh export --format=tflite --run=NAME      another run, as a file for TensorFlow Lite
-  ./run.sh export --format=npz --run=a,b,c        the mean of three runs, as named arrays and JSON
+  ./run.sh export --format=savedmodel           write the newest run as a folder for TensorFlow and TensorFlow Serving
+  ./run.sh export --format=tflite --run=NAME    write another run as a file for TensorFlow Lite
+  ./run.sh export --format=npz --run=a,b,c      write an ensemble of three runs as NumPy arrays and JSON
 
-The file replaces an older one only if its own runtime computes the same probabilities, to 1e-4, for 256 images.
+The runtime of the format computes the probabilities of 256 images from the new file. The file replaces an older one
+only if these probabilities agree with the graph's to 1e-4.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def define_flags() -> FlagValues:
     values = flags.new_flags()
     flags.define_ensemble(values)
     flags.define_data(values)
-    flags.define(values, str, "format", "savedmodel", "format to write: savedmodel | tflite | npz")
-    text = "file or folder to write (default: export/<run>, with the ending of the format)"
+    flags.define(values, str, "format", "savedmodel", "format to write: savedmodel, tflite or npz")
+    text = "file or folder to write (default: export/RUN beside run.sh, with the ending of the format)"
     flags.define(values, str, "out", None, text)
     return values
 

@@ -1,9 +1,9 @@
-"""Train with several workers on this machine, each on its own processors, to try a distributed training.
+"""Train with several workers on this machine, each on its own processor cores.
 
-./run.sh launch --workers=2 --data=DIR --run=NAME    all other flags are those of train
+./run.sh launch --workers=2 --data=DIR --run=NAME    all other flags are flags of train
 
-Only the lines of worker 0 are shown. To use several machines, call ./run.sh train on each of them with its own
-TF_CONFIG.
+Only the output of worker 0 and error messages are shown. To use several machines, call ./run.sh train on each machine
+with its own TF_CONFIG.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ MOST_WORKERS = 64
 
 
 def define_flags() -> FlagValues:
-    """Return the flags of this command; all others are those of train."""
+    """Return the flags of this command; all other flags are passed to train."""
     values = flags.new_flags()
-    flags.define(values, int, "workers", 2, "number of workers; more than there are processors share them")
+    text = "number of workers; workers share processor cores if there are more workers than cores"
+    flags.define(values, int, "workers", 2, text)
     return values
 
 
 def main(values: FlagValues, arguments: list[str]) -> int:
-    """Start one training process per worker; return the first exit status that is not 0."""
+    """Start one training process for each worker; return the first exit status that is not 0."""
     if not 1 <= values.workers <= MOST_WORKERS:
         raise InputError(f"--workers: found {values.workers}, expected 1 to {MOST_WORKERS}")
     return launch(values.workers, [*arguments, *["--debug"] * values.debug])
 
 
 def divided(arguments: list[str]) -> list[str]:
-    """Return a command line with train's flags behind --, where they are not read as this command's flags."""
+    """Return a command line with train's flags after --, so that they are not parsed as flags of this command."""
     own, others, remaining = [], [], iter(arguments)
     for argument in remaining:
         name, has_value, _ = argument.lstrip("-").partition("=")

@@ -1,9 +1,9 @@
-"""Predict the classes of pictures with a trained run; the three most probable classes of each are printed.
+"""Predict the classes of images, and print the three most probable classes of each image.
 
-./run.sh predict photo.png scan.jpg                      with the newest run
-./run.sh predict --run=a,b,c photo.png                   with an ensemble of three runs
-./run.sh predict --net=efficientnet_lite0 photo.jpg      ImageNet's classes, with published weights, without a run
-./run.sh predict --array=x.npy --out=p.npy     images as in training; p.npy gets the softmax rows [N, K]
+./run.sh predict photo.png scan.jpg                    predict with the newest run
+./run.sh predict --run=a,b,c photo.png                 predict with an ensemble of three runs
+./run.sh predict --net=efficientnet_lite0 photo.jpg    predict ImageNet's classes with published weights, without a run
+./run.sh predict --array=x.npy --out=p.npy             predict an array of images, and save the softmax outputs [N, K]
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def define_flags() -> FlagValues:
     flags.define_tta(values)
     flags.define_net(values)
     flags.define(values, str, "data_cache", None, "folder for downloaded weights (default: ~/.cache/graphcnn)")
-    text = "a .npy file of images with the size and pixel range of the training images, instead of image files"
+    text = ".npy file of images to predict instead of image files; size and pixel range must be those in training"
     flags.define(values, str, "array", None, text)
-    flags.define(values, str, "out", None, "write the softmax rows, float32 [N, K], to this .npy file")
+    flags.define(values, str, "out", None, "file for the softmax outputs, .npy with float32 [N, K]")
     return values
 
 

@@ -1,10 +1,11 @@
 """Write a submission: result.npy for x_test.npy, the inference graph with the best weights, and a zip of both.
 
-  ./run.sh submit                         the newest run, into submission/
-  ./run.sh submit --run=NAME --out=DIR    another run, into another folder
-  ./run.sh submit --run=a,b,c             the mean of the softmax outputs of three runs, in one graph
+  ./run.sh submit                         submit the newest run; write submission/ and submission.zip
+  ./run.sh submit --run=NAME --out=DIR    submit another run; write another folder
+  ./run.sh submit --run=a,b,c             submit an ensemble: the mean of three runs, in one graph
 
-Before "ready" is printed, a fresh process with TensorFlow alone restores the graph and must reproduce result.npy.
+Then a new process, which has TensorFlow but not this package, restores the graph and compares its outputs with
+result.npy. "ready" is printed only if they agree.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def define_flags() -> FlagValues:
     flags.define_ensemble(values)
     flags.define_data(values)
     flags.define_tta(values)
-    flags.define(values, str, "out", None, "folder to write; its zip is written beside it (default: submission/)")
+    text = "folder to write; the zip file is written beside it (default: submission/ beside run.sh)"
+    flags.define(values, str, "out", None, text)
     return values
 
 

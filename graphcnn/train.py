@@ -1,8 +1,8 @@
 """Train a network and keep the epoch with the best dev macro F1.
 
-./run.sh train                          data/ if it holds x_train.npy, else scikit-learn's digits
-./run.sh train --data=DIR --run=NAME    a folder with x_train.npy and y_train.npy, or of images
-./run.sh train --run=NAME --resume      continue an interrupted run exactly
+./run.sh train                          train on data/ if it holds x_train.npy, else on scikit-learn's digits
+./run.sh train --data=DIR --run=NAME    train on a folder with x_train.npy and y_train.npy, or on a folder of images
+./run.sh train --run=NAME --resume      continue an interrupted run; the result is the same as without the interruption
 """
 
 from __future__ import annotations
@@ -32,37 +32,38 @@ def define_flags() -> FlagValues:
     values = flags.new_flags()
     flags.define_data(values, flags.TRAINING_DATA)
     text = (
-        f"recipe whose settings are used: {', '.join(RECIPES)}, or SUITE/EXPERIMENT (default: digits if --data is "
+        f"recipe that gives the settings: {', '.join(RECIPES)}, or SUITE/EXPERIMENT (default: digits if the data are "
         "digits, else assignment)"
     )
     flags.define(values, str, "recipe", None, text)
-    flags.define_run(values, "RECIPE-N with the first free number N; with --resume the newest run")
-    text = "continue the run with its recorded settings; start it if there is none"
+    flags.define_run(values, "RECIPE-N, where N is the first free number; with --resume the newest run")
+    text = "continue the run with its recorded settings; start a new run if there is none"
     flags.define(values, bool, "resume", False, text)
-    text = "fraction of the training images in the dev split, which chooses the best epoch; 0 for no dev split"
+    text = "fraction of the training images in the dev split, which selects the best epoch; 0 for no dev split"
     flags.define_dev_split(values, DEV_FRACTION, text)
     text = "delete an existing run of the same name, and train a new one"
     flags.define(values, bool, "overwrite", False, text, group=RUN)
-    text = "write a picture of augmented training images to augmentation.png in --checkpoints, and train nothing"
+    text = "draw augmented training images into augmentation.png in the folder of --checkpoints, and train nothing"
     flags.define(values, bool, "show_augmentation", False, text, group=AUGMENTATION)
     flags.define_recipe(values, _defaults, most_used=MOST_USED)
     return values
 
 
 def _defaults(values: CommandFlags) -> flags.Defaults:
-    """Return the defaults that --help shows: those of the recipe that this call would train."""
+    """Return the defaults that --help shows: the settings of the recipe that this call would train."""
     name = values.recipe or default_recipe(values.data or sources.default_source())
-    chosen = "" if values.recipe else ", which fits the data; --recipe=NAME --help shows those of another recipe"
-    note = f"The defaults of settings are those of the recipe {name}{chosen}."
+    note = f"The defaults below are those of the recipe {name}."
+    if not values.recipe:
+        note = f"{note[:-1]}, which fits the data. --recipe=NAME --help shows the defaults of another recipe."
     return flags.recipe_defaults(named_recipe(name).recipe, note)
 
 
 def main(values: FlagValues, positional: list[str]) -> int:
-    """Train as the flags say; return the exit status."""
+    """Train a run with the settings of the flags; return the exit status."""
     flags.no_positional(positional)
-    for other in ("overwrite", "show_augmentation"):
-        if values.resume and values[other].value:
-            raise InputError(f"--resume and --{other} exclude each other; drop one of them")
+    for flag in ("overwrite", "show_augmentation"):
+        if values.resume and values[flag].value:
+            raise InputError(f"--resume and --{flag} exclude each other; drop one of them")
     if values.recipe is not None:
         named_recipe(values.recipe)
     if os.environ.get("TF_CONFIG", "").strip():

@@ -21,7 +21,7 @@ ENSEMBLES = ("mean", "fitted")
 FOLDERS = ("data_cache", "cache_dir")
 TRAINING_DATA = (
     "data to train on: a folder with x_train.npy and y_train.npy, a folder of images, cifar10 or digits (default: "
-    "data/ beside the package if it holds x_train.npy, else digits)"
+    "data/ beside run.sh if it holds x_train.npy, else digits)"
 )
 DEFINE: dict[type, Callable[..., object]] = {
     int: flags.DEFINE_integer,
@@ -65,13 +65,13 @@ def define_run(values: FlagValues, default: str = "the newest run") -> None:
 
 def define_checkpoints(values: FlagValues) -> None:
     """Add --checkpoints."""
-    text = "folder of the runs (default: checkpoints/ beside the package)"
+    text = "folder that holds all runs (default: checkpoints/ beside run.sh)"
     define(values, str, "checkpoints", None, text, group=RUN)
 
 
 def define_net(values: FlagValues) -> None:
     """Add --net and --weights, for a command that takes an ImageNet network instead of a run."""
-    text = "ImageNet network with published weights, instead of a run"
+    text = "ImageNet network with published weights, to use instead of a run"
     define(values, str, "net", None, text, group=NET)
     text = "weights for --net: imagenet (the published ones), or FILE.h5 with weights for 1,000 classes"
     define(values, str, "weights", "imagenet", text, group=NET)
@@ -91,8 +91,8 @@ def define_ensemble(values: FlagValues) -> None:
     """Add --run for several runs, --checkpoints and --ensemble."""
     define(values, str, "run", None, "name of the run, or a,b,c for an ensemble of runs (default: the newest run)")
     text = (
-        "how the softmax outputs of several runs are combined: mean, or fitted (weights of maximum likelihood on the "
-        "dev split)"
+        "combination of the softmax outputs of several runs: mean, or fitted (weighted mean; the weights are fitted by "
+        "maximum likelihood on the dev split)"
     )
     define(values, str, "ensemble", "mean", text, group=RUN)
     define_checkpoints(values)
@@ -109,7 +109,8 @@ def ensemble(values: FlagValues) -> bool:
 
 
 def define_data(
-    values: FlagValues, help: str = "folder of the data (default: the folder that the run recorded)"
+    values: FlagValues,
+    help: str = "data of the run: a folder, cifar10 or digits (default: the data that the run recorded)",
 ) -> None:
     """Add --data and the flags that say how it is loaded; the default help is for a command that reads a run."""
     define(values, str, "data", None, help)
@@ -117,7 +118,7 @@ def define_data(
     define(values, str, "data_cache", None, text, group=DATA)
     text = "folder for decoded images and backbone features (default: ~/.cache/graphcnn)"
     define(values, str, "cache_dir", None, text, group=DATA)
-    text = "leave out files of an image folder that cannot be decoded, and name each of them"
+    text = "skip files in a folder of images that are not readable images, and print the name of each"
     define(values, bool, "skip_broken", False, text, group=DATA)
 
 
@@ -156,8 +157,8 @@ def define_tta(values: FlagValues) -> None:
 def define_precision(values: FlagValues, default: str | None, default_text: str = "") -> None:
     """Add --precision for a command that does not train; `default_text` explains a default of None."""
     text = (
-        "precision of convolutions and matrix products: float32, bfloat16, or auto (bfloat16 where the CPU is faster "
-        f"with it){default_text}"
+        "precision of convolutions and matrix products: float32, bfloat16, or auto (bfloat16 if the CPU has fast "
+        f"instructions for it){default_text}"
     )
     define(values, str, "precision", default, text, group=RUN)
 

@@ -47,7 +47,7 @@ LIMITS = {  # {bound in a field's metadata: (its words, whether a value keeps it
     "below": ("below", operator.lt),
 }
 
-NET, TRANSFER = "Net", "Transfer learning"  # groups of settings in --help
+NET, TRANSFER = "Network", "Transfer learning"  # groups of settings in --help
 OPTIMISATION, REGULARISATION, AUGMENTATION = "Optimisation", "Regularisation", "Augmentation"
 STOPPING, RUN = "Stopping", "Run"
 
@@ -64,15 +64,15 @@ def _field(
     below: float | None = None,
     later: bool = False,
 ) -> T:
-    """Return a dataclass field with its group and help and the values that are allowed.
+    """Return a dataclass field with its group, its help and its allowed values.
 
     Args:
         default: value in the recipe `assignment`.
-        group: under which --help shows the setting.
+        group: the heading under which --help shows the setting.
         help: a full phrase.
         choices: the allowed values.
         low, above, high, below: limits, as in low <= value, above < value, value <= high, value < below.
-        later: whether runs of the first version lack the setting. They were trained as the default says.
+        later: whether config.json of a run of version 1 may lack the setting. Its default describes such runs.
     """
     bounds = {"low": low, "above": above, "high": high, "below": below}
     metadata = {"group": group, "help": help, "choices": choices, "later": later, **bounds}
@@ -89,81 +89,84 @@ class Recipe:
     The defaults are those of the assignment's final network, with a learning-rate warm-up.
     """
 
-    net: str = _field("vgg", NET, "name of the network; an unknown name is refused with a list of all names")
+    net: str = _field("vgg", NET, "name of the network; a wrong name prints the list of all names")
     weights: str = _later(
         "none",
         TRANSFER,
-        "initial weights: none (random), imagenet (the weights published for the net), FILE.h5 (a Keras file), the "
-        "name of a run, or the prefix of a TensorFlow 1 checkpoint",
+        "initial weights: none (random), imagenet (the published ImageNet weights of the network), FILE.h5 (a Keras "
+        "file), the name of a run, or the prefix of a TensorFlow 1 checkpoint",
     )
     name_map: str = _later(
         "",
         TRANSFER,
-        "how the variables of a TensorFlow 1 checkpoint given by --weights are named in the net: assignment (the names "
-        "of the assignment's scripts), or FILE.json with an object {name in the checkpoint: name in the net}",
+        "map from the variable names of the TensorFlow 1 checkpoint in --weights to those of the network: assignment "
+        "(for the assignment's scripts), or FILE.json with an object {name in the checkpoint: name in the network}",
     )
     head: str = _later(
         "own",
         TRANSFER,
-        "layers after the last feature maps: own (the net's), or pooled (mean of each map, dropout, one dense layer)",
+        "layers after the last feature maps: own (those of the network), or pooled (global average pooling, dropout, "
+        "one dense layer)",
         choices=HEADS,
     )
     freeze: str = _later(
         "none",
         TRANSFER,
-        "weights that are not trained before fine-tuning: none, backbone (all but the pooled head, which is trained on "
-        "features that are computed once), or until:SCOPE (this layer and all layers before it)",
+        "weights that are not trained before fine-tuning: none, backbone (all weights except those of the pooled head, "
+        "which is trained on cached features), or until:SCOPE (this layer and all layers before it)",
     )
     feature_views: int = _later(
         1,
         TRANSFER,
-        "versions of each training image for which a frozen backbone computes features: the unchanged image, then "
-        "augmented ones; the epochs use them in turn",
+        "number of versions of each training image for which a frozen backbone computes features; the first version is "
+        "the unchanged image, the others are augmented; the epochs use the versions in turn",
         low=1,
     )
     image_size: int = _field(
-        32, NET, "height and width in pixels to which the graph resizes the images", low=16, high=1024
+        32, NET, "height and width in pixels to which the graph resizes each image", low=16, high=1024
     )
     normalisation: str = _field(
         "standardize",
         NET,
         "normalisation of the pixels inside the graph: none, unit (to 0..1), standardize (each channel has mean 0 and "
-        "standard deviation 1 over the training images), or that of published ImageNet weights: caffe, tf, torch, lite",
+        "standard deviation 1 over the training images), or the one that published ImageNet weights expect: caffe, tf, "
+        "torch or lite",
         choices=("none", "unit", "standardize", *PREPROCESSING),
     )
     whitening_patch_size: int = _later(
         0,
         NET,
-        "height and width of the patches whose whitening becomes a frozen first convolution of the net; 0 for none",
+        "height and width in pixels of the patches that a frozen first convolution whitens; 0 for no whitening",
         low=0,
         high=8,
     )
     init: str = _later(
         "xavier",
         NET,
-        "initial weights of the convolutions: xavier, he, or dirac (the convolution starts as the identity)",
+        "initialisation of the convolutions: xavier, he, or dirac (each convolution starts as the identity)",
         choices=INITS,
     )
-    bias_init: str = _later("xavier", NET, "initial values of the biases", choices=BIAS_INITS)
+    bias_init: str = _later("xavier", NET, "initialisation of the biases", choices=BIAS_INITS)
     activation: str = _later(
         "relu", NET, "activation function after each convolution and hidden dense layer", choices=ACTIVATIONS
     )
-    batch_norm: bool = _later(False, NET, "batch norm in each layer that has an activation, where the net allows it")
+    batch_norm: bool = _later(False, NET, "use batch norm, if the network allows it; see --batch_norm_position")
     batch_norm_position: str = _later(
         "before",
         NET,
-        "position of batch norm: before (before the activation of a convolution, without scale, instead of its bias) "
-        "or after (after each activation, before the pool, with scale; in dense layers too)",
+        "position of batch norm: before (before the activation of each convolution, without scale, in place of the "
+        "bias) or after (after the activation of each convolution and hidden dense layer, before the pool, with scale)",
         choices=NORM_POSITIONS,
     )
     flip: str = _later(
         "none",
         AUGMENTATION,
-        "mirror training images left to right: none, random (half of them), or alternating (each in every other epoch)",
+        "mirror training images left to right: none, random (half of the images in each epoch), or alternating (each "
+        "image in every other epoch)",
         choices=FLIPS,
     )
     translate: int = _later(
-        0, AUGMENTATION, "largest shift of a training image in pixels; its edges are mirrored into the gap", low=0
+        0, AUGMENTATION, "largest shift of a training image along each axis, in pixels; edges are mirrored", low=0
     )
     zoom: float = _later(
         0.0, AUGMENTATION, "largest fraction by which a training image is enlarged or shrunk", low=0, below=1
@@ -181,16 +184,16 @@ class Recipe:
         0.0, AUGMENTATION, "largest standard deviation, in pixels, of the Gaussian blur of a training image", low=0
     )
     early_size: int = _later(
-        0, OPTIMISATION, "height and width in pixels of the training images in the first steps; 0 for image_size", low=0
+        0, OPTIMISATION, "height and width in pixels of the images in the first steps; 0 for --image_size", low=0
     )
     early_fraction: float = _later(
-        0.0, OPTIMISATION, "fraction of all steps in which the images have early_size", low=0, high=1
+        0.0, OPTIMISATION, "fraction of all training steps in which images have --early_size", low=0, high=1
     )
     optimizer: str = _field(
         "adam",
         OPTIMISATION,
-        "optimizer: adam, sgd, nesterov (SGD with Nesterov momentum), rmsprop, or muon (for the filters, with nesterov "
-        "for all other weights)",
+        "optimizer: adam, sgd, nesterov (SGD with Nesterov momentum), rmsprop, or muon (Muon for convolution kernels, "
+        "nesterov for all other weights)",
         choices=("adam", "sgd", "nesterov", "rmsprop", "muon"),
     )
     learning_rate: float = _field(1e-3, OPTIMISATION, "learning rate after the warm-up", above=0)
@@ -199,11 +202,11 @@ class Recipe:
     )
     momentum: float = _later(0.9, OPTIMISATION, "momentum coefficient of the Nesterov optimizer", low=0, below=1)
     muon_learning_rate: float = _later(
-        0.24, OPTIMISATION, "learning rate of Muon, for filters that are scaled to the norm sqrt(K)", above=0
+        0.24, OPTIMISATION, "learning rate of Muon; each kernel is scaled to the norm sqrt(number of filters)", above=0
     )
     muon_momentum: float = _later(0.6, OPTIMISATION, "momentum coefficient of Muon", low=0, below=1)
     warmup_steps: int = _field(
-        300, OPTIMISATION, "steps of the warm-up, in which the learning rate rises linearly from near 0", low=0
+        300, OPTIMISATION, "number of warm-up steps, in which the learning rate rises linearly from near 0", low=0
     )
     schedule: str = _later(
         "constant",
@@ -212,27 +215,27 @@ class Recipe:
         choices=("constant", "linear"),
     )
     lookahead: int = _later(
-        0, OPTIMISATION, "steps between two updates of Lookahead's slow weights; 0 for no Lookahead", low=0
+        0, OPTIMISATION, "number of steps between updates of Lookahead's slow weights; 0 for no Lookahead", low=0
     )
     label_smoothing: float = _later(
-        0.0, REGULARISATION, "probability that label smoothing distributes over all classes", low=0, below=1
+        0.0, REGULARISATION, "probability that label smoothing distributes evenly over all classes", low=0, below=1
     )
-    batch_size: int = _field(128, OPTIMISATION, "images in a step", low=1)
+    batch_size: int = _field(128, OPTIMISATION, "number of images in a training step", low=1)
     micro_batch: int = _later(
         0,
         OPTIMISATION,
-        "images that are computed at a time if memory is short; their gradients are summed to those of the batch; 0 "
-        "for the whole batch",
+        "number of images whose gradients are computed at a time, to save memory; an update uses the summed gradients "
+        "of the whole batch; 0 computes the whole batch at once",
         low=0,
     )
     epochs: int = _field(
         50,
         OPTIMISATION,
-        "largest number of epochs; 0 together with --weights keeps the initial weights as they are",
+        "largest number of epochs; 0 trains nothing and saves the initial weights of --weights as a run",
         low=0,
     )
     finetune_epochs: int = _later(
-        0, TRANSFER, "epochs of fine-tuning, in which all weights are trained, after the other epochs", low=0
+        0, TRANSFER, "number of fine-tuning epochs, which follow the other epochs and train all weights", low=0
     )
     finetune_learning_rate: float = _later(1e-4, TRANSFER, "learning rate of fine-tuning", above=0)
     l2: float = _field(
@@ -242,39 +245,34 @@ class Recipe:
         low=0,
     )
     keep_prob: float = _field(
-        0.6, REGULARISATION, "probability that dropout keeps a unit in training; 1 for no dropout", above=0, high=1
+        0.6, REGULARISATION, "probability that dropout keeps a unit during training; 1 for no dropout", above=0, high=1
     )
     drop_connect: float = _later(
         0.0,
         REGULARISATION,
-        "probability that an image skips the last residual branch of an EfficientNet in training; earlier branches "
-        "are skipped less often",
+        "probability that training skips a residual branch of an EfficientNet for an image; it rises linearly from 0 "
+        "in the first block to nearly this value in the last block",
         low=0,
         below=1,
     )
     stop_on: str = _field(
         "loss",
         STOPPING,
-        "value that early stopping watches: loss (training loss, summed over the epoch), dev_macro_f1, or nothing",
+        "value that early stopping watches: loss (training loss, summed over the epoch), dev_macro_f1, or nothing (no "
+        "early stopping)",
         choices=("loss", "dev_macro_f1", "nothing"),
     )
     patience: int = _field(
-        5, STOPPING, "epochs in a row that may be worse than the best epoch before the training stops", low=0
+        5, STOPPING, "number of epochs in a row that may be worse than the best epoch before training stops", low=0
     )
     precision: str = _field(
         "auto",
         RUN,
-        "precision of convolutions and matrix products: float32, bfloat16, or auto (bfloat16 where the CPU is faster "
-        "with it); weights, loss and softmax are float32 always",
+        "precision of convolutions and matrix products: float32, bfloat16, or auto (bfloat16 if the CPU has fast "
+        "instructions for it); weights, loss and softmax are always float32",
         choices=PRECISIONS,
     )
-    seed: int = _field(
-        51,
-        RUN,
-        "seed of initial weights, dropout, batch order and augmentation",
-        low=0,
-        high=2**31 - 1,
-    )
+    seed: int = _field(51, RUN, "seed of initial weights, dropout, batch order and augmentation", low=0, high=2**31 - 1)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -18,23 +18,24 @@ from graphcnn.config.recipe import Recipe
 COMMANDS = ("train", "eval", "predict", "submit", "explain", "export", "experiments", "bench", "launch")
 HEAD = """# Flags
 
-This page is written by a command. After a change of a flag, write it again:
+A command writes this page. Run it again after a change of a flag:
 
     .venv/bin/python -m graphcnn.config.reference > docs/reference/flags.md
 
-`./run.sh train --help` prints the flags of `train`; each command has its own `--help`. Write a flag as `--seed=1` or as
-`--seed 1`. A flag whose type is *true or false* is switched on as `--batch_norm` and off as `--nobatch_norm`.
-`--flagfile=FILE` reads flags from a file, one on each line. An unknown flag is refused, and the message suggests the
-nearest name.
+`./run.sh COMMAND --help` prints the flags of a command. Write a flag as `--seed=1` or as `--seed 1`. A flag of the type
+*true or false* is switched on by `--batch_norm` and off by `--nobatch_norm`. `--flagfile=FILE` reads flags from a file,
+one flag on each line. An unknown flag is an error; the message suggests the nearest name.
 """
 SETTINGS_HEAD = """## Settings of a recipe
 
-`train` and `experiments` take each setting as a flag. `./run.sh train --recipe=NAME --help` prints the defaults of one
-recipe. The column *default* is the recipe `assignment`; [the last table](#named-recipes) has the other recipes.
+`train` and `experiments` have a flag for each setting. `./run.sh train --recipe=NAME --help` prints the defaults of one
+recipe. The column *default* shows the values of the recipe `assignment`. [The last table](#named-recipes) shows how the
+other recipes differ from it.
 """
 RECIPES_HEAD = """## Named recipes
 
-The settings in which the recipes of `--recipe` differ from `assignment`. An empty cell is the default.
+This table shows the settings in which the recipes of `--recipe` differ from `assignment`. An empty cell means the value
+of `assignment`.
 """
 SETTINGS = {field.name for field in dataclasses.fields(Recipe)}
 WITH_SETTINGS = ("train", "experiments")
@@ -55,12 +56,12 @@ def reference() -> str:
 
 
 def _command(name: str, values: CommandFlags) -> list[str]:
-    """Return the tables of the flags of a command, those of settings left out."""
+    """Return the table of a command's flags, without the settings of a recipe."""
     parts = []
     if name in WITH_SETTINGS:
-        parts.append("Takes also each of [the settings of a recipe](#settings-of-a-recipe) as a flag.\n")
+        parts.append("[Each setting of a recipe](#settings-of-a-recipe) is a flag of this command too.\n")
     if name == "launch":
-        parts.append("Takes also each flag of [train](#train).\n")
+        parts.append("Each flag of [train](#train) is a flag of this command too.\n")
     rows = [
         (f"`--{flag.name}`", flag.help, _type(flag), _code(flag.default))
         for members in values.groups().values()
@@ -84,17 +85,17 @@ def _settings(values: CommandFlags) -> list[str]:
 
 
 def _recipes() -> str:
-    """Return the table of what the named recipes change."""
+    """Return the table of the settings in which the named recipes differ from `assignment`."""
     recipes = {name: dataclasses.asdict(named.recipe) for name, named in RECIPES.items()}
     base = recipes.pop("assignment")
     rows = [
         (
             f"`{name}`",
             _code(default),
-            *(_code(each[name]) if each[name] != default else "" for each in recipes.values()),
+            *(_code(settings[name]) if settings[name] != default else "" for settings in recipes.values()),
         )
         for name, default in base.items()
-        if any(each[name] != default for each in recipes.values())
+        if any(settings[name] != default for settings in recipes.values())
     ]
     return _table(("setting", *(f"`{name}`" for name in ("assignment", *recipes))), rows)
 

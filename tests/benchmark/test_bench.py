@@ -145,7 +145,7 @@ BAD = {  # name: (arguments, words of the message)
     "no steps": (["--steps=0"], "--steps: found 0, expected a whole number at least 1"),
     "precision": (["--precision=half"], "--precision: unknown name 'half'"),
     "out": (["--out=numbers.txt"], "ends in .json"),
-    "out's folder": (["--out=nowhere/numbers.json"], "nowhere is no folder that can be written to"),
+    "out's folder": (["--out=nowhere/numbers.json"], "nowhere is not a folder that can be written to"),
     "both": (["--profile", "--convolutions"], "exclude each other"),
     "image size": (["--image_size=3"], "--image_size=3: expected"),
     "no such recipe": (["--recipe=ladder/vgg_like"], "did you mean 'ladder/vgg_like_1'"),

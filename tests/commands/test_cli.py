@@ -61,8 +61,8 @@ def test_help_has_groups_and_the_ten_most_used_flags_first(command):
     out = command("train", "--help").out
     groups = [line[:-1] for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert groups == [
-        "Most used", "Data", "Net", "Transfer learning", "Optimisation", "Regularisation", "Augmentation", "Stopping",
-        "Run",
+        "Most used", "Data", "Network", "Transfer learning", "Optimisation", "Regularisation", "Augmentation",
+        "Stopping", "Run",
     ]  # fmt: skip
     first = out.partition("Most used:")[2].partition("Data:")[0]
     names = [line.strip()[2:].partition(":")[0] for line in first.splitlines() if line.startswith("  --")]
