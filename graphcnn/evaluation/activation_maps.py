@@ -1,11 +1,11 @@
 """Class activation maps: which positions of an image support a class.
 
 CAM (Zhou et al., arXiv 1512.04150, equation 2) is for nets in which only a global average pool and one dense layer
-follow the last maps f [H, W, C]: M = sum_c w[c, k] f[..., c]. The mean of M plus the bias of class k is the logit.
-Grad-CAM (Selvaraju et al., arXiv 1610.02391, equations 1 and 2) is for other nets: the weight of a channel is the mean
-over the map of the logit's gradient, and negative sums become 0.
+follow the last feature maps f [H, W, C]: M = sum_c w[c, k] f[..., c]. The logit of class k is the mean of M plus the
+bias of class k. Grad-CAM (Selvaraju et al., arXiv 1610.02391, equations 1 and 2) is for all other nets: M = ReLU(sum_c
+a[c] f[..., c]), where a[c] is the mean over all positions of the gradient of the logit with respect to f[..., c].
 
-N images, H x W positions of the last maps, C their channels, K classes.
+N images, H x W positions and C channels of the last feature maps, K classes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from graphcnn.evaluation.predictor import Predictor
 from graphcnn.graphs.inference import InferenceGraph
 from graphcnn.ops.tf1 import tf, tf1
 
-LINEAR = {  # operations that CAM allows between the maps and the logits besides a mean; the last four are of dropout
+LINEAR = {  # operations that CAM allows between feature maps and logits, besides a mean; dropout has the last four
     "MatMul", "BiasAdd", "Identity", "Cast", "Reshape", "Squeeze", "StridedSlice", "Merge", "Switch", "If",
     "StatelessIf",
 }  # fmt: skip
 SOURCES = {"CAM": "arXiv 1512.04150, equation 2", "Grad-CAM": "arXiv 1610.02391, equations 1 and 2"}
-POOLS = ("MaxPool", "AvgPool")  # a pool before a flatten: the maps in front of it have more positions
-BATCH = 32  # images, at most
+POOLS = ("MaxPool", "AvgPool")  # the input of a pool that precedes a flatten has more positions than its output
+BATCH = 32  # largest number of images in a batch
 
 
 class ActivationMaps(NamedTuple):
@@ -33,7 +33,7 @@ class ActivationMaps(NamedTuple):
 
     Attributes:
         target: int32 [N], a placeholder for the class of each map.
-        maps: float32 [N, H, W].
+        maps: the activation maps, float32 [N, H, W].
         method: "CAM" or "Grad-CAM".
     """
 
@@ -43,7 +43,7 @@ class ActivationMaps(NamedTuple):
 
 
 def add_activation_maps(graph: InferenceGraph) -> ActivationMaps:
-    """Add activation maps to an inference graph that is not finalised."""
+    """Add activation maps to an inference graph that is not finalised yet."""
     with graph.graph.as_default():
         target = tf1.placeholder(tf.int32, [None], name="target")
         last_maps, method = _last_maps(graph.logits)
@@ -64,8 +64,8 @@ def compute_maps(
     """Return the activation map of each image for its target class, float32 [N, h, w].
 
     Args:
-        predictor: of the graph with the activation maps.
-        activation_maps: what add_activation_maps returned for this graph.
+        predictor: predictor of the graph that contains the activation maps.
+        activation_maps: result of add_activation_maps for this graph.
         images: [N, H, W, 3] in raw units.
         targets: int [N], class ids.
     """
@@ -75,11 +75,11 @@ def compute_maps(
 
 
 def _last_maps(logits: tf.Tensor) -> tuple[tf.Tensor, str]:
-    """Return the maps nearest to the logits that are larger than 1x1, [N, H, W, C], and the method for them."""
+    """Return (the last feature maps larger than 1x1, [N, H, W, C]; "CAM" or "Grad-CAM")."""
     seen: set[tf.Operation] = set()
     queue: list[tuple[tf.Operation, frozenset[str]]] = [(logits.op, frozenset())]
     while queue:
-        operation, types = queue.pop(0)  # types: of the operations between this one and the logits
+        operation, types = queue.pop(0)  # types of the operations from here to the logits
         if operation in seen:
             continue
         seen.add(operation)
@@ -94,4 +94,4 @@ def _last_maps(logits: tf.Tensor) -> tuple[tf.Tensor, str]:
                     tensor = tensor.op.inputs[0]
                 return tensor, "Grad-CAM"
             queue.append((tensor.op, types))
-    raise ValueError("the net has no maps")
+    raise ValueError("the net has no feature maps larger than 1x1")

@@ -1,6 +1,6 @@
 """Ensembles: the weighted mean of the softmax outputs of several runs.
 
-M members, N rows, K classes.
+M members, N images, K classes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from graphcnn.evaluation.select_model import Model
 from graphcnn.evaluation.trained_run import TrainedRun
 from graphcnn.storage.recorded_data import RecordedData
 
-STEPS = 200  # of expectation maximisation; the weights then change by far less than 0.001
+STEPS = 200  # of expectation maximisation; more steps change the weights by far less than 0.001
 
 
 def mean_weights(members: int) -> np.ndarray:
@@ -25,10 +25,10 @@ def mean_weights(members: int) -> np.ndarray:
 
 
 def fit_weights(labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """Return the ensemble weights under which the labels are most likely, float64 [M], with the sum 1.
+    """Return the ensemble weights that maximise the likelihood of the labels, float64 [M]; their sum is 1.
 
-    The members are the components of a mixture, and expectation maximisation starts from equal weights. The likelihood
-    is concave in the weights, so it converges to the maximum.
+    The members are the components of a mixture model. Expectation maximisation starts from equal weights. It converges
+    to the maximum, because the log-likelihood is concave in the weights.
 
     Args:
         labels: int [N], the true classes.
@@ -49,20 +49,20 @@ def weighted_mean(outputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def agreement(outputs: np.ndarray) -> np.ndarray:
-    """Return the fraction of rows for which two members predict the same class, float64 [M, M]."""
+    """Return the fraction of images for which two members predict the same class, float64 [M, M]."""
     predictions = np.argmax(outputs, axis=2)
     return (predictions[:, None] == predictions[None]).mean(axis=2)
 
 
 def ensemble_weights(model: Model[Any], load: Callable[[Model[TrainedRun]], Sequence[RecordedData]]) -> np.ndarray:
-    """Return the ensemble weights of a model, float64 [M]; those that are fitted are printed.
+    """Return the ensemble weights of a model, float64 [M]; print them if they are fitted.
 
     Args:
-        model: the model; one net has the weight 1.
-        load: load(model) returns the data of each run. It is called only for fitted weights.
+        model: the model; a single net gets the weight 1.
+        load: load(model) returns the data of each run. It is called only if the weights are fitted.
 
     Raises:
-        InputError: weights are to be fitted, and the runs have no dev split.
+        InputError: the weights must be fitted, but the runs have no dev split.
     """
     if model.ensemble == "mean":
         return mean_weights(len(model.nets))
@@ -75,6 +75,6 @@ def ensemble_weights(model: Model[Any], load: Callable[[Model[TrainedRun]], Sequ
         with run.open(run.build()) as predictor, bar(run.name, len(dev_rows)) as advance:
             outputs.append(predictor.probabilities(data.dataset.x_train, data.dev_rows, advance, model.tta))
     weights = fit_weights(dataset.y_train[dev_rows], np.stack(outputs))
-    described = ", ".join(f"{run.name} {weight:.3f}" for run, weight in zip(model.nets, weights, strict=True))
-    say(f"ensemble weights fitted on dev: {described}")
+    listed = ", ".join(f"{run.name} {weight:.3f}" for run, weight in zip(model.nets, weights, strict=True))
+    say(f"ensemble weights, fitted on the dev split: {listed}")
     return weights

@@ -1,4 +1,7 @@
-"""A sheet of class activation maps: what `explain` prints and draws. N images, H x W pixels, K classes."""
+"""Class activation maps of several images, drawn into one picture for `explain`.
+
+N images, H x W pixels, K classes.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,16 @@ from graphcnn.evaluation.select_model import Model
 from graphcnn.evaluation.trained_run import TrainedRun
 from graphcnn.storage.recorded_data import Split
 
-LONGEST = 1024  # pixels of the longer edge of a photo on the sheet
+LONGEST = 1024  # largest number of pixels of an image's longer edge in the picture
 
 
 @dataclass(frozen=True)
 class WorstRows:
-    """The rows of a split whose labels are least probable.
+    """The images of a split whose true classes have the lowest predicted probabilities.
 
     Attributes:
         split: dev, train or test.
-        count: number of rows, at most.
+        count: largest number of images.
         source: where the data are.
     """
 
@@ -42,15 +45,15 @@ class WorstRows:
 
 
 class Examples(NamedTuple):
-    """The images of a sheet, and for each of them two classes to explain.
+    """The images to draw, and two classes to explain for each image.
 
     Attributes:
-        titles: of the images.
-        shown: uint8 [H, W, 3] each, as the sheet shows them.
-        pixels: float32 [N, H, W, 3], as the net takes them.
+        titles: title of each image.
+        shown: each image as it is drawn, uint8 [H, W, 3].
+        pixels: input of the net, float32 [N, H, W, 3].
         probabilities: softmax outputs, float32 [N, K].
-        classes: int [N, 2], class ids.
-        roles: what the two classes are, such as ("predicted", "true").
+        classes: class ids, int [N, 2].
+        roles: names of the two columns of `classes`, such as ("predicted", "true").
     """
 
     titles: Sequence[str]
@@ -62,7 +65,7 @@ class Examples(NamedTuple):
 
 
 def explain_files(model: Model[Any], paths: Sequence[str], out: str | None) -> None:
-    """Draw a sheet of image files with the maps of their two most probable classes; print the classes.
+    """Draw image files with the activation maps of their two most probable classes; print the classes.
 
     Args:
         model: a run or a published net.
@@ -73,11 +76,11 @@ def explain_files(model: Model[Any], paths: Sequence[str], out: str | None) -> N
 
 
 def explain_rows(model: Model[TrainedRun], rows: WorstRows, out: str | None) -> None:
-    """Draw a sheet of rows of a split with the maps of the predicted and the true class; print the classes.
+    """Draw images of a split with the activation maps of the predicted and the true class; print the classes.
 
     Args:
         model: a run.
-        rows: which rows.
+        rows: the images to draw.
         out: the PNG file to write; None for explain.png in the model's report folder.
     """
     run = model.only_net()
@@ -86,7 +89,7 @@ def explain_rows(model: Model[TrainedRun], rows: WorstRows, out: str | None) -> 
 
 
 def _draw_sheet(model: Model[Any], choose: Callable[[Predictor], Examples], out: str | None) -> None:
-    """Draw the examples that choose(predictor) returns, with their activation maps over them; print their classes."""
+    """Draw the examples that choose(predictor) returns, overlaid with activation maps; print their classes."""
     net = model.only_net()
     graph = net.build_one_view()
     activation_maps = add_activation_maps(graph)
@@ -100,18 +103,18 @@ def _draw_sheet(model: Model[Any], choose: Callable[[Predictor], Examples], out:
             f"{role}: {net.class_names[k]} {examples.probabilities[n, k]:.2f}"
             for role, k in zip(examples.roles, examples.classes[n], strict=True)
         ]
-        entries.append((title, image, [(label, each[n]) for label, each in zip(labels, maps, strict=True)]))
+        entries.append((title, image, [(label, class_maps[n]) for label, class_maps in zip(labels, maps, strict=True)]))
         say(f"{title}: {', '.join(labels)}")
     path = Path(out) if out else model.report_folder / "explain.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     method = f"{activation_maps.method} ({SOURCES[activation_maps.method]})"
-    title = f"{net.name}: {method}, each map from its lowest (blue) to its highest (red) value"
+    title = f"{net.name}: {method}. Each map is scaled from its lowest value (blue) to its highest value (red)."
     pictures.explanation(entries, title, path)
     say(f"written: {path}")
 
 
 def _image_files(predictor: Predictor, net: Net, paths: Sequence[str]) -> Examples:
-    """Return the Examples of image files, with the two most probable classes of each."""
+    """Return Examples of image files, with the two most probable classes of each image."""
     with suppress_warnings():
         shown = [_reduced(read_image(path)) for path in paths]
     pixels = read_files(paths, net)
@@ -121,7 +124,7 @@ def _image_files(predictor: Predictor, net: Net, paths: Sequence[str]) -> Exampl
 
 
 def _worst_rows(predictor: Predictor, net: Net, split: Split, count: int) -> Examples:
-    """Return the Examples of the rows with the least probable labels, with the predicted and the true class of each."""
+    """Return Examples of the images whose true classes are least probable, with their predicted and true classes."""
     images, labels, rows = split
     with bar("predict", len(rows)) as advance:
         probabilities = predictor.probabilities(images, rows, advance)
@@ -134,7 +137,7 @@ def _worst_rows(predictor: Predictor, net: Net, split: Split, count: int) -> Exa
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:
-    """Return a photo uint8 [H, W, 3], reduced so that its longer edge has at most LONGEST pixels."""
+    """Return an image uint8 [H, W, 3], reduced so that its longer edge has at most LONGEST pixels."""
     factor = LONGEST / max(image.shape[:2])
     if factor >= 1:
         return image

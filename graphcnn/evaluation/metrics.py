@@ -1,4 +1,4 @@
-"""Scores of a whole split, from its confusion counts and its probabilities. N rows, K classes."""
+"""Scores of a whole split, from its confusion counts and softmax outputs. N images, K classes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def confusion_counts(labels: ArrayLike, predictions: ArrayLike, classes: int) ->
     """Return how often each class was predicted for each true class, int64 [K, K].
 
     Args:
-        labels: int [N], the true classes: the rows of the result.
-        predictions: int [N], the predicted classes: the columns of the result.
+        labels: int [N], the true classes. Each class is a row of the result.
+        predictions: int [N], the predicted classes. Each class is a column of the result.
         classes: K.
     """
     cells = np.asarray(labels, np.int64) * classes + np.asarray(predictions, np.int64)
@@ -35,16 +35,16 @@ def macro_f1(confusion: np.ndarray) -> float:
 
 
 def accuracy(confusion: np.ndarray) -> float:
-    """Return the fraction of rows on the diagonal of the confusion counts [K, K]."""
+    """Return the fraction of correct predictions, from the confusion counts [K, K]."""
     return float(np.trace(confusion) / confusion.sum())
 
 
 def top_k_accuracy(labels: ArrayLike, probabilities: ArrayLike, k: int = 2) -> float:
-    """Return the fraction of rows whose label is among the k most probable classes.
+    """Return the fraction of images whose label is among the k most probable classes.
 
     Args:
         labels: int [N].
-        probabilities: float [N, K]. Of equally probable classes the one with the lower id ranks first.
+        probabilities: float [N, K]. If two classes are equally probable, the lower class id ranks first.
         k: number of classes.
     """
     ranked = np.argsort(-np.asarray(probabilities), axis=1, kind="stable")[:, :k]
@@ -56,11 +56,11 @@ def cross_entropy(labels: ArrayLike, probabilities: ArrayLike) -> float:
 
     Args:
         labels: int [N].
-        probabilities: float [N, K]. A probability counts as at least float32's smallest normal number.
+        probabilities: float [N, K]. Values below the smallest normal float32 number are raised to it.
     """
     labels = np.asarray(labels)
-    of_labels = np.asarray(probabilities)[np.arange(len(labels)), labels].astype(np.float64)
-    return float(np.mean(-np.log(np.maximum(of_labels, np.finfo(np.float32).tiny))))
+    label_probabilities = np.asarray(probabilities)[np.arange(len(labels)), labels].astype(np.float64)
+    return float(np.mean(-np.log(np.maximum(label_probabilities, np.finfo(np.float32).tiny))))
 
 
 def summary(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from graphcnn.storage.recorded_data import RecordedData, load_recorded_data
 
 @dataclass(frozen=True)
 class DataSource:
-    """Where the data of a run are now.
+    """The current location of a run's data.
 
     Attributes:
-        path: what --data says; None for the source that the run recorded.
-        options: {name: value} of the fields of data.sources.DataOptions that differ from the recorded ones.
+        path: value of --data; None for the source that the run recorded.
+        options: {field of data.sources.DataOptions: value} for the fields that differ from the recorded ones.
     """
 
     path: str | None = None
@@ -40,35 +40,35 @@ def load_run_data(run: TrainedRun, source: DataSource = RECORDED, test: bool = F
 def load_data(model: Model[TrainedRun], source: DataSource = RECORDED, test: bool = False) -> list[RecordedData]:
     """Return the data of each run of a model, with the test split if `test` is True.
 
-    The images of a folder may be decoded at another size for each run.
+    The runs may decode the images of a folder at different sizes.
 
     Raises:
-        InputError: the data are missing, or the runs differ in their training images, dev rows or test labels.
+        InputError: the data are missing, or the runs have different training images, dev splits or test labels.
     """
     runs_data = [load_run_data(run, source, test) for run in model.nets]
     first, first_data = model.nets[0], runs_data[0]
     for run, data in zip(model.nets[1:], runs_data[1:], strict=True):
         same = {
             "training images": _fingerprint_at_size_of(first_data.dataset, run, data) == first_data.dataset.fingerprint,
-            "dev rows": np.array_equal(data.dev_rows, first_data.dev_rows),
+            "dev splits": np.array_equal(data.dev_rows, first_data.dev_rows),
             "test labels": _same_labels(data.dataset.y_test, first_data.dataset.y_test),
         }
-        for what, is_same in same.items():
+        for name, is_same in same.items():
             if not is_same:
                 raise InputError(
-                    f"--run: {run.name} and {first.name} have other {what}, so one of them would be scored on rows "
-                    "that the other was trained on; train them on the same data and split"
+                    f"--run: {run.name} and {first.name} have different {name}, so they cannot be scored together; "
+                    "name runs that were trained on the same data and split"
                 )
     return runs_data
 
 
 def _same_labels(labels: np.ndarray | None, others: np.ndarray | None) -> bool:
-    """Whether both are the same labels, or both are missing."""
+    """Return whether the two arrays of labels are equal, or both are missing."""
     return labels is others if labels is None or others is None else np.array_equal(labels, others)
 
 
 def _fingerprint_at_size_of(dataset: Dataset, run: TrainedRun, data: RecordedData) -> str:
-    """Return the fingerprint of a run's training images; those of an image folder are decoded at the dataset's size."""
+    """Return the fingerprint of a run's training images; an image folder is decoded at the dataset's image size."""
     own = data.dataset
     if own.image_shape == dataset.image_shape or not Path(own.file("x_train")).is_dir():
         return own.fingerprint

@@ -1,4 +1,4 @@
-"""What a trained run and a published ImageNet net have in common. H x W pixels."""
+"""The interface that trained runs and published ImageNet nets implement. H x W pixels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from graphcnn.graphs.inference import InferenceGraph
 
 
 class Net(ABC):
-    """A net with weights, which builds its inference graph.
+    """A net with weights.
 
     Attributes:
-        name: the run's or the net's name.
+        name: name of the run or of the net.
         description: "run: NAME (checkpoint)" or "net: NAME".
-        class_names: in the order of the outputs.
+        class_names: names of the classes, in the order of the outputs.
         image_shape: (H, W) of the images that the graph takes.
-        pixel_max: 255 or 1, the top of the pixel range of these images.
+        pixel_max: largest pixel value of these images, 255 or 1.
     """
 
     name: str
@@ -35,4 +35,4 @@ class Net(ABC):
 
     @abstractmethod
     def open(self, graph: InferenceGraph) -> Predictor:
-        """Finalise a graph that `build` or `build_one_view` returned; return a Predictor with the weights in it."""
+        """Finalise a graph that `build` or `build_one_view` returned; return a Predictor with the net's weights."""

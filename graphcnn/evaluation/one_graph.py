@@ -1,4 +1,4 @@
-"""The runs of a model as one inference graph, for other programs: a submission or an export."""
+"""One inference graph for all runs of a model, for a submission or an export."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def check_one_graph(model: Model[TrainedRun]) -> None:
     for run in model.nets:
         if run.image_shape != first.image_shape:
             raise InputError(
-                f"--run: {run.name} has images of another size than {first.name}, and one graph takes images of one "
-                "size; eval and predict take such runs together"
+                f"--run: {run.name} and {first.name} take images of different sizes, but one graph takes images of "
+                "one size; use eval or predict for this ensemble"
             )
         if run.config["data"]["fingerprint"] != first.config["data"]["fingerprint"]:
             raise InputError(
@@ -32,17 +32,17 @@ def check_one_graph(model: Model[TrainedRun]) -> None:
 
 
 def images_only(recipe: Recipe) -> Recipe:
-    """Return the recipe of the same net whose graph takes images and nothing else: no views and no dropout."""
+    """Return the recipe without augmentation views and dropout, so that images are the only input of its graph."""
     return dataclasses.replace(recipe, flip="none", translate=0, feature_views=1, keep_prob=1.0, micro_batch=0)
 
 
 def build_one_graph(
     recipes: Sequence[Recipe], image_shape: tuple[int, int], classes: int, weights: Sequence[float]
 ) -> InferenceGraph:
-    """Return the portable inference graph of one net, or of the weighted mean of several nets, in float32.
+    """Return the portable float32 inference graph of one net, or of the weighted mean of several nets.
 
     Args:
-        recipes: of each net.
+        recipes: recipe of each net.
         image_shape: (H, W) of the images.
         classes: number of classes.
         weights: ensemble weight of each net.
@@ -56,8 +56,8 @@ def open_one_graph(model: Model[TrainedRun], recipes: Sequence[Recipe], weights:
     """Return a Predictor of the graph that build_one_graph builds, with the runs' best weights.
 
     Args:
-        model: the runs, which check_one_graph has accepted.
-        recipes: to build each run's part of the graph with.
+        model: runs that check_one_graph has accepted.
+        recipes: recipe that each run's subgraph is built with.
         weights: ensemble weight of each run.
     """
     first = model.nets[0]
@@ -74,7 +74,7 @@ def open_one_graph(model: Model[TrainedRun], recipes: Sequence[Recipe], weights:
 
 
 def _load_member(session: tf1.Session, graph: InferenceGraph, run: TrainedRun, scope: str) -> None:
-    """Give the variables in a member's scope the values of the run's best checkpoint."""
+    """Load the run's best checkpoint into the variables of a member's scope."""
     variables = {variable.op.name: tuple(variable.shape) for variable in graph.variables}
     shapes = {name.removeprefix(scope): shape for name, shape in variables.items() if name.startswith(scope)}
     stored = checkpoint.read_variables(run.run, "best", lambda name, shape: shapes.get(name) == shape)

@@ -1,6 +1,6 @@
-"""Pictures of a run: curves, confusion matrix, mistakes, explanations, augmentation. Drawn by matplotlib, off screen.
+"""Pictures that matplotlib draws into PNG files: curves, confusion matrix, mistakes, activation maps, augmentation.
 
-N rows, H x W pixels, C channels, K classes.
+N images, H x W pixels, C channels, K classes.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ SUITE_CURVES: Panels = (
 
 @dataclass(frozen=True)
 class Predictions:
-    """Rows of a split and what a model predicts for them.
+    """The predictions of a model for a split.
 
     Attributes:
-        images: [M, H, W] or [M, H, W, C] in raw units, memory-mapped or not.
-        rows: int [N], the rows of `images` that were predicted.
+        images: [M, H, W] or [M, H, W, C] in raw units; may be memory-mapped.
+        rows: int [N], indices of the predicted images in `images`.
         labels: int [N], their true classes.
         probabilities: softmax outputs, float [N, K].
-        class_names: of the K classes.
-        pixel_max: 255 or 1, the top of the pixel range.
+        class_names: names of the K classes.
+        pixel_max: largest pixel value, 255 or 1.
     """
 
     images: np.ndarray
@@ -59,7 +59,7 @@ class Predictions:
 
 
 def curves(history: History, path: Path) -> None:
-    """Draw loss, cross-entropy and dev scores over the epochs into a PNG; nothing for an empty history."""
+    """Draw loss, cross-entropy and dev scores over the epochs into a PNG file, unless the history is empty."""
     if not history:
         return
     figure = _figure(11, 3.4)
@@ -74,18 +74,18 @@ def curves(history: History, path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-        if labels.keys() == {"loss"}:  # the L2 of the initial weights makes the first epoch's many times the others'
+        if labels.keys() == {"loss"}:  # the L2 penalty of the initial weights dominates the first epoch
             axes.set_yscale("log")
     _save(figure, path)
 
 
 def confusion(counts: np.ndarray, class_names: Sequence[str], title: str, path: Path) -> None:
-    """Draw confusion counts into a PNG; a cell is shaded by its fraction of the row.
+    """Draw confusion counts into a PNG file; the shade of a cell is its fraction of the row's sum.
 
     Args:
-        counts: int [K, K], rows are true classes, columns predicted classes.
-        class_names: of the K classes.
-        title: of the picture.
+        counts: int [K, K]; rows are true classes, columns are predicted classes.
+        class_names: names of the K classes.
+        title: title of the picture.
         path: the PNG file.
     """
     classes = len(class_names)
@@ -106,13 +106,13 @@ def confusion(counts: np.ndarray, class_names: Sequence[str], title: str, path: 
 
 
 def mistakes(predictions: Predictions, title: str, path: Path, most: int = 32) -> None:
-    """Draw the most confident wrong predictions into a PNG, each with the predicted and the true class.
+    """Draw the most confident wrong predictions into a PNG file, with their predicted and true classes.
 
     Args:
-        predictions: of a split.
-        title: of the picture.
+        predictions: predictions for a split.
+        title: title of the picture.
         path: the PNG file.
-        most: number of images, at most.
+        most: largest number of images.
     """
     predicted = predictions.probabilities.argmax(axis=1)
     confidence = predictions.probabilities.max(axis=1)
@@ -135,7 +135,7 @@ def mistakes(predictions: Predictions, title: str, path: Path, most: int = 32) -
 
 
 def suite(histories: Mapping[str, Sequence[History]], path: Path) -> None:
-    """Draw each experiment's accuracy and cross-entropy over the epochs into a PNG, one line for each seed.
+    """Draw each experiment's accuracy and cross-entropy over the epochs into a PNG file, one line for each seed.
 
     Args:
         histories: {experiment: the histories of its seeds}.
@@ -168,7 +168,7 @@ def suite(histories: Mapping[str, Sequence[History]], path: Path) -> None:
 
 
 def _draw_seeds(axes: Axes, seeds: Sequence[History], labels: Mapping[str, str]) -> None:
-    """Draw two columns of each seed's history into the axes of a panel: {column: label}."""
+    """Draw two columns of each seed's history into a panel; labels: {column of history.csv: label}."""
     axes.axis("on")
     for (column, label), colour in zip(labels.items(), ("tab:gray", "tab:blue"), strict=True):
         for seed, history in enumerate(seeds):
@@ -180,12 +180,12 @@ def _draw_seeds(axes: Axes, seeds: Sequence[History], labels: Mapping[str, str])
 
 
 def augmentation(originals: np.ndarray, epochs: Sequence[np.ndarray], title: str, path: Path) -> None:
-    """Draw a sheet into a PNG: a row of original images, and below it a row for each epoch's augmented images.
+    """Draw a row of original images into a PNG file, and below it one row of augmented images for each epoch.
 
     Args:
         originals: float [N, H, W, 3], 0..1.
-        epochs: the same images as augmented in epochs 1, 2, …; arrays of the same shape.
-        title: of the sheet.
+        epochs: the augmented images of epochs 1, 2, …, each float [N, H, W, 3].
+        title: title of the picture.
         path: the PNG file.
     """
     gap = max(1, originals.shape[1] // 16)  # pixels to the right of and below each image
@@ -206,36 +206,36 @@ def augmentation(originals: np.ndarray, epochs: Sequence[np.ndarray], title: str
 def explanation(
     entries: Sequence[tuple[str, np.ndarray, Sequence[tuple[str, np.ndarray]]]], title: str, path: Path
 ) -> None:
-    """Draw a sheet into a PNG: each image, and beside it the image under its maps, from blue (low) to red (high).
+    """Draw images into a PNG file, each followed by copies that activation maps overlay, from blue (low) to red (high).
 
-    A panel has about as many pixels as the widest image, and at least 230.
+    A panel is about as wide as the widest image, and at least 230 pixels wide.
 
     Args:
         entries: (title, image uint8 [H, W, 3], [(title, map [h, w]), …]) of each image. A map is resized to the image.
-        title: of the sheet.
+        title: title of the picture.
         path: the PNG file.
     """
     panels = 1 + len(entries[0][2])
-    abreast = 1 if len(entries) == 1 else 2  # entries in a line
-    lines = -(-len(entries) // abreast)
+    per_line = 1 if len(entries) == 1 else 2  # entries
+    lines = -(-len(entries) // per_line)
     wide = max(230, *(image.shape[1] for _, image, _ in entries)) / DPI  # inches
     tall = wide * min(2.0, max(image.shape[0] / image.shape[1] for _, image, _ in entries))
-    figure = _figure(wide * panels * abreast, (tall + 0.3) * lines + 0.4)
+    figure = _figure(wide * panels * per_line, (tall + 0.3) * lines + 0.4)
     figure.suptitle(_plain(title), fontsize=9)
-    grid = figure.subplots(lines, panels * abreast, squeeze=False)
+    grid = figure.subplots(lines, panels * per_line, squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
     for n, (name, image, maps) in enumerate(entries):
         shown = [(name if len(name) < 30 else f"…{name[-28:]}", image)]
         shown += [(label, overlaid(image, values)) for label, values in maps]
-        for axes, (label, picture) in zip(grid[n // abreast, panels * (n % abreast) :], shown, strict=False):
+        for axes, (label, picture) in zip(grid[n // per_line, panels * (n % per_line) :], shown, strict=False):
             axes.imshow(picture)
             axes.set_title(_plain(label), fontsize=8)
     _save(figure, path)
 
 
 def overlaid(image: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return an image uint8 [H, W, 3] under a map [h, w], whose colours go from blue (lowest) to red (highest)."""
+    """Return an image uint8 [H, W, 3] overlaid with a map [h, w] in colours from blue (lowest) to red (highest)."""
     values = np.asarray(values, np.float32)
     values = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
     resized = Image.fromarray(values).resize((image.shape[1], image.shape[0]), Image.Resampling.BILINEAR)
@@ -244,7 +244,7 @@ def overlaid(image: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def benchmark(results: Mapping[str, Any], path: Path) -> None:
-    """Draw the results of a benchmark into a PNG: images/s of each implementation in training and in evaluation.
+    """Draw the images/s of each implementation in training and in evaluation into a PNG file.
 
     Args:
         results: {"net", "batch_size", "machine",
@@ -266,27 +266,27 @@ def benchmark(results: Mapping[str, Any], path: Path) -> None:
 
 
 def _column(history: History, column: str) -> list[float]:
-    """Return a column of a history, NaN where it is empty."""
+    """Return a column of a history; empty cells become NaN."""
     return [np.nan if row[column] is None else row[column] for row in history]
 
 
 def _whole_numbers() -> MaxNLocator:
-    """Return a locator of ticks like matplotlib's default one, but at whole numbers."""
+    """Return matplotlib's default tick locator, restricted to whole numbers."""
     return MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True)
 
 
 def _plain(text: str) -> str:
-    """Return the text with its dollar signs escaped, which matplotlib would take for formulas."""
+    """Return the text with escaped dollar signs; matplotlib would render text between two of them as a formula."""
     return text.replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Figure:
-    """Return an empty figure of that size in inches, without the global state of pyplot."""
+    """Return an empty figure; width and height are in inches. It does not use the global state of pyplot."""
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as a PNG file; an error leaves the older file unchanged."""
     with warnings.catch_warnings(), atomic_write(path) as file:
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # about class names that the font cannot show
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the font lacks characters of a class name
         figure.savefig(file, format="png")

@@ -1,4 +1,4 @@
-"""Predictions for image files or an array of images: what `predict` prints and writes. N images, K classes."""
+"""Predictions of `predict` for image files or an array of images. N images, H x W pixels, K classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from graphcnn.evaluation.model_data import load_data
 from graphcnn.evaluation.net import Net
 from graphcnn.evaluation.select_model import Model
 
-TOP = 3  # classes that are printed for an image
+TOP = 3  # number of classes that are printed for each image
 
 
 def predict(model: Model[Any], paths: Sequence[str], array_path: str | None, out: str | None) -> None:
@@ -25,9 +25,9 @@ def predict(model: Model[Any], paths: Sequence[str], array_path: str | None, out
 
     Args:
         model: a run, an ensemble of runs or a published net.
-        paths: image files; ignored if there is an array.
+        paths: image files; ignored if array_path is given.
         array_path: a .npy file of images with the size and pixel range of the training images.
-        out: the .npy file that the softmax outputs, float32 [N, K], are written to; None for no file.
+        out: the .npy file for the softmax outputs, float32 [N, K]; None to write no file.
     """
     weights = ensemble_weights(model, load_data)
     outputs = []
@@ -46,14 +46,14 @@ def predict(model: Model[Any], paths: Sequence[str], array_path: str | None, out
 
 
 def read_files(paths: Sequence[str], net: Net) -> np.ndarray:
-    """Return image files as the net takes them: float32 [N, H, W, 3] in its size and pixel range."""
+    """Return the pixels of image files, float32 [N, H, W, 3], in the image size and pixel range of the net."""
     with suppress_warnings():
         pixels = np.stack([read_image(path, net.image_shape) for path in paths])
     return pixels * np.float32(net.pixel_max / 255)
 
 
 def _read_array(path: str, net: Net) -> np.ndarray:
-    """Return the images of a .npy file, checked to have the size and pixel range that the net takes."""
+    """Return the images of a .npy file; refuse a size or pixel range that differs from the net's."""
     images = read_array(path)
     check_compatible(images, path, net.image_shape, net.pixel_max)
     return images

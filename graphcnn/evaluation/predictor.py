@@ -1,4 +1,4 @@
-"""Softmax outputs of an inference graph for many images, in batches.
+"""Softmax outputs of an inference graph, computed in batches.
 
 N images, H x W pixels, C channels of the features, K classes.
 """
@@ -19,13 +19,13 @@ from graphcnn.storage import checkpoint
 
 
 class Predictor(NamedTuple):
-    """An inference graph whose variables have their trained values. Use it in a `with` block, which closes the session.
+    """An inference graph with trained weights in an open session. Use it in a `with` block, which closes the session.
 
     Attributes:
         graph: the graph.
-        session: an open session of it.
+        session: an open session of the graph.
         saver: a Saver of the graph's variables.
-        state: state.json of the restored checkpoint; empty for weights that are not of one run.
+        state: content of the restored checkpoint's state.json; empty if the weights do not come from a single run.
     """
 
     graph: InferenceGraph
@@ -56,11 +56,11 @@ class Predictor(NamedTuple):
 def open_predictor(
     graph: InferenceGraph, load: Callable[[tf1.Session, tf1.train.Saver], Mapping[str, Any]]
 ) -> Predictor:
-    """Finalise a graph, open a session of it and fill its variables.
+    """Finalise a graph, open a session of it and load its weights.
 
     Args:
-        graph: an inference graph that is not finalised.
-        load: load(session, saver) gives the variables their values; it returns the state of the Predictor.
+        graph: an inference graph that is not finalised yet.
+        load: load(session, saver) assigns the variables and returns the state of the Predictor.
     """
     with graph.graph.as_default():
         saver = checkpoint.saver(graph.variables)
@@ -78,22 +78,24 @@ def probabilities(
     tta: bool = False,
     features: tf.Tensor | None = None,
 ) -> np.ndarray:
-    """Return softmax outputs, float32 [N, K], of images in raw units, in order.
+    """Return the softmax outputs for images in raw units, float32 [N, K], in the order of the images.
 
     Args:
         session: a session of the graph.
         graph: a graph with the tensors x, tta and hypothesis.
         images: [M, H, W], [M, H, W, 1] or [M, H, W, 3]; a memory-mapped file is read one batch at a time.
-        rows: int [N], the rows of `images` to predict; None for all rows.
-        advance: called with the number of images after each batch, for a progress bar.
+        rows: int [N], indices of the images to predict; None for all images.
+        advance: called after each batch with its number of images, for a progress bar.
         tta: value that is fed to tta:0.
-        features: the tensor that a training graph's pooled head reads, if `images` holds values of it, float32 [M, C].
+        features: None for images. If `images` holds cached features, float32 [M, C], the tensor to feed them to.
     """
     rows = np.arange(len(images)) if rows is None else rows
     size = images.shape[1:3] if features is None else (1, 1)
-    slices = in_order(rows, chunk_size(size))  # always the same batch size, because another one may round differently
+    slices = in_order(
+        rows, chunk_size(size)
+    )  # one batch size for all callers: results of another one may round differently
     outputs = []
-    for batch in prefetch(as_rgb(images[each]) if features is None else images[each] for each in slices):
+    for batch in prefetch(as_rgb(images[indices]) if features is None else images[indices] for indices in slices):
         feed = {graph.x: batch, graph.tta: tta} if features is None else {features: batch}
         outputs.append(session.run(graph.hypothesis, feed))
         if advance:

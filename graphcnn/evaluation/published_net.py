@@ -1,4 +1,4 @@
-"""An ImageNet net with published weights, as a net to predict with, without a run."""
+"""ImageNet nets with published weights, for prediction without a run."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from graphcnn.ops.tf1 import tf1
 from graphcnn.storage import checkpoint
 from graphcnn.weights.prepare import prepare_initial_weights
 
-IMAGENET_CLASSES = Path(__file__).parents[1] / "data" / "imagenet_classes.txt"  # in the order of torchvision
+IMAGENET_CLASSES = (
+    Path(__file__).parents[1] / "data" / "imagenet_classes.txt"
+)  # one name a line, in torchvision's order
 
 
 class PublishedNet(Net):
-    """An ImageNet net with weights for ImageNet's 1,000 classes, without a run.
+    """An ImageNet net with weights for ImageNet's 1,000 classes.
 
     Args:
-        name: a name of nets.registry.ARCHITECTURES.
+        name: a key of nets.registry.ARCHITECTURES.
         weights: "imagenet" for the published weights, or a file FILE.h5.
         root: folder of the runs.
         data_cache: folder of downloads; None for the default folder.
 
     Raises:
-        InputError: there is no such net, or no such weights.
+        InputError: the net or the weights do not exist.
     """
 
     def __init__(self, name: str, weights: str, root: Path, data_cache: str | None) -> None:
@@ -53,7 +55,7 @@ class PublishedNet(Net):
         """Return the net's inference graph in float32, not finalised.
 
         Raises:
-            InputError: the weights lack a variable of the net.
+            InputError: a variable of the net is missing in the weights.
         """
         graph = build_inference(self.recipe, self.image_shape, len(self.class_names), portable=True)
         missing = [variable.op.name for variable in graph.variables if variable.op.name not in self.values]
@@ -68,7 +70,7 @@ class PublishedNet(Net):
         return self.build()
 
     def open(self, graph: InferenceGraph) -> Predictor:
-        """Return a Predictor of the graph with the weights."""
+        """Return a Predictor of the graph with the net's weights."""
 
         def load(session: tf1.Session, saver: tf1.train.Saver) -> Mapping[str, Any]:
             checkpoint.assign(session, graph.variables, self.values)

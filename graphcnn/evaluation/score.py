@@ -1,6 +1,6 @@
-"""Scores of a model on splits of its data: what `eval` prints and writes.
+"""Scores of a model on splits of its data, as `eval` prints and writes them.
 
-M members of an ensemble, N rows, K classes.
+M members of an ensemble, N images, K classes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MEMBER_SCORES = ("macro_f1", "accuracy", "top2_accuracy", "cross_entropy")
 
 
 class RunOutputs(NamedTuple):
-    """What one run predicts.
+    """The predictions of one run.
 
     Attributes:
         outputs: {split: softmax outputs, float32 [N, K]}.
@@ -39,13 +39,13 @@ class RunOutputs(NamedTuple):
 
 
 def score(model: Model[TrainedRun], splits: Sequence[str], source: DataSource, precision: str | None) -> None:
-    """Print the scores of a model on splits; write them with pictures into the model's report folder.
+    """Print the scores of a model on splits; write them and pictures into the model's report folder.
 
-    Of an ensemble, the scores of each member and how often two members agree are reported too.
+    The report of an ensemble also has the scores of each member, and the agreement of each pair of members.
 
     Args:
         model: one run or an ensemble of runs.
-        splits: names out of dev, train and test.
+        splits: any of dev, train and test.
         source: where the data are.
         precision: see TrainedRun.choose_precision.
     """
@@ -55,7 +55,7 @@ def score(model: Model[TrainedRun], splits: Sequence[str], source: DataSource, p
         computed = f"computed in {chosen}{' with tta' * model.tta} ({reason})"
         say(f"{run.description}, trained in {run.recipe.precision}, {computed}")
     else:
-        splits = sorted(splits, key=lambda split: split != "dev")  # the weights are fitted on dev
+        splits = sorted(splits, key=lambda split: split != "dev")  # dev first, because the weights are fitted on it
     runs_data = load_data(model, source, test="test" in splits)
     runs_splits = [data.splits(splits) for data in runs_data]
     results = [
@@ -71,7 +71,7 @@ def score(model: Model[TrainedRun], splits: Sequence[str], source: DataSource, p
             details = _ensemble_details(model, labels[rows], outputs[split], weights)
             print_members(split, details["members"], details["agreement"])
             if model.ensemble == "fitted" and split == "dev":
-                say("the ensemble weights were fitted on this split, so the score of the ensemble is a little too high")
+                say("the ensemble weights were fitted on this split, so this score of the ensemble is biased upwards")
         probabilities = weighted_mean(outputs[split], weights)
         dataset = runs_data[0].dataset
         predictions = Predictions(images, rows, labels[rows], probabilities, dataset.class_names, dataset.pixel_max)
@@ -79,7 +79,7 @@ def score(model: Model[TrainedRun], splits: Sequence[str], source: DataSource, p
 
 
 def _run_outputs(run: TrainedRun, splits: dict[str, Split], precision: str | None, tta: bool) -> RunOutputs:
-    """Return what a run predicts for the rows of its splits."""
+    """Return the predictions of a run for its splits."""
     precision, _ = run.choose_precision(precision)
     outputs = {}
     with run.open(run.build(precision, portable=False)) as predictor:
@@ -92,7 +92,7 @@ def _run_outputs(run: TrainedRun, splits: dict[str, Split], precision: str | Non
 
 
 def _weights(model: Model[TrainedRun], runs_data: Sequence[RecordedData], outputs: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the ensemble weights [M], fitted on the outputs [M, N, K] for the dev split if there are any."""
+    """Return the ensemble weights [M]; to fit them, use the outputs [M, N, K] for dev if they are already computed."""
     if model.ensemble == "fitted" and "dev" in outputs:
         data = runs_data[0]
         return fit_weights(data.dataset.y_train[data.dev_rows], outputs["dev"])
@@ -102,13 +102,13 @@ def _weights(model: Model[TrainedRun], runs_data: Sequence[RecordedData], output
 def _ensemble_details(
     model: Model[TrainedRun], labels: np.ndarray, outputs: np.ndarray, weights: np.ndarray
 ) -> dict[str, Any]:
-    """Return what the report of an ensemble says about its members.
+    """Return the entries of an ensemble's report about its members.
 
     Args:
         model: the ensemble.
         labels: int [N], the labels of the split.
         outputs: softmax outputs of the members, [M, N, K].
-        weights: ensemble weights [M]; the report names them "share".
+        weights: ensemble weights [M]; their key in the report is "share".
     """
     members = []
     for run, output, weight in zip(model.nets, outputs, weights, strict=True):
@@ -126,10 +126,10 @@ def _write_report(model: Model[TrainedRun], split: str, predictions: Predictions
     """Print the scores of a split; write <split>.json and two pictures into the model's report folder.
 
     Args:
-        model: what made the predictions.
-        split: the name of the split.
-        predictions: of all rows of the split.
-        details: what <split>.json says besides the scores.
+        model: the model that made the predictions.
+        split: name of the split.
+        predictions: predictions for all images of the split.
+        details: entries of <split>.json besides the scores.
     """
     labels, probabilities, names = predictions.labels, predictions.probabilities, predictions.class_names
     scores = metrics.summary(labels, probabilities)

@@ -1,4 +1,4 @@
-"""Scores of a file of softmax rows, such as the result.npy of a submission. N rows, K classes."""
+"""Scores of a file of softmax outputs, such as the result.npy of a submission. N images, K classes."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ from graphcnn.evaluation.text_report import print_scores
 
 
 def score_file(predictions_path: str, labels_path: str) -> None:
-    """Print the scores of a .npy file of softmax rows [N, K] against a .npy file of N labels.
+    """Print the scores of a .npy file of softmax outputs [N, K] against a .npy file of N labels.
 
     Raises:
-        InputError: the rows are not probabilities, or the labels do not fit them.
+        InputError: a row is not a probability distribution, or the labels do not have N values below K.
     """
     probabilities = _read_probabilities(predictions_path)
     rows, classes = probabilities.shape
     labels, _ = check_labels(read_array(labels_path), labels_path, rows)
     if labels.max() >= classes:
-        raise InputError(f"{labels_path}: holds label {labels.max()}, but {predictions_path} has {classes} columns")
+        raise InputError(
+            f"{labels_path}: found label {labels.max()}, expected 0 to {classes - 1}, because {predictions_path} has "
+            f"{classes} columns; name files of the same data"
+        )
     print_scores("", metrics.summary(labels, probabilities), labels, probabilities, list(map(str, range(classes))))
 
 
 def _read_probabilities(path: str) -> np.ndarray:
-    """Return the array of a .npy file, float [N, K], checked to hold softmax rows."""
+    """Return the array of a .npy file, float [N, K]; refuse it unless each row is a probability distribution."""
     probabilities = read_array(path)
     rows, classes = probabilities.shape if probabilities.ndim == 2 else (0, 0)
     if rows < 1 or classes < 2 or probabilities.dtype.kind != "f":
         raise InputError(
-            f"{path}: found {probabilities.dtype} {probabilities.shape}, expected float softmax rows (N, K), one "
+            f"{path}: found {probabilities.dtype} {probabilities.shape}, expected float softmax outputs (N, K), one "
             "column per class"
         )
     if not (np.isfinite(probabilities).all() and (probabilities >= 0).all()):
-        raise InputError(f"{path}: holds negative, NaN or infinite numbers, expected probabilities")
+        raise InputError(f"{path}: found negative, NaN or infinite numbers, expected probabilities")
     sums = probabilities.sum(axis=1, dtype=np.float64)
     if np.abs(sums - 1).max() > 1e-3:
         row = int(np.abs(sums - 1).argmax())

@@ -1,4 +1,4 @@
-"""What a command works with: a run, an ensemble of runs, or a published ImageNet net."""
+"""The model that a command uses: a run, an ensemble of runs, or a published ImageNet net."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ class Model(Generic[AnyNet]):
     Attributes:
         nets: the net, or the members of the ensemble.
         report_folder: folder for the reports on this model.
-        ensemble: how the softmax outputs of several runs are averaged: mean, or fitted (with weights that are fitted
-            on the dev split).
+        ensemble: "mean" averages the softmax outputs with equal weights, "fitted" with weights fitted on the dev split.
         tta: whether predictions use test-time augmentation.
     """
 
@@ -43,7 +42,7 @@ class Model(Generic[AnyNet]):
         return self.nets[0].class_names
 
     def only_net(self) -> AnyNet:
-        """Return the net; refuse an ensemble."""
+        """Return the only net of the model; refuse an ensemble."""
         if len(self.nets) > 1:
             names = ",".join(net.name for net in self.nets)
             raise InputError(f"--run={names}: found {len(self.nets)} runs, expected one; name one of them")
@@ -60,31 +59,31 @@ def select_model(
     weights: str = "imagenet",
     data_cache: str | None = None,
 ) -> Model[Any]:
-    """Return the model that a command's flags mean: a Model[TrainedRun], or with `net` a Model[PublishedNet].
+    """Return the model that a command's flags select: a Model[TrainedRun], or with `net` a Model[PublishedNet].
 
     Args:
         root: folder of the runs.
-        run: a run; several runs with commas between them; None for the newest run.
+        run: name of a run, or names with commas between them; None for the newest run.
         ensemble, tta: see Model.
         net: an ImageNet net with published weights instead of a run.
         weights, data_cache: see PublishedNet.
 
     Raises:
         InputError: a run does not exist or is named twice, the runs have different classes, a run was trained without
-            test-time augmentation, or there are no weights for the net.
+            views for test-time augmentation, or there are no weights for the net.
     """
     if net:
         return Model((PublishedNet(net, weights, root, data_cache),), root)
     selected = select_runs(root, run) if run and "," in run else [select_run(root, run)]
-    runs = tuple(TrainedRun(each) for each in selected)
+    runs = tuple(TrainedRun(folder) for folder in selected)
     first = runs[0]
-    for each in runs:
-        if each.class_names != first.class_names:
+    for member in runs:
+        if member.class_names != first.class_names:
             raise InputError(
-                f"--run: {each.name} has other classes than {first.name} ({len(each.class_names)} and "
+                f"--run: {member.name} and {first.name} have different classes ({len(member.class_names)} and "
                 f"{len(first.class_names)}); name runs of the same data"
             )
         if tta:
-            each.check_tta()
-    folder = ensemble_folder(root, [each.name for each in runs]) if len(runs) > 1 else first.run.path / "report"
+            member.check_tta()
+    folder = ensemble_folder(root, [member.name for member in runs]) if len(runs) > 1 else first.run.path / "report"
     return Model(runs, folder, ensemble, tta)

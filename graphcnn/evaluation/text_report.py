@@ -1,4 +1,4 @@
-"""The scores of a split as text on stdout. N rows, K classes."""
+"""The scores of a split as text on stdout. N images, K classes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PER_CLASS = ("precision", "recall", "f1-score", "support")
 def print_scores(
     prefix: str, scores: dict[str, Any], labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Print the scores, macro F1 first, then scikit-learn's report on each class and the confusion counts.
+    """Print the scores, macro F1 first; then print scikit-learn's report on each class and the confusion counts.
 
     Args:
-        prefix: text before each score: "dev ", or "".
-        scores: what metrics.summary returned.
+        prefix: text before each score, such as "dev ".
+        scores: result of metrics.summary.
         labels: int [N].
         probabilities: float [N, K].
-        class_names: of the K classes.
+        class_names: names of the K classes.
 
     Returns:
         {class name: {"precision", "recall", "f1-score", "support"}}.
@@ -51,12 +51,12 @@ def _print_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> None:
 
 
 def print_members(split: str, members: Sequence[dict[str, Any]], agreement: np.ndarray) -> None:
-    """Print the weight and the scores of each member of an ensemble, and how often two members agree.
+    """Print the weight and the scores of each member of an ensemble, and the agreement of each pair of members.
 
     Args:
         split: the split that was scored.
         members: {"run", "share" (the ensemble weight), "macro_f1", "accuracy", "cross_entropy"} of each member.
-        agreement: fraction of rows for which two members predict the same class, [M, M].
+        agreement: fraction of images for which two members predict the same class, [M, M].
     """
     table = Table("run", title=f"{split}: the members of the ensemble", title_justify="left")
     titles = ["weight", "macro F1", "accuracy", "cross-entropy"]

@@ -1,4 +1,4 @@
-"""A run with a trained checkpoint, as a net to predict with."""
+"""Trained runs, for prediction with their best checkpoints."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class TrainedRun(Net):
     """A run with a trained checkpoint.
 
     Attributes:
-        run: the run's folder.
-        config: its config.json.
-        recipe: the recipe that it was trained with.
+        run: folder of the run.
+        config: content of its config.json.
+        recipe: the recipe of its training.
     """
 
     def __init__(self, run: Run) -> None:
@@ -37,18 +37,19 @@ class TrainedRun(Net):
         self.description = f"run: {run.name} ({run.path / 'best'})"
 
     def check_tta(self) -> None:
-        """Refuse test-time augmentation of a run that was trained without other views of its images."""
+        """Refuse test-time augmentation of a run that was trained without flipped or shifted views of its images."""
         if self.recipe.flip == "none" and not self.recipe.translate:
             raise InputError(
-                f"--tta: run {self.name} was trained without --flip and --translate, so there is no other view"
+                f"--tta: run {self.name} was trained without --flip and --translate, so it has no views to average; "
+                "drop the flag or name another run"
             )
 
     def choose_precision(self, precision: str | None) -> tuple[str, str]:
-        """Return ("float32" or "bfloat16", the reason for it).
+        """Return ("float32" or "bfloat16", the reason for this choice).
 
         Args:
-            precision: auto, float32, bfloat16, or None for the precision of the training. A run that was trained in
-                bfloat16 is then computed in bfloat16 only where that is faster.
+            precision: auto, float32 or bfloat16. None means the precision of the training, except that bfloat16 is
+                used only if it is faster on this CPU.
         """
         trained = self.recipe.precision
         return choose_precision(precision or ("auto" if trained == "bfloat16" else trained))
@@ -57,8 +58,8 @@ class TrainedRun(Net):
         """Return the run's inference graph, not finalised.
 
         Args:
-            precision: of convolutions and matrix products: float32 or bfloat16.
-            portable: whether the graph has only convolutions of tf.nn, as other programs need it.
+            precision: precision of convolutions and matrix products, float32 or bfloat16.
+            portable: whether all convolutions are operations of tf.nn, as other programs need.
         """
         return build_inference(self.recipe, self.image_shape, len(self.class_names), precision, portable)
 
@@ -71,7 +72,7 @@ class TrainedRun(Net):
         """Return a Predictor of the graph with the weights of the run's best checkpoint.
 
         Raises:
-            InputError: the checkpoint is damaged, or holds the variables of another network.
+            InputError: the checkpoint is damaged, or its variables belong to another net.
         """
 
         def load(session: tf1.Session, saver: tf1.train.Saver) -> Mapping[str, Any]:

@@ -116,8 +116,8 @@ def test_the_submission_is_one_graph(members, outputs, tmp_path, command):
     [
         ("eval", ["--run=a,a"], "a run is named twice"),
         ("eval", ["--run=a,none"], "--run=none: no such run"),
-        ("eval", ["--run=a,other"], "have other dev rows"),
-        ("submit", ["--run=a,other"], "have other dev rows"),
+        ("eval", ["--run=a,other"], "have different dev splits"),
+        ("submit", ["--run=a,other"], "have different dev splits"),
         ("eval", ["--run=a", "--ensemble=fitted"], "is for several runs"),
         ("eval", ["--run=a,b", "--ensemble=best"], "unknown name 'best'"),
         ("submit", ["--run=a,b", "--tta"], "--tta: run a was trained without"),
@@ -141,4 +141,4 @@ def test_runs_of_images_of_another_size_cannot_be_one_graph(members, tmp_path, c
         assert command("train", *settings).status == 0
     outcome = command("submit", f"--checkpoints={tmp_path}", "--run=c,d", f"--out={tmp_path / 'out'}")
     assert outcome.status == 2
-    assert "images of another size" in outcome.err
+    assert "images of different sizes" in outcome.err

@@ -109,8 +109,8 @@ class TestPredictionsFile:
             (lambda p: p * 2, "apply softmax"),
             (lambda p: p - 1, "negative"),
             (lambda p: p * np.nan, "NaN"),
-            (lambda p: p.argmax(axis=1), "expected float softmax rows"),
-            (lambda p: p[:0], "expected float softmax rows"),
+            (lambda p: p.argmax(axis=1), "expected float softmax outputs"),
+            (lambda p: p[:0], "expected float softmax outputs"),
         ],
     )
     def test_a_bad_file_is_refused(self, change, words, tmp_path, predicted, command):
