@@ -45,14 +45,14 @@ def saver(variables: list[tf.Variable]) -> tf1.train.Saver:
 
 
 def save(run: Run, session: tf1.Session, saver: tf1.train.Saver, epoch: int, state: dict[str, Any]) -> None:
-    """Write everything that a resume needs into epoch-<n>/ and sync it; no link leads there yet.
+    """Write everything that a resume needs into epoch-<n>/ and sync it. `best` and `last` do not change.
 
     Args:
         run: the run that is trained.
         session: the training session.
         saver: Saver of all variables of the training graph.
         epoch: the number of the finished epoch.
-        state: JSON values with at least the keys of state.STATE_TYPES; `update_links` gets state["best_epoch"].
+        state: JSON values with at least the keys of state.STATE_TYPES.
 
     Raises:
         InputError: the folder cannot be written, for example on a full disk; earlier checkpoints stay as they are.
@@ -94,7 +94,7 @@ def verify(run: Run, which: str) -> Path:
     """Check the folder behind the link `which` ("best" or "last") against its manifest and return its path.
 
     Raises:
-        DamagedRun: a file has other bytes than were written; names the first such file.
+        DamagedRun: the sha256 of a file differs from the manifest. The error names the first such file.
         InputError: the folder, its manifest or a file is missing or cannot be read.
     """
     folder = run.path / which
@@ -127,7 +127,7 @@ def load(
     """Verify the checkpoint behind the link `which`, restore the variables from it and return its state.
 
     Raises:
-        DamagedRun: a file has other bytes than were written.
+        DamagedRun: the sha256 of a file differs from the manifest.
         InputError: the checkpoint cannot be read, or it holds the variables of another network.
     """
 
@@ -139,7 +139,7 @@ def load(
 
 
 def assign(session: tf1.Session, variables: list[tf.Variable], values: dict[str, np.ndarray]) -> None:
-    """Assign values {name: array} to variables; the lookahead average of a variable gets the same value."""
+    """Assign values {name: array} to variables. Lookahead's slow copy of a variable gets the same value."""
     by_name = {variable.op.name: variable for variable in variables}
     for name, value in values.items():
         for target in (name, f"{name}/slow"):
@@ -157,7 +157,7 @@ def read_variables(run: Run, which: str, select: Callable[[str, tuple[int, ...]]
         select: select(name, shape) returns whether to read the array of that variable.
 
     Raises:
-        DamagedRun: a file has other bytes than were written.
+        DamagedRun: the sha256 of a file differs from the manifest.
         InputError: the checkpoint cannot be read.
     """
 
@@ -187,7 +187,7 @@ def _use_verified(run: Run, which: str, use: Callable[[Path], Result]) -> Result
                 raise
             advice = _advice(run, which)
             raise InputError(
-                f"{folder}: cannot be read ({reason(error)}), though its manifest fits; {advice}"
+                f"{folder}: cannot be read ({reason(error)}), although its files match the manifest; {advice}"
             ) from None
 
 
@@ -203,10 +203,10 @@ def _restore(session: tf1.Session, saver: tf1.train.Saver, folder: Path, variabl
     for variable in variables:
         name, shape = variable.op.name, variable.shape.as_list()
         if stored.get(name) != shape:
-            found = f"shape {stored[name]}" if name in stored else "no such variable"
+            stored_shape = f"shape {stored[name]}" if name in stored else "no such variable"
             raise InputError(
-                f"{prefix}: for {name} found {found}, expected shape {shape}: "
-                "this is another network's checkpoint; name the run it came from, or restore config.json"
+                f"{prefix}: for {name} found {stored_shape}, expected shape {shape}: this is the checkpoint of "
+                "another network; name the run that wrote it, or restore config.json"
             )
     saver.restore(session, prefix)
 
@@ -216,7 +216,7 @@ def _folder(epoch: int) -> str:
 
 
 def _link(run: Run, name: str, epoch: int) -> None:
-    """Make run/<name> a relative link to the epoch's folder; an older link is replaced atomically."""
+    """Make <run>/<name> a relative link to the folder of the epoch. An older link is replaced atomically."""
     new = run.path / f".{name}.new"
     new.unlink(missing_ok=True)
     new.symlink_to(_folder(epoch))

@@ -1,4 +1,7 @@
-"""The data of a run, exactly as it was trained on, and the rows of its splits. N rows, H and W pixels."""
+"""The data that a run was trained on, and its splits.
+
+Letters in shapes: M images of a file, N images of a split, H W pixels.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,9 @@ from graphcnn.storage.run import Run
 
 
 class Split(NamedTuple):
-    """The rows of one split: images[rows] and labels[rows].
+    """One split: images[rows] and labels[rows].
 
-    images: the array that holds the split's images, [M, H, W], [M, H, W, 1] or [M, H, W, 3], M >= N.
-    labels: int32 [M]. rows: int64 [N].
+    images: [M, H, W], [M, H, W, 1] or [M, H, W, 3]. labels: int32 [M]. rows: indices of the split's images, int64 [N].
     """
 
     images: np.ndarray
@@ -26,7 +28,7 @@ class Split(NamedTuple):
 
 
 class RecordedData(NamedTuple):
-    """A run's Dataset with the rows of its training split and of its dev split, int64 each."""
+    """The Dataset of a run, and the row indices of its training split and of its dev split, int64 each."""
 
     dataset: Dataset
     train_rows: np.ndarray
@@ -54,11 +56,11 @@ class RecordedData(NamedTuple):
     def _test_split(self) -> Split:
         dataset = self.dataset
         if dataset.x_test is None:
-            raise InputError(f"--split=test: no {dataset.file('x_test')}; add it beside the training images")
+            raise InputError(f"--split=test: {dataset.file('x_test')} is missing; add it beside the training images")
         if dataset.y_test is None:
             raise InputError(
-                f"--split=test: no {dataset.file('y_test')}, so the test images have no labels to score against; "
-                "./run.sh submit predicts them"
+                f"--split=test: {dataset.file('y_test')} is missing, so the test images have no labels and no score; "
+                "./run.sh submit predicts their labels"
             )
         return Split(dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test)))
 
@@ -70,20 +72,20 @@ def load_recorded_data(
     test: bool = False,
     options: dict[str, Any] | None = None,
 ) -> RecordedData:
-    """Return the data that the run was trained on, loaded from where config.json recorded them.
+    """Load the data that the run was trained on, and check their fingerprint.
 
     Args:
         run: the run.
         config: its config.json.
-        source: where the same data are now; None for the recorded source. The fingerprint is checked.
+        source: present folder or name of the same data; None for the source in config.json.
         test: whether to load the test split too.
-        options: {name: value} of the sources.DataOptions that differ from the recorded ones.
+        options: {field of sources.DataOptions: value} for those that differ from config.json.
 
     Raises:
         InputError: the data are missing, or their fingerprint is not the recorded one.
     """
     source = source or config["data"]["source"]
-    recorded = config["data"].get("options", {})  # the first versions' runs have none
+    recorded = config["data"].get("options", {})  # a config.json of version 1 has none
     dataset = sources.load(source, test, sources.DataOptions(**{**recorded, **(options or {})}))
     if dataset.fingerprint != config["data"]["fingerprint"]:
         raise InputError(

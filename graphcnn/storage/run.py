@@ -29,11 +29,11 @@ NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
 
 
 class HistoryRow(TypedDict):
-    """A row of history.csv: one epoch, scores on the training and the dev split, seconds by the wall clock last.
+    """A row of history.csv: the scores and the duration of one epoch.
 
-    loss: the sum of the training loss over the epoch's steps. seconds: of the whole epoch.
-    training_seconds: of all training passes so far, without dev passes and saves.
-    dev_*: None without a dev split.
+    loss: sum of the training loss over the steps of the epoch. cross_entropy, accuracy: on the training split.
+    dev_*: scores on the dev split, None without one. seconds: wall-clock time of the whole epoch.
+    training_seconds: wall-clock time of all training passes so far, without dev passes and saves.
     """
 
     epoch: int
@@ -68,15 +68,15 @@ class Run:
         self.root = Path(root)
         self.path = self.root / name
         self.config_path = self.path / "config.json"
-        self._cleared = self.path / ".cleared.new"  # what `clear` makes of config.json until all else is deleted
+        self._cleared = self.path / ".cleared.new"  # name of config.json while `clear` runs
 
     def refuse_foreign(self) -> None:
-        """Refuse a folder that holds other things than a run, lies inside a run, or is reached through a link."""
+        """Refuse a folder that holds other files than those of a run, lies inside a run, or is behind a link."""
         parents = self.path.parents[: len(self.name.split("/")) - 1]
         if self.path.is_symlink() or any(folder.is_symlink() for folder in parents):
-            raise InputError(f"--run={self.name}: {self.path} leads through a link; choose another name")
+            raise InputError(f"--run={self.name}: {self.path} is behind a symbolic link; choose another name")
         if any((folder / "config.json").exists() for folder in parents):
-            raise InputError(f"--run={self.name}: lies inside another run; choose another name")
+            raise InputError(f"--run={self.name}: {self.path} lies inside another run; choose another name")
         entries = self.path.iterdir() if self.path.exists() else iter(())
         foreign = [entry.name for entry in entries if not OWN_FILES.fullmatch(entry.name)]
         if foreign:
@@ -85,11 +85,11 @@ class Run:
             )
 
     def exists(self) -> bool:
-        """Return whether a run of this name has been started."""
+        """Return whether a run of this name was started."""
         return self.config_path.exists()
 
     def has_best(self) -> bool:
-        """Return whether the run has a best checkpoint, so at least one finished epoch."""
+        """Return whether the run has a best checkpoint, and thus at least one finished epoch."""
         return _is_there(self.path / "best")
 
     def has_last(self) -> bool:
@@ -97,12 +97,12 @@ class Run:
         return _is_there(self.path / "last")
 
     def lacks_config(self) -> bool:
-        """Return whether there are checkpoints without a config.json that `clear` did not remove."""
+        """Return whether the run has checkpoints but no config.json, and `clear` did not remove that file."""
         checkpoints = self.has_best() or self.has_last()
         return checkpoints and not self.exists() and not self._cleared.exists()
 
     def create(self, config: dict[str, Any], dev_rows: np.ndarray) -> None:
-        """Write config.json and split.npz (the indices of the dev rows) into the folder."""
+        """Write config.json, and split.npz with the row indices of the dev split, into the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
         with atomic_write(self.path / "split.npz") as file:
             np.savez(file, dev_rows=dev_rows)
@@ -135,15 +135,20 @@ class Run:
                 raise ValueError("'recipe_name', 'recipe', 'data', 'split' or 'class_names' is not what train writes")
             return config
         except FileNotFoundError:
-            raise InputError(f"{self.config_path}: no such run; train it first, or name another with --run") from None
+            raise InputError(
+                f"{self.config_path}: no such run; train it first, or name another run with --run"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise _unreadable(self.config_path, error) from None
 
     def dev_rows(self, rows: int) -> np.ndarray:
-        """Return the indices of the dev rows, int64, checked against a training file of `rows` rows.
+        """Return the row indices of the dev split, int64, in increasing order.
+
+        Args:
+            rows: number of images in the training file.
 
         Raises:
-            InputError: split.npz is missing, cannot be read, or holds other numbers than such indices in order.
+            InputError: split.npz is missing, cannot be read, or does not hold increasing indices below `rows`.
         """
         path = self.path / "split.npz"
         try:
@@ -190,18 +195,18 @@ class Run:
         return rows[:epochs]
 
     def history_so_far(self) -> list[HistoryRow]:
-        """Return the rows of history.csv for showing progress; no rows where the file cannot be read."""
+        """Return the rows of history.csv to show progress, or no rows if the file cannot be read."""
         try:
             return self.history()
         except InputError:
             return []
 
     def last_epoch(self) -> tuple[int, bool]:
-        """Return (the last saved epoch, whether early stopping ended the run there); (0, False) before the first.
+        """Return (last saved epoch, whether early stopping ended the run after it); (0, False) before the first epoch.
 
-        After a crash between the replacements of `last` and `best`, the epoch of `last` has to be trained again: the
-        result is then (its number - 1, False). It is (0, False) where a state.json is missing or is not valid: a
-        resumed training verifies the checkpoint and names the file.
+        If a crash came between the replacements of `last` and `best`, a resumed training repeats the epoch of `last`.
+        The result is then (that epoch - 1, False). If a state.json is missing or not valid, the result is (0, False):
+        a resumed training verifies the checkpoint and names the file.
 
         Raises:
             OSError: a state.json cannot be read.
@@ -217,12 +222,12 @@ class Run:
             return 0, False
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the run for one training while the block runs; InputError if another process holds it."""
+        """Lock the run for one training while the block runs; InputError if another process holds the lock."""
         busy = f"--run={self.name}: another training is writing {self.path}; wait for it"
         return lock(self.path / ".lock", busy)
 
     def clear(self) -> None:
-        """Delete the run except its lock; config.json is renamed first, so that a crash leaves no run."""
+        """Delete the run except its lock. config.json is renamed first, so that no run exists after a crash."""
         self.refuse_foreign()
         if self.exists():
             self.config_path.replace(self._cleared)
@@ -239,12 +244,12 @@ def _is_there(link: Path) -> bool:
 
 
 def _history_row(cells: dict[str, str]) -> HistoryRow:
-    """Return the row of history.csv in these cells; an empty cell becomes None."""
+    """Parse the cells of a row of history.csv; an empty cell becomes None."""
     values = {name: (int if name in INTEGERS else float)(cells[name]) if cells.get(name) else None for name in COLUMNS}
     return values  # type: ignore[return-value]
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    """Return the error of a file of a run that cannot be read."""
+    """Return the InputError for a file of a run that cannot be read."""
     cause = f"no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
     return InputError(f"{path}: cannot be read ({cause}); restore the file, or train the run again with --overwrite")

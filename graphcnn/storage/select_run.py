@@ -1,4 +1,4 @@
-"""Which run, or which runs of an ensemble, a command means."""
+"""Find the run, or the runs of an ensemble, that --run names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def unused_run(root: Path, stem: str) -> Run:
 
 
 def select_run(root: Path, name: str | None) -> Run:
-    """Return the trained Run that --run names; without a name the newest run that has a best checkpoint.
+    """Return the trained Run of this name. Without a name, return the newest run that has a best checkpoint.
 
     Raises:
         InputError: there is no such run, or it has no finished epoch.
@@ -40,7 +40,7 @@ def select_run(root: Path, name: str | None) -> Run:
         if not run.exists():
             raise InputError(f"--run={name}: no such run in {root} (newest: {newest_names(root)}); train it first")
         if not run.has_best():
-            raise InputError(f"--run={name}: has no finished epoch yet; continue it with train --run={name} --resume")
+            raise InputError(f"--run={name}: no finished epoch yet; continue the run with train --run={name} --resume")
         return run
     for run in all_runs(root):
         if run.has_best():
@@ -54,12 +54,12 @@ def select_runs(root: Path, names: str) -> list[Run]:
     Raises:
         InputError: a run is named twice, does not exist, or has no finished epoch.
     """
-    separate = names.split(",")
-    if len(set(separate)) < len(separate):
+    run_names = names.split(",")
+    if len(set(run_names)) < len(run_names):
         raise InputError(f"--run={names}: a run is named twice; name each run once")
-    return [select_run(root, name) for name in separate]
+    return [select_run(root, name) for name in run_names]
 
 
 def ensemble_folder(root: Path, names: list[str]) -> Path:
-    """Return the folder of the report on the ensemble of the named runs."""
+    """Return the folder for the report of the ensemble of these runs."""
     return root / "ensembles" / "+".join(name.replace("/", "-") for name in names)

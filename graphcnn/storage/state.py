@@ -18,7 +18,7 @@ STATE_TYPES = {  # keys that every state has, and the types of each value
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Return the state that `checkpoint.save` wrote into the folder.
+    """Read the state that `checkpoint.save` wrote into the folder of a checkpoint.
 
     Raises:
         InputError: state.json is missing, cannot be read or has other keys or types.
@@ -31,5 +31,5 @@ def read_state(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: missing or damaged ({error}); restore it, or train the run again") from None
     if wrong:
         names = ", ".join(wrong)
-        raise InputError(f"{path}: {names} not as train writes it; restore the file, or train the run again")
+        raise InputError(f"{path}: wrong type of {names}; restore the file, or train the run again")
     return state
