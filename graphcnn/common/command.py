@@ -24,7 +24,7 @@ Main = Callable[[flags.FlagValues, list[str]], "int | None"]
 def run_command(name: str, doc: str, values: flags.FlagValues, main: Main, argv: Sequence[str] | None = None) -> int:
     """Parse the arguments, call main(values, positional arguments) and return the exit status.
 
-    Exit statuses: 0 success, 1 a fault of the program, 2 bad input, 130 interrupted. An error is one line on stderr;
+    Exit statuses: 0 success, 1 internal error, 2 bad input, 130 interrupted. An error is printed as one line on stderr;
     --debug adds its traceback.
 
     Args:
@@ -32,18 +32,19 @@ def run_command(name: str, doc: str, values: flags.FlagValues, main: Main, argv:
         doc: the text above the flags in --help.
         values: the flags of the command.
         main: returns the exit status; None counts as 0.
-        argv: the arguments. None: those of this process, which ends with the command.
+        argv: the arguments. None: take sys.argv; the process is then expected to exit after the command.
     """
     process_ends = argv is None
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of classes and files may hold what the encoding lacks
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may hold characters that the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if any(argument in HELP for argument in arguments):
-            return _run(name, values, _help_printer(doc), [each for each in arguments if each not in HELP], True)
+            others = [argument for argument in arguments if argument not in HELP]
+            return _run(name, values, _help_printer(doc), others, known_only=True)
         return _run(name, values, main, arguments)
     finally:
-        if process_ends:  # another Ctrl-C would interrupt the end of Python itself, with a traceback
+        if process_ends:  # a Ctrl-C while Python shuts down would print a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -58,10 +59,10 @@ def _help_printer(doc: str) -> Main:
 
 
 def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str], known_only: bool = False) -> int:
-    """Call main with the parsed arguments; return its exit status, or the one of the error that it raised.
+    """Call main with the parsed arguments. Return its exit status, or the exit status of the error that it raised.
 
     Args:
-        known_only: whether unknown flags are passed over.
+        known_only: whether unknown flags are ignored.
     """
     debug = any(argument in DEBUG for argument in arguments)
     try:
@@ -73,7 +74,7 @@ def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str], 
         return _fail(name, error, error.as_flags(), 2, debug)
     except flags.Error as error:
         return _fail(name, error, str(error), 2, debug)
-    except BrokenPipeError:  # the reader of our output has ended, as in `./run.sh eval | head`
+    except BrokenPipeError:  # the process that reads stdout has ended, as in `./run.sh eval | head`
         sys.stdout = None
         return 1
     except OSError as error:
@@ -86,7 +87,7 @@ def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str], 
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment for a child process, in which Python finds this package from any folder."""
+    """Return environment variables with which a child process can import this package from any folder."""
     path = os.pathsep.join([str(paths.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
@@ -102,7 +103,7 @@ def _fail(name: str, error: BaseException, message: str, status: int, debug: boo
 
 
 def _report_end(status: int, error: BaseException | None = None, message: str = "") -> None:
-    """Report how the command ends to the process that started it, if that one asked for reports."""
+    """Send the exit status and the error to the parent process, if it asked for reports."""
     event = {"event": "end", "status": status}
     if error is not None:
         path = getattr(error, "path", None) or getattr(error, "filename", None)

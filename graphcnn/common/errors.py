@@ -1,4 +1,4 @@
-"""Errors that a user can put right. Code acts on their types and fields, never on the words of a message."""
+"""Errors that a user can fix. Code acts on their types and fields, never on the words of a message."""
 
 # ruff: noqa: N818 (names that say what happened)
 
@@ -11,23 +11,23 @@ from pathlib import Path
 
 
 class InputError(Exception):
-    """Bad input: one line that says which file or flag, what was found, what was expected and what to do.
+    """Bad input. The message is one line: which file or flag, what was found, what was expected, what to do.
 
-    The command line prints the line on stderr without a traceback and ends with exit status 2.
+    A command prints this line on stderr without a traceback and ends with exit status 2.
     """
 
     def as_flags(self) -> str:
-        """Return the line as the command line prints it."""
+        """Return the line that a command prints."""
         return str(self)
 
 
 class SettingError(InputError):
-    """A setting of a recipe that is not possible.
+    """A setting of a recipe has a value that is not possible.
 
     Args:
         setting: name of the Recipe field.
-        problem: what was expected and what to do; {name} in it stands for another setting.
-        found: the value, None where the problem tells it.
+        problem: what was expected and what to do. It names another setting as {name}.
+        found: the value. None: it is already in `problem`.
     """
 
     def __init__(self, setting: str, problem: str, found: object = None) -> None:
@@ -44,7 +44,7 @@ class SettingError(InputError):
 
 
 class DamagedRun(InputError):
-    """A file of a run does not have the bytes that were written: its sha256 does not fit the manifest.
+    """A file of a run has changed: its sha256 differs from the one in the manifest.
 
     Args:
         path: the file.
@@ -60,8 +60,8 @@ class Diverged(InputError):
     """Training stopped because the loss or a weight is not finite.
 
     Args:
-        epoch: the epoch that was not finished, from 1.
-        problem: what is not finite, which checkpoint is kept and what to do; {name} in it stands for a setting.
+        epoch: number of the unfinished epoch, counted from 1.
+        problem: what is not finite, which checkpoint is kept and what to do. It names a setting as {name}.
     """
 
     def __init__(self, epoch: int, problem: str) -> None:
@@ -77,7 +77,7 @@ class Diverged(InputError):
 
 
 class WorkerLost(InputError):
-    """A worker of a distributed training cannot be reached any more.
+    """A worker of a distributed training can no longer be reached.
 
     Args:
         worker: its index in TF_CONFIG.
@@ -93,7 +93,7 @@ class DownloadFailed(InputError):
     """A file cannot be downloaded: there is no network, the server does not answer, or the connection broke.
 
     Args:
-        url: where the file comes from.
+        url: address of the file.
         problem: what happened and what to do.
     """
 
@@ -103,7 +103,7 @@ class DownloadFailed(InputError):
 
 
 class WeightsUnavailable(InputError):
-    """Published weights of a net cannot be had: none exist, no network, or their package is not installed.
+    """Published weights are not available: none exist, the download failed, or their package is not installed.
 
     Args:
         net: the net's name.
@@ -128,7 +128,7 @@ class Interrupted(Exception):
 
 
 def _with_settings(text: str, prefix: str) -> str:
-    """Return a text with each {name} replaced by prefix + name."""
+    """Replace each {name} in a text by prefix + name."""
     return re.sub(r"\{(\w+)\}", rf"{prefix}\1", text)
 
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, locks, checksums and syncing to disk."""
+"""Atomic writes, locks, checksums, and syncing to disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Digest(Protocol):
     """A checksum of hashlib, such as hashlib.sha256()."""
 
     def update(self, data: bytes, /) -> None:
-        """Add bytes to what is summed."""
+        """Add bytes to the input of the checksum."""
 
     def hexdigest(self) -> str:
         """Return the checksum as hexadecimal digits."""
@@ -32,7 +32,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     The temporary file is .NAME.new. It is open for reading too, so that it can be memory-mapped.
 
     Args:
-        path: the file to write. If the block fails, it keeps the content that it had.
+        path: the file to write. If the block fails, the file keeps its old content.
 
     Raises:
         InputError: an operation on the open file failed, for example because the disk is full.
@@ -62,7 +62,7 @@ def lock(path: Path, busy: str | None = None) -> Iterator[None]:
 
     Args:
         path: the lock file. It stays when the lock is released.
-        busy: message of the InputError if another process holds the lock. None: wait for that process.
+        busy: message of the InputError if another process holds the lock. None: wait until it releases the lock.
 
     Raises:
         InputError: another process holds the lock and `busy` is given.
@@ -91,7 +91,7 @@ def sha256_of(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    """Wait until the content of a file, or the list of files in a folder, is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Default folders of the commands: they lie beside the package."""
+"""Default folders of the commands, beside the package."""
 
 from pathlib import Path
 

@@ -16,7 +16,7 @@ LOG_WIDTH = 160  # characters of a table that is not printed on a terminal
 
 REPORT_FD = "GRAPHCNN_REPORT_FD"  # environment variable with the number of the file descriptor for reports
 
-_inherited = os.environ.pop(REPORT_FD, None)  # not for the children of this process
+_inherited = os.environ.pop(REPORT_FD, None)  # removed, so that child processes do not inherit it
 _report_fd = int(_inherited) if _inherited else None
 
 console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -29,10 +29,10 @@ def say(line: str) -> None:
 
 
 def report(event: dict[str, Any]) -> None:
-    """Send an event as one line of JSON to the process that started this command and asked for reports, if any.
+    """Send an event as one line of JSON to the parent process, if it asked for reports.
 
     Raises:
-        BrokenPipeError: that process has ended.
+        BrokenPipeError: the parent process has ended.
     """
     if _report_fd is not None:
         os.write(_report_fd, (json.dumps(event) + "\n").encode())
@@ -50,10 +50,10 @@ def bar(description: str, total: float) -> Iterator[Callable[[float], None]]:
 
     Args:
         description: the text before the bar.
-        total: how much there is to do, usually a number of images.
+        total: amount of work, usually a number of images.
 
     Yields:
-        A function advance(amount), to be called when some of it is done.
+        A function advance(amount) that moves the bar forward.
     """
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -1,4 +1,4 @@
-"""What a command does on SIGINT (Ctrl-C) and SIGTERM."""
+"""Handlers of SIGINT (Ctrl-C) and SIGTERM."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def _handled_by(handler: Callable[[int], None]) -> Iterator[Callable[[], None]]:
-    """Call handler(number) on SIGINT and SIGTERM while the block runs; yield restore(), which ends that earlier."""
+    """Call handler(number) on SIGINT and SIGTERM while the block runs.
+
+    Yields:
+        A function restore() that puts the earlier handlers back before the block ends.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
         handler(number)
@@ -32,7 +36,7 @@ def _handled_by(handler: Callable[[int], None]) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], int]]:
-    """Note the first SIGINT or SIGTERM while the block runs; a second one acts at once.
+    """Record the first SIGINT or SIGTERM while the block runs. A second signal is handled as before the block.
 
     Yields:
         A function that returns the number of the first signal, or 0 if there was none yet.
@@ -50,7 +54,7 @@ def stop_signal() -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def keyboard_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM as on SIGINT while the block runs."""
+    """Raise KeyboardInterrupt on SIGINT and on SIGTERM while the block runs."""
 
     def interrupt(number: int) -> None:
         raise KeyboardInterrupt

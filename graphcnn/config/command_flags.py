@@ -1,4 +1,4 @@
-"""The flags of a command: old names as aliases, and --help in groups."""
+"""CommandFlags: the flags of one command, with aliases for old names and --help in groups."""
 
 from __future__ import annotations
 
@@ -22,31 +22,34 @@ WIDTH = 100  # characters of a line of --help
 
 
 class Defaults(NamedTuple):
-    """The defaults that --help shows for the settings of a recipe: a line about them, and {flag: value}."""
+    """The defaults that --help shows for the settings of a recipe.
+
+    note: a line about them. values: {flag: value}.
+    """
 
     note: str
     values: Mapping[str, object]
 
 
 class CommandFlags(flags.FlagValues):
-    """The flags of one command. An old name is understood as an alias, but is not a flag by itself.
+    """The flags of one command. An old name is accepted as an alias, but it is not a flag of its own.
 
     Args:
-        aliases: {old name of a flag: its name}, beside the old names of settings.
+        aliases: {old name: present name} of this command's flags. The old names of settings are always accepted.
     """
 
     def __init__(self, aliases: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        attributes = self.__dict__  # an attribute that is set as usual would be the value of a flag
+        attributes = self.__dict__  # assigning to an attribute would set the value of a flag
         attributes["aliases"] = {**ALIASES, **(aliases or {})}
         attributes["defaults"] = None
 
     def show_defaults(self, defaults: Callable[[CommandFlags], Defaults]) -> None:
-        """Let --help show these defaults; the function gets the flags that stand beside --help."""
+        """Set the function that returns the defaults for --help. Its argument holds the flags given with --help."""
         self.__dict__["defaults"] = defaults
 
     def read_flags_from_files(self, argv: Sequence[str], force_gnu: bool = True) -> list[str]:
-        """Return the arguments with those of flag files, each flag under its present name."""
+        """Return the arguments and those of flag files, with each old name replaced by the present name."""
         arguments = super().read_flags_from_files(argv, force_gnu)
         end = arguments.index("--") if "--" in arguments else len(arguments)
         matches = [re.match(r"--?(\w+)(?==|$)", argument) for argument in arguments[:end]]
@@ -58,29 +61,29 @@ class CommandFlags(flags.FlagValues):
         return arguments
 
     def groups(self) -> dict[str, list[flags.Flag]]:
-        """Return {group: its flags}, in the order of --help; in a group they are in the order of definition."""
-        found = {group: list(of_group) for group, of_group in self.flags_by_module_dict().items() if group in GROUPS}
-        return {group: found[group] for group in GROUPS if group in found}
+        """Return {group: its flags} in the order of --help. The flags of a group are in the order of definition."""
+        by_group = self.flags_by_module_dict()
+        return {group: list(by_group[group]) for group in GROUPS if group in by_group}
 
     def get_help(self, prefix: str = "", include_special_flags: bool = True) -> str:
         """Return the flags as the text of --help."""
         note, values = self.defaults(self) if self.defaults else Defaults("", {})
-        parts = [textwrap.fill(note, WIDTH)] if note else []
+        sections = [textwrap.fill(note, WIDTH)] if note else []
         for group, members in self.groups().items():
             entries = [_entry(flag, values.get(flag.name, flag.default)) for flag in members]
-            parts.append("\n".join([f"{group}:", *entries]))
-        return "\n\n".join(parts)
+            sections.append("\n".join([f"{group}:", *entries]))
+        return "\n\n".join(sections)
 
 
 def text_of(value: object) -> str:
-    """Return a default as it is written on a command line; "" for none."""
+    """Return a default as it is written on a command line; "" for None."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)
 
 
 def _entry(flag: flags.Flag, default: object) -> str:
-    """Return a wrapped entry of --help. A flag that is off by default has no note of that."""
+    """Return one entry of --help, wrapped. For a switch that is off by default, it does not show the default."""
     shown = "" if flag.default is False and default is False else text_of(default)
     text = f"--{flag.name}: {flag.help}{f' (default: {shown})' if shown else ''}"
     return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)

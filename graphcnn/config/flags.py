@@ -1,4 +1,4 @@
-"""The flags that commands share: their definitions, and what their values mean."""
+"""The flags that several commands share: their definitions, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def new_flags(aliases: Mapping[str, str] | None = None) -> CommandFlags:
     """Return CommandFlags with --debug. Each command has its own, so nothing is global.
 
     Args:
-        aliases: {old name of a flag: its name}, beside the old names of settings.
+        aliases: {old name: present name} of this command's flags. The old names of settings are always accepted.
     """
     values = CommandFlags(aliases)
     values.set_gnu_getopt(True)
@@ -49,16 +49,16 @@ def define(values: FlagValues, kind: type, name: str, default: object, help: str
     Args:
         values: flags of the command.
         kind: int, float, str or bool.
-        name: without dashes.
-        default: None where the help tells what happens without the flag.
+        name: the flag's name without dashes.
+        default: value without the flag. None: `help` tells what happens then.
         help: a full phrase.
-        group: of command_flags.GROUPS, under which --help shows it.
+        group: heading in --help, one of command_flags.GROUPS.
     """
     DEFINE[kind](name, default, help, flag_values=values, module_name=group)
 
 
 def define_run(values: FlagValues, default: str = "the newest run") -> None:
-    """Add --run and --checkpoints; `default` is the run without --run, for the help."""
+    """Add --run and --checkpoints. `default` tells in the help which run is used without --run."""
     define(values, str, "run", None, f"name of the run (default: {default})")
     define_checkpoints(values)
 
@@ -78,12 +78,12 @@ def define_net(values: FlagValues) -> None:
 
 
 def net(values: FlagValues, run_flags: Iterable[str]) -> str | None:
-    """Return --net; beside it the flags of a run, `run_flags`, are refused."""
+    """Return --net. `run_flags`, which need a run, are refused together with --net."""
     for flag in run_flags if values.net else ():
         if values[flag].present:
-            raise InputError(f"--{flag}: is for a run, and --net stands instead of a run; drop one of them")
+            raise InputError(f"--{flag}: needs a run, but --net replaces the run; remove one of the two flags")
     if values["weights"].present and not values.net:
-        raise InputError("--weights: is for --net; name a network with --net, or drop it")
+        raise InputError("--weights: needs --net; name a network with --net, or remove --weights")
     return values.net
 
 
@@ -99,12 +99,12 @@ def define_ensemble(values: FlagValues) -> None:
 
 
 def ensemble(values: FlagValues) -> bool:
-    """Return whether --run names several runs; --ensemble is checked."""
+    """Check --ensemble and return whether --run names several runs."""
     if values.ensemble not in ENSEMBLES:
         raise InputError(f"--ensemble: {unknown_name(values.ensemble, ENSEMBLES)}")
     several = values.run is not None and "," in values.run
     if values["ensemble"].present and not several:
-        raise InputError(f"--ensemble={values.ensemble}: is for several runs; name them as --run=a,b,c, or drop it")
+        raise InputError(f"--ensemble={values.ensemble}: needs several runs, as --run=a,b,c; add them or remove it")
     return several
 
 
@@ -112,7 +112,7 @@ def define_data(
     values: FlagValues,
     help: str = "data of the run: a folder, cifar10 or digits (default: the data that the run recorded)",
 ) -> None:
-    """Add --data and the flags that say how it is loaded; the default help is for a command that reads a run."""
+    """Add --data and the flags for loading it. The default of `help` is for a command that reads a run."""
     define(values, str, "data", None, help)
     text = "folder for downloads: CIFAR-10 and published weights (default: ~/.cache/graphcnn)"
     define(values, str, "data_cache", None, text, group=DATA)
@@ -126,21 +126,21 @@ def define_dev_split(values: FlagValues, default: float | None, help: str) -> No
     """Add --dev_fraction with this default and help, and --dev_split."""
     define(values, float, "dev_fraction", default, help, group=DATA)
     text = (
-        "rows of the dev split: first (the first training rows) or stratified (random rows, by class) (default: first "
-        "for .npy folders and CIFAR-10, else stratified)"
+        "how the dev split is chosen: first (the first training images) or stratified (random images, the same "
+        "fraction of each class) (default: first for .npy folders and CIFAR-10, else stratified)"
     )
     define(values, str, "dev_split", None, text, group=DATA)
 
 
 def dev_split(values: FlagValues) -> str | None:
-    """Return --dev_split, or refuse it with the nearest name."""
+    """Check --dev_split and return it; None if it is not given."""
     if values.dev_split not in (None, *DEV_SPLITS):
         raise InputError(f"--dev_split: {unknown_name(values.dev_split, DEV_SPLITS)}")
     return values.dev_split
 
 
 def given_options(values: FlagValues) -> dict[str, Any]:
-    """Return {field of DataOptions: value} of the flags that were given; folders are absolute paths."""
+    """Return {field of DataOptions: value} for the flags that are given. Folders are absolute paths."""
     folders = {name: str(Path(str(values[name].value)).resolve()) for name in FOLDERS if values[name].value}
     return folders | ({"skip_broken": values.skip_broken} if values["skip_broken"].present else {})
 
@@ -148,8 +148,8 @@ def given_options(values: FlagValues) -> dict[str, Any]:
 def define_tta(values: FlagValues) -> None:
     """Add --tta."""
     text = (
-        "test-time augmentation: average the logits over the mirrored and shifted views of each image that the "
-        "training has shown"
+        "test-time augmentation: average the logits over each image, its mirror image (if trained with --flip) and its "
+        "shifts by one pixel (if trained with --translate)"
     )
     define(values, bool, "tta", False, text)
 
@@ -164,7 +164,7 @@ def define_precision(values: FlagValues, default: str | None, default_text: str 
 
 
 def precision(values: FlagValues) -> str | None:
-    """Return --precision, None where it has no default and is not given; an unknown name is refused."""
+    """Check --precision and return it; None if it is not given and has no default."""
     if values.precision not in (None, *PRECISIONS):
         raise InputError(f"--precision: {unknown_name(values.precision, PRECISIONS)}")
     return values.precision
@@ -173,11 +173,11 @@ def precision(values: FlagValues) -> str | None:
 def define_recipe(
     values: CommandFlags, defaults: Callable[[CommandFlags], Defaults], most_used: Iterable[str] = ()
 ) -> None:
-    """Add a flag for each setting of a recipe. It has no default, since the recipe has one.
+    """Add a flag for each setting of a recipe. The default of each flag is None: the recipe has the defaults.
 
     Args:
         values: flags of the command.
-        defaults: returns the defaults that --help shows, given the flags beside --help.
+        defaults: returns the defaults that --help shows. Its argument holds the flags given with --help.
         most_used: settings that --help shows in its first group.
     """
     for field in dataclasses.fields(Recipe):
@@ -190,12 +190,12 @@ def define_recipe(
 
 
 def recipe_defaults(recipe: Recipe, note: str) -> Defaults:
-    """Return the Defaults of --help from a recipe; `note` says which one it is."""
+    """Return the settings of a recipe as Defaults of --help. `note` names the recipe."""
     return Defaults(note, dataclasses.asdict(recipe))
 
 
 def given_recipe_fields(values: FlagValues) -> dict[str, Any]:
-    """Return {setting: value} of the settings that were given as flags."""
+    """Return {setting: value} for the settings that are given as flags."""
     names = [field.name for field in dataclasses.fields(Recipe)]
     return {name: values[name].value for name in names if values[name].present}
 

@@ -1,4 +1,4 @@
-"""The named recipes of --recipe; those of experiments are in graphcnn/config/suites/."""
+"""The named recipes of --recipe. The recipes of experiments are in graphcnn/config/suites/."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class NamedRecipe:
 
     Attributes:
         recipe: the settings.
-        description: what is trained, and where its settings come from.
-        published: the dev macro F1 score in that source, None if there is none.
+        description: what is trained, and the source of its settings.
+        published: the dev macro F1 score that the source reports, or None.
     """
 
     recipe: Recipe
@@ -23,7 +23,7 @@ class NamedRecipe:
 
 
 def default_recipe(source: str) -> str:
-    """Return the name of the recipe that is trained on a data source if none is named."""
+    """Return the name of the recipe that is trained on a data source without --recipe."""
     return "digits" if source == "digits" else "assignment"
 
 
@@ -32,8 +32,8 @@ RECIPES = {
     # Published: dev macro F1 0.760 on the original CIFAR-10. On a JPEG copy: 0.669 (docs/guides/assignment.md).
     "assignment": NamedRecipe(
         recipe=Recipe(),
-        description="the assignment's final network, with a 300-step learning-rate warm-up, without which its training "
-        "fails within twenty steps",
+        description="the assignment's final network, with a 300-step learning-rate warm-up; without it, training fails "
+        "within twenty steps",
         published=0.760370,
     ),
     # ./run.sh train
@@ -83,7 +83,7 @@ RECIPES = {
             keep_prob=0.5,
             stop_on="nothing",
         ),
-        description="a new head on published ImageNet weights; --finetune_epochs trains the whole network after it",
+        description="a new head on published ImageNet weights; --finetune_epochs then trains the whole network",
     ),
     # ./run.sh train --recipe=fast --data=DIR, then ./run.sh eval --tta
     # On a JPEG copy of CIFAR-10, seed 51, two cores of an AMD EPYC with AVX512-BF16 (docs/results/fast-recipe.md):
@@ -116,7 +116,7 @@ RECIPES = {
             keep_prob=1.0,
             stop_on="nothing",
         ),
-        description="a small network that trains in minutes on a CPU, after airbench94 and its Muon variant (arXiv "
+        description="a small network that trains in minutes on a CPU, based on airbench94 and its Muon variant (arXiv "
         "2404.00498)",
     ),
 }

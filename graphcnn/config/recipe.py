@@ -1,5 +1,5 @@
 """The schema of a recipe: every setting of a training run, with its help, its default and its limits."""
-# No `from __future__ import annotations`: the types of the fields are read while the program runs.
+# No `from __future__ import annotations`: the types of the fields are read at run time.
 
 import dataclasses
 import functools
@@ -23,14 +23,14 @@ NORM_POSITIONS = ("before", "after")
 ACTIVATIONS = ("relu", "silu")
 FLIPS = ("none", "random", "alternating")
 HEADS = ("own", "pooled")
-PREPROCESSING = {  # of published ImageNet weights: (mean, scale) of pixels of 0..255; caffe's channels are B, G, R
+PREPROCESSING = {  # {normalisation of published weights: (mean, scale)}, pixels 0..255; caffe: channels B, G, R
     "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
     "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "lite": ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
 }
 AUGMENTATIONS = ("flip", "translate", "zoom", "rotate", "shear", "brightness", "blur")  # fields of a Recipe
-ALIASES = {  # {name of a Recipe field in version 1: its name}; both are understood, one is documented
+ALIASES = {  # {name of a Recipe field in version 1: its present name}; both are accepted
     "batch_norm_at": "batch_norm_position",
     "bias_rate": "bias_lr_multiplier",
     "early_share": "early_fraction",
@@ -40,7 +40,7 @@ ALIASES = {  # {name of a Recipe field in version 1: its name}; both are underst
     "whitening": "whitening_patch_size",
 }
 TYPE_NAMES = {int: "a whole number", float: "a number", str: "a name", bool: "true or false"}
-LIMITS = {  # {bound in a field's metadata: (its words, whether a value keeps it)}
+LIMITS = {  # {limit in a field's metadata: (its words in a message, its comparison)}
     "low": ("at least", operator.ge),
     "above": ("above", operator.gt),
     "high": ("at most", operator.le),
@@ -285,11 +285,11 @@ class Recipe:
         return {name: getattr(self, name) for name in AUGMENTATIONS if getattr(self, name) not in ("none", 0)}
 
     def all_epochs(self) -> int:
-        """Return the largest number of epochs, those of fine-tuning included."""
+        """Return the largest number of epochs, including fine-tuning."""
         return self.epochs + self.finetune_epochs
 
     def finetuning(self) -> "Recipe":
-        """Return the Recipe of the fine-tuning epochs. It has no L2 penalty, which would pull all weights to 0."""
+        """Return the Recipe of the fine-tuning epochs. It has no L2 penalty, which would pull trained weights to 0."""
         return dataclasses.replace(
             self,
             freeze="none",
@@ -301,27 +301,27 @@ class Recipe:
         )
 
     def planned(self) -> bool:
-        """Return whether a step depends on the number of all steps, so that the run cannot be made longer."""
+        """Return whether training depends on the total number of steps. Such a run cannot be continued with more."""
         small_images = self.early_size and self.early_fraction
         return bool(self.finetune_epochs or self.schedule != "constant" or self.lookahead or small_images)
 
 
 def _check(field: dataclasses.Field, value: object) -> None:
     """Raise SettingError for a value of the wrong type or outside the field's limits."""
-    kind, allowed = field.type, field.metadata
-    assert isinstance(kind, type)
-    whole_as_float = kind is float and isinstance(value, int)
-    if isinstance(value, bool) != (kind is bool) or not (isinstance(value, kind) or whole_as_float):
-        raise SettingError(field.name, f"expected {TYPE_NAMES[kind]}", repr(value))
-    if allowed["choices"] and value not in allowed["choices"]:
-        raise SettingError(field.name, literal(unknown_name(value, allowed["choices"])))
+    expected, metadata = field.type, field.metadata
+    assert isinstance(expected, type)
+    whole_as_float = expected is float and isinstance(value, int)
+    if isinstance(value, bool) != (expected is bool) or not (isinstance(value, expected) or whole_as_float):
+        raise SettingError(field.name, f"expected {TYPE_NAMES[expected]}", repr(value))
+    if metadata["choices"] and value not in metadata["choices"]:
+        raise SettingError(field.name, literal(unknown_name(value, metadata["choices"])))
     if isinstance(value, (str, bool)):
         return
     assert isinstance(value, (int, float))
-    limits = {name: allowed[name] for name in LIMITS if allowed[name] is not None}
+    limits = {name: metadata[name] for name in LIMITS if metadata[name] is not None}
     if not (all(LIMITS[name][1](value, limit) for name, limit in limits.items()) and math.isfinite(value)):
         words = " and ".join(f"{LIMITS[name][0]} {limit}" for name, limit in limits.items())
-        raise SettingError(field.name, f"expected {TYPE_NAMES[kind]} {words}", value)
+        raise SettingError(field.name, f"expected {TYPE_NAMES[expected]} {words}", value)
 
 
 def _check_sizes(recipe: Recipe) -> None:
@@ -343,16 +343,14 @@ def _check_transfer(recipe: Recipe) -> None:
     if not re.fullmatch(r"none|backbone|until:\S+", recipe.freeze):
         raise SettingError("freeze", "expected none, backbone or until:SCOPE", repr(recipe.freeze))
     if recipe.freeze == "backbone" and recipe.head != "pooled":
-        raise SettingError(
-            "freeze", "only a pooled head is trained without its backbone; add {head}=pooled", "backbone"
-        )
+        raise SettingError("freeze", "a frozen backbone needs a pooled head; add {head}=pooled", "backbone")
     if recipe.name_map and recipe.weights == "none":
-        raise SettingError("name_map", "it renames the variables of a TF1 checkpoint; give its prefix as {weights}")
+        raise SettingError("name_map", "needs a TF1 checkpoint; give its prefix as {weights}")
     if recipe.epochs == 0 and (recipe.weights == "none" or recipe.finetune_epochs):
-        raise SettingError("epochs", "nothing is trained, which needs {weights} and no {finetune_epochs}", 0)
+        raise SettingError("epochs", "without training, {weights} is needed and {finetune_epochs} must be 0", 0)
     if recipe.finetune_epochs and recipe.optimizer == "muon":
         problem = (
-            "Muon scales all filters to a fixed norm, so it would destroy trained ones; choose another {optimizer}"
+            "Muon scales all filters to a fixed norm, so it would destroy trained filters; choose another {optimizer}"
         )
         raise SettingError("finetune_epochs", problem, recipe.finetune_epochs)
     if recipe.feature_views > 1 and not (recipe.freeze == "backbone" and recipe.augmentation()):
@@ -362,16 +360,16 @@ def _check_transfer(recipe: Recipe) -> None:
 
 
 def check_one_name(names: Iterable[str], source: str, prefix: str = "", aliases: Mapping[str, str] = ALIASES) -> None:
-    """Refuse names that hold both the old and the present name of a setting.
+    """Refuse `names` if they contain both the old and the present name of a setting.
 
     Args:
-        names: of settings or flags.
+        names: names of settings or flags.
         source: the file or flag for the error line, with ": ".
         prefix: "--" where the names are flags.
         aliases: {old name: present name}.
 
     Raises:
-        InputError: naming both.
+        InputError: both names are there.
     """
     names = set(names)
     for old, name in aliases.items():
@@ -381,37 +379,37 @@ def check_one_name(names: Iterable[str], source: str, prefix: str = "", aliases:
 
 
 def parse_setting(name: str, text: str, flag: str) -> Setting:
-    """Return the value of a setting that a text means.
+    """Parse the value of a setting.
 
     Args:
-        name: of the Recipe field, or its old name.
-        text: as on a command line: "0.5", "true".
+        name: present or old name of the Recipe field.
+        text: the value as on a command line, such as "0.5" or "true".
         flag: the flag for the error line.
 
     Raises:
-        InputError: there is no such setting, or the text has not its type.
+        InputError: there is no such setting, or the text is not a value of its type.
     """
     fields = {field.name: field.type for field in dataclasses.fields(Recipe)}
     standard = ALIASES.get(name, name)
     if standard not in fields:
         raise InputError(f"{flag}: {unknown_name(name, list(fields))}")
-    kind = fields[standard]
-    assert isinstance(kind, type)
+    expected = fields[standard]
+    assert isinstance(expected, type)
     try:
-        return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+        return {"true": True, "false": False}[text.lower()] if expected is bool else expected(text)
     except (KeyError, ValueError):
-        raise InputError(f"{flag}: found {name}={text}, expected {TYPE_NAMES[kind]}") from None
+        raise InputError(f"{flag}: found {name}={text}, expected {TYPE_NAMES[expected]}") from None
 
 
 def recipe_from_dict(values: object, source: str | Path) -> Recipe:
-    """Return the Recipe of the object `recipe` in a config.json; old names of settings are understood.
+    """Build the Recipe from the object `recipe` of a config.json. Old names of settings are accepted.
 
     Args:
         values: the object.
         source: the file, for the error line.
 
     Raises:
-        InputError: it is no object of settings, or lacks some, or has wrong ones.
+        InputError: `values` is not an object, or a setting is missing, unknown or not possible.
     """
     fields = dataclasses.fields(Recipe)
     names = [field.name for field in fields]

@@ -1,4 +1,4 @@
-"""Write docs/reference/flags.md, the reference of all flags, from the flags themselves.
+"""Generate docs/reference/flags.md, the reference of all flags, from their definitions.
 
 .venv/bin/python -m graphcnn.config.reference > docs/reference/flags.md
 """
@@ -44,44 +44,44 @@ TYPES = {"int": "whole number", "float": "number", "string": "text", "bool": "tr
 
 def reference() -> str:
     """Return the page."""
-    parts = [HEAD]
+    sections = [HEAD]
     for name in COMMANDS:
         module = importlib.import_module(f"graphcnn.{name}")
         values = module.define_flags()
-        parts += [f"## {name}\n", f"{(module.__doc__ or '').strip().splitlines()[0]}\n", *_command(name, values)]
+        sections += [f"## {name}\n", f"{(module.__doc__ or '').strip().splitlines()[0]}\n", *_command(name, values)]
         if name == "train":
             settings = values
-    parts += [SETTINGS_HEAD, *_settings(settings), RECIPES_HEAD, _recipes()]
-    return "\n".join(parts)
+    sections += [SETTINGS_HEAD, *_settings(settings), RECIPES_HEAD, _recipes()]
+    return "\n".join(sections)
 
 
 def _command(name: str, values: CommandFlags) -> list[str]:
     """Return the table of a command's flags, without the settings of a recipe."""
-    parts = []
+    paragraphs = []
     if name in WITH_SETTINGS:
-        parts.append("[Each setting of a recipe](#settings-of-a-recipe) is a flag of this command too.\n")
+        paragraphs.append("[Each setting of a recipe](#settings-of-a-recipe) is a flag of this command too.\n")
     if name == "launch":
-        parts.append("Each flag of [train](#train) is a flag of this command too.\n")
+        paragraphs.append("Each flag of [train](#train) is a flag of this command too.\n")
     rows = [
         (f"`--{flag.name}`", flag.help, _type(flag), _code(flag.default))
         for members in values.groups().values()
         for flag in members
         if not (name in WITH_SETTINGS and flag.name in SETTINGS)
     ]
-    return [*parts, _table(("flag", "meaning", "type", "default"), rows)]
+    return [*paragraphs, _table(("flag", "meaning", "type", "default"), rows)]
 
 
 def _settings(values: CommandFlags) -> list[str]:
     """Return a heading and a table for each group of settings."""
-    parts = []
+    sections = []
     for group in dict.fromkeys(field.metadata["group"] for field in dataclasses.fields(Recipe)):
         rows = [
             (f"`--{field.name}`", values[field.name].help, _type(values[field.name]), _code(field.default))
             for field in dataclasses.fields(Recipe)
             if field.metadata["group"] == group
         ]
-        parts += [f"### {group}\n", _table(("flag", "meaning", "type", "default"), rows)]
-    return parts
+        sections += [f"### {group}\n", _table(("flag", "meaning", "type", "default"), rows)]
+    return sections
 
 
 def _recipes() -> str:
@@ -105,7 +105,7 @@ def _type(flag: flags.Flag) -> str:
 
 
 def _code(value: object) -> str:
-    """Return a default as code; "" for none."""
+    """Return a default as code in Markdown; "" for None."""
     text = text_of(value)
     return f"`{text}`" if text else ""
 

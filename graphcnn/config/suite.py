@@ -1,4 +1,4 @@
-"""The parts of a suite: experiments, ensembles of them, and the conclusions of the original report."""
+"""The types of a suite: experiments, ensembles of them, and the conclusions of the original report."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Experiment:
 
     Attributes:
         description: what is changed, in words.
-        change: {Recipe field: value} against the parent.
+        change: {Recipe field: value} that differs from the parent.
         parent: name of another experiment of the suite. None: the suite's base.
-        published: the score of the original report in the suite's unit.
-        other_scores: {column of the report: published number} of other scores of the original report.
+        published: the score of the original report, in the suite's unit.
+        other_scores: {key of Suite.columns: published number}, other scores of the original report.
     """
 
     description: str
@@ -36,9 +36,9 @@ class Ensemble:
     """Several experiments of a suite whose softmax outputs are averaged.
 
     Attributes:
-        description: what it is, in words.
+        description: its members, in words.
         members: names of experiments.
-        published: the score of the original report in the suite's unit.
+        published: the score of the original report, in the suite's unit.
     """
 
     description: str
@@ -48,16 +48,16 @@ class Ensemble:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A conclusion of the original report: the measure of an experiment, compared with that of each of the others.
+    """A conclusion of the original report, which compares a measure of one experiment with that of others.
 
-    It holds if measure(experiment) `sign` factor * measure(other) for each other.
+    With the sign ">", the claim holds if measure(experiment) > factor * measure(other) for each of the others.
 
     Attributes:
         description: the conclusion, in words.
         experiment, others: names of experiments.
         sign: ">" or "<".
         measure: score (dev macro F1), gap (training accuracy minus dev accuracy) or epoch_seconds.
-        factor: of the others' measure.
+        factor: factor of measure(other).
     """
 
     description: str
@@ -73,13 +73,14 @@ class Suite:
     """The experiments of one report.
 
     Attributes:
-        source: the report, and which settings are not from it.
-        unit: of its published scores.
+        source: the report, and the settings that it does not give.
+        unit: unit of the published scores.
         base: the Recipe that experiments without a parent change.
-        dev_fraction: fraction of the training rows in the dev split.
+        dev_fraction: fraction of the training images in the dev split.
         experiments: {name: Experiment}.
-        claims, ensembles: of these experiments.
-        columns: {column of the report: its title} of the experiments' other scores.
+        claims: conclusions about these experiments.
+        ensembles: ensembles of these experiments.
+        columns: {key of Experiment.other_scores: title of its column in the report}.
     """
 
     source: str
@@ -93,7 +94,7 @@ class Suite:
 
 
 def recipe_of(suite: Suite, name: str) -> Recipe:
-    """Return the Recipe of an experiment: the suite's base with the changes of each ancestor and of its own."""
+    """Return the Recipe of an experiment: the suite's base with the changes of its ancestors, then its own changes."""
     experiment = suite.experiments[name]
     parent = recipe_of(suite, experiment.parent) if experiment.parent else suite.base
     return dataclasses.replace(parent, **experiment.change)

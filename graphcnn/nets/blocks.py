@@ -23,7 +23,7 @@ class NetContext:
         seed: of initial weights and masks.
         step: number of updates so far, an integer [].
         keep_prob: probability that dropout keeps a unit, float32 []; None for a net without dropout.
-        drop_connect: fraction of the images for which the last residual branch is left out in training.
+        drop_connect: see Recipe.
         whitening_patch_size, init, bias_init, activation: see Recipe.
         batch_norm_position: see Recipe; none for a net without batch norm.
         training: whether this is a training pass: dropout always drops, batch norm takes the moments of the batch.

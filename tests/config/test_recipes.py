@@ -30,7 +30,7 @@ def test_every_recipe_has_a_description_and_is_read_back_from_config_json(name):
 
 
 BAD = {  # name: (field, value, words of the message)
-    "no epochs of new weights": ("epochs", 0, "needs weights and no finetune_epochs"),
+    "no epochs of new weights": ("epochs", 0, "weights is needed and finetune_epochs must be 0"),
     "fewer than no epochs": ("epochs", -1, "at least 0"),
     "fractional epochs": ("epochs", 1.5, "whole number"),
     "truth value": ("epochs", True, "whole number"),

@@ -118,10 +118,10 @@ def test_the_submission_is_one_graph(members, outputs, tmp_path, command):
         ("eval", ["--run=a,none"], "--run=none: no such run"),
         ("eval", ["--run=a,other"], "have different dev splits"),
         ("submit", ["--run=a,other"], "have different dev splits"),
-        ("eval", ["--run=a", "--ensemble=fitted"], "is for several runs"),
+        ("eval", ["--run=a", "--ensemble=fitted"], "needs several runs"),
         ("eval", ["--run=a,b", "--ensemble=best"], "unknown name 'best'"),
         ("submit", ["--run=a,b", "--tta"], "--tta: run a was trained without"),
-        ("predict", ["--run=a,b", "--net=mobilenet", "x.png"], "--run: is for a run, and --net stands instead"),
+        ("predict", ["--run=a,b", "--net=mobilenet", "x.png"], "--run: needs a run, but --net replaces the run"),
         ("explain", ["--run=a,b", "x.png"], "found 2 runs, expected one"),
     ],
 )

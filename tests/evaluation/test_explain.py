@@ -126,8 +126,8 @@ def test_a_sheet_of_the_worst_rows(runs, command):
         (["--split=dev", "--worst=0"], "--worst: found 0"),
         (["--worst=3", "x.png"], "--worst: is for --split"),
         (["missing.png"], "missing.png: no such file"),
-        (["--net=mobilenet", "--run=cam", "x.png"], "--run: is for a run, and --net stands instead"),
-        (["--weights=imagenet", "x.png"], "--weights: is for --net"),
+        (["--net=mobilenet", "--run=cam", "x.png"], "--run: needs a run, but --net replaces the run"),
+        (["--weights=imagenet", "x.png"], "--weights: needs --net"),
     ],
 )
 def test_what_cannot_be_explained_is_refused(flags, words, runs, command):

@@ -117,7 +117,7 @@ def test_published_weights(missing, command, tmp_path, monkeypatch):
     [
         (["--net=resnet5"], "did you mean 'resnet50'"),
         (["--net=alexnet"], "there are none"),
-        (["--net=vgg16", "--run=a"], "--run: is for a run, and --net stands instead"),
+        (["--net=vgg16", "--run=a"], "--run: needs a run, but --net replaces the run"),
     ],
 )
 def test_a_net_without_published_weights_is_refused(flags, words, command, tmp_path):

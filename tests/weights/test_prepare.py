@@ -113,8 +113,8 @@ def test_weights_other_than_recorded_are_refused(tmp_path):
 BAD_FLAGS = {  # arguments: words of the message
     ("--weights=",): "expected none, imagenet, FILE.h5, a checkpoint's prefix or a run",
     ("--weights=imagenet", "--net=vgg_tin"): "did you mean 'vgg_tiny'",
-    ("--weights=none", "--name_map=assignment"): "it renames the variables of a TF1 checkpoint",
-    ("--weights=none", "--epochs=0"): "--epochs=0: nothing is trained, which needs --weights",
+    ("--weights=none", "--name_map=assignment"): "--name_map: needs a TF1 checkpoint; give its prefix as --weights",
+    ("--weights=none", "--epochs=0"): "--epochs=0: without training, --weights is needed",
 }
 
 

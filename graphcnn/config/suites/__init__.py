@@ -23,21 +23,21 @@ SUITES = {
 
 
 def recipe_names() -> list[str]:
-    """Return the names of all recipes; that of an experiment is <suite>/<experiment>."""
-    return [*RECIPES, *(f"{name}/{row}" for name, suite in SUITES.items() for row in suite.experiments)]
+    """Return the names of all recipes. The recipe of an experiment is named <suite>/<experiment>."""
+    return [*RECIPES, *(f"{name}/{experiment}" for name, suite in SUITES.items() for experiment in suite.experiments)]
 
 
 def named_recipe(name: str) -> NamedRecipe:
-    """Return the recipe of a name.
+    """Return the recipe with this name.
 
     Raises:
-        InputError: there is no such recipe; the line has the nearest name.
+        InputError: there is no such recipe. The message suggests the nearest name.
     """
     if name in RECIPES:
         return RECIPES[name]
     if name not in recipe_names():
         raise InputError(f"--recipe: {unknown_name(name, recipe_names())}")
-    suite_name, row = name.split("/")
+    suite_name, experiment = name.split("/")
     suite = SUITES[suite_name]
-    description = f"{suite.source}; experiment {row}: {suite.experiments[row].description}"
-    return NamedRecipe(recipe=recipe_of(suite, row), description=description)
+    description = f"{suite.source}; experiment {experiment}: {suite.experiments[experiment].description}"
+    return NamedRecipe(recipe=recipe_of(suite, experiment), description=description)

@@ -3,7 +3,7 @@
     ./run.sh experiments --suite=assignment --data=DIR
 
 Expect: the published dev macro F1 is 0.51 for two convolutions and 0.76 for the final network, on the original images.
-Measured on a JPEG copy: 0.71 for two_conv_stopped; the final network has 0.50 after 8 epochs and 0.67 after 38, so a
+Measured on a JPEG copy: 0.71 for two_conv_stopped; 0.50 for the final network after 8 epochs and 0.67 after 38. So a
 comparison needs all 50 epochs (docs/results/assignment.md).
 """
 

@@ -2,8 +2,9 @@
 
     ./run.sh experiments --suite=ensemble --data=DIR
 
-The published test accuracies of the ensemble are 0.985 at 150 px, 0.990 at 180 px and 0.992 at 200 px; its members have
-0.939 to 0.985 at 150 px. The cartoon faces are not part of graphcnn. Expect the ensemble to beat its best member.
+The published test accuracies of the ensemble are 0.985 at 150 px, 0.990 at 180 px and 0.992 at 200 px. Its members
+reach 0.939 to 0.985 at 150 px. graphcnn does not contain the cartoon faces. Expect the ensemble to beat its best
+member.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from graphcnn.config.suite import Ensemble, Experiment, Suite
 from graphcnn.config.suites.transfer import CAFFE, FACES, RMSPROP, TF, TORCH
 
-CHANGES: dict[str, dict[str, object]] = {  # {backbone: what it changes against the base}
+CHANGES: dict[str, dict[str, object]] = {  # {backbone: its changes to the base recipe}
     "resnet152_v2": {"net": "resnet152_v2", **TF},
     "xception": {"net": "xception", **TF},
     "inception_v3": {"net": "inception_v3", **TF},

@@ -3,7 +3,7 @@
     ./run.sh experiments --suite=imagenet10 --data=DIR
 
 The published top-1 accuracies are 36 % (GoogLeNet) to 71.2 % (EfficientNet). The report compares each score with the
-published one; the images are not part of graphcnn. Expect days of training on two cores for all of it.
+published one. graphcnn does not contain the images. Expect days of training on two cores for the whole suite.
 """
 
 from __future__ import annotations

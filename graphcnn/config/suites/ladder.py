@@ -106,7 +106,7 @@ LADDER = Suite(
             change=SHIFT_AND_FLIP,
             published=89.02,
         ),
-        # What the authors wished to try, and combinations that they left out
+        # Experiments that the authors planned, and combinations that they did not try
         "norm_before": Experiment(
             description="batch norm without scale before the ReLU of each convolution",
             parent="seven_layer_1",

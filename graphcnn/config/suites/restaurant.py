@@ -2,8 +2,8 @@
 
     ./run.sh experiments --suite=restaurant --data=DIR --epochs=30 --batch_size=32 --jobs=2
 
-The published validation accuracies are 90 % to 95 %. Expect 0.52 to 0.63 test accuracy on 171 photos of ants and bees,
-from scratch (docs/results/restaurant.md); the original photos are not part of graphcnn.
+The published validation accuracies are 90 % to 95 %. graphcnn does not contain the original photos. Expect 0.52 to 0.63
+test accuracy on 171 photos of ants and bees, trained from random weights (docs/results/restaurant.md).
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     ./run.sh experiments --suite=transfer --data=DIR
 
-The published validation accuracies are 0.65 (MobileNetV2) to 0.988 (DenseNet201); the cartoon faces are not part of
-graphcnn. Backbones whose published weights cannot be downloaded start from random weights, and the report says so. For
-what to expect on photos see docs/results/transfer.md: a dev macro F1 of 0.776 to 0.967 with the head alone.
+The published validation accuracies are 0.65 (MobileNetV2) to 0.988 (DenseNet201). graphcnn does not contain the cartoon
+faces. A backbone starts from random weights if its published weights cannot be downloaded, and the report says so. On
+photos, expect a dev macro F1 of 0.776 to 0.967 with the head alone (docs/results/transfer.md).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.suite import Claim, Experiment, Suite
 
-CAFFE = {"normalisation": "caffe"}  # as the published weights of VGG expect it
-TF = {"normalisation": "tf"}  # of MobileNet, Xception, Inception and ResNetV2
-TORCH = {"normalisation": "torch"}  # of DenseNet
+CAFFE = {"normalisation": "caffe"}  # for the published weights of VGG
+TF = {"normalisation": "tf"}  # for those of MobileNet, Xception, Inception and ResNetV2
+TORCH = {"normalisation": "torch"}  # for those of DenseNet
 RMSPROP = {"optimizer": "rmsprop"}
 
 FACES = Recipe(
@@ -125,7 +125,7 @@ XCEPTION_SWEEP = {
         change={"image_size": size, "keep_prob": 1 - tenths / 10},
         published=published,
     )
-    for size, tenths, published in ((150, 5, 0.9462), (180, 4, 0.9787), (180, 5, 0.9524))  # their best epochs
+    for size, tenths, published in ((150, 5, 0.9462), (180, 4, 0.9787), (180, 5, 0.9524))  # scores of the best epochs
 }
 VGG_SWEEP = {
     f"vgg_{optimizer}_{tenths}": Experiment(
