@@ -1,1 +1,1 @@
-"""The training loop and what it uses."""
+"""The training loop, its stages and steps, and the files that it writes."""

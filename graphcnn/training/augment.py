@@ -1,6 +1,6 @@
-"""Augmentation of training batches on the CPU, in the thread that makes the next batch while a step computes.
+"""Augmentation of training batches on the CPU, in the thread that prefetches the next batch.
 
-Letters in shapes: N batch, H height, W width, C channels.
+N images, H x W pixels, C channels.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from graphcnn.config.recipe import Recipe
 from graphcnn.data import batches
 from graphcnn.ops.tf1 import session, tf, tf1
 
-PARAMETERS = np.dtype(  # of one image's augmentation
+PARAMETERS = np.dtype(  # augmentation parameters of one image
     [
-        ("mirrored", bool),  # left to right
-        ("down", int),  # pixels, from 0 to 2 * translate: `translate` means no shift
+        ("mirrored", bool),  # horizontally
+        ("down", int),  # pixels, 0 to 2 * translate; the value `translate` means no shift
         ("right", int),
-        ("scale", float),  # above 1: larger
-        ("angle", float),  # of the rotation, radians, counter-clockwise
-        ("shear", float),  # radians by which vertical lines lean
+        ("scale", float),  # factor; above 1 enlarges
+        ("angle", float),  # rotation in radians, counter-clockwise
+        ("shear", float),  # angle of vertical lines in radians
         ("brightness", float),  # factor of the pixels
-        ("sigma", float),  # of the blur, pixels
+        ("sigma", float),  # standard deviation of the blur in pixels
     ]
 )
 
 
 def draw_parameters(recipe: Recipe, rows: int, epoch: int) -> np.ndarray:
-    """Return the augmentation parameters of each row of the data set in an epoch, PARAMETERS [rows].
+    """Return the augmentation parameters of all images of the dataset in an epoch, PARAMETERS [rows].
 
-    They depend on (seed, epoch, row) alone. With flip "alternating" (arXiv 2404.00498, section 3.6) each row has a coin
-    that is the same in every epoch; it says whether the row is mirrored in even or in odd epochs. Two epochs in a row
-    therefore show each image both ways.
+    They depend only on the seed, the epoch and the index of the image. With flip "alternating" (arXiv 2404.00498,
+    section 3.6), a random bit for each image decides whether it is mirrored in even or in odd epochs. Any two
+    consecutive epochs therefore show each image once mirrored and once not.
     """
     uniform = np.random.default_rng([recipe.seed, epoch, 1]).random((rows, len(PARAMETERS.names or ()))).T
     coins = np.random.default_rng([recipe.seed, 0, 1]).random(rows) < 0.5
@@ -52,13 +52,13 @@ def draw_parameters(recipe: Recipe, rows: int, epoch: int) -> np.ndarray:
 
 
 def augmented(images: np.ndarray, recipe: Recipe, parameters: np.ndarray, pixel_max: int) -> np.ndarray:
-    """Return the images as training sees them: float32 [N, H, W, 3] in raw units.
+    """Return the augmented images, float32 [N, H, W, 3] in raw units.
 
     Args:
         images: [N, H, W], [N, H, W, 1] or [N, H, W, 3] in raw units, 0..pixel_max.
-        recipe: Recipe; an augmentation that it leaves at 0 is not applied.
-        parameters: PARAMETERS [N], the images' rows of `draw_parameters`.
-        pixel_max: value of a white pixel, 255 or 1.
+        recipe: the recipe; augmentations whose setting is 0 are not applied.
+        parameters: PARAMETERS [N], the entries of `draw_parameters` for these images.
+        pixel_max: largest pixel value, 255 or 1.
     """
     if recipe.flip != "none":
         mirrored = parameters["mirrored"].reshape(-1, *[1] * (images.ndim - 1))
@@ -78,11 +78,11 @@ def augmented(images: np.ndarray, recipe: Recipe, parameters: np.ndarray, pixel_
 
 
 def translated(images: np.ndarray, pixels: int, down: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the images [N, H, W(, C)] shifted by (down - pixels, right - pixels), their edges mirrored.
+    """Return the images [N, H, W(, C)], shifted by (down - pixels, right - pixels). The borders are reflected.
 
     Args:
         images: the images.
-        pixels: the largest shift.
+        pixels: the largest shift in pixels.
         down, right: int [N], 0..2 * pixels.
     """
     height, width = images.shape[1:3]
@@ -93,9 +93,10 @@ def translated(images: np.ndarray, pixels: int, down: np.ndarray, right: np.ndar
 
 
 def transforms(image_shape: tuple[int, int], scale: np.ndarray, angle: np.ndarray, shear: np.ndarray) -> np.ndarray:
-    """Return float32 [N, 8] for `warped`: sheared, then rotated and scaled, about the centre of the image.
+    """Return transforms for `warped`, float32 [N, 8], that shear, rotate and scale about the centre of the image.
 
-    A row holds a0 a1 a2 b0 b1 b2 0 0: the pixel at (x, y) comes from (a0 x + a1 y + a2, b0 x + b1 y + b2).
+    A transform is (a0, a1, a2, b0, b1, b2, 0, 0). The output pixel at (x, y) is the input pixel at
+    (a0 x + a1 y + a2, b0 x + b1 y + b2).
 
     Args:
         image_shape: (H, W).
@@ -110,13 +111,13 @@ def transforms(image_shape: tuple[int, int], scale: np.ndarray, angle: np.ndarra
 
 
 def warped(images: np.ndarray, transforms: np.ndarray) -> np.ndarray:
-    """Return float32 [N, H, W, C] images, each through its transform (float32 [N, 8]); bilinear, edges mirrored."""
+    """Return images float32 [N, H, W, C], warped by transforms float32 [N, 8], bilinearly, with reflected borders."""
     return _warp()(images, transforms)
 
 
 @functools.cache
 def _warp() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return the function behind `warped`: a graph of one operation in a session of its own."""
+    """Return the function that `warped` calls. It runs a graph of one operation in a separate session."""
     with tf1.Graph().as_default() as graph:
         images, matrices = tf1.placeholder(tf.float32, [None] * 4), tf1.placeholder(tf.float32, [None, 8])
         result = tf.raw_ops.ImageProjectiveTransformV3(
@@ -125,19 +126,21 @@ def _warp() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         )  # fmt: skip
     graph.finalize()
     warp_session = session(graph)
-    caller = tf1.RunOptions(inter_op_thread_pool=-1)  # in the caller's thread: the pool has one, and training is on it
+    caller = tf1.RunOptions(
+        inter_op_thread_pool=-1
+    )  # the caller's thread, because training uses the pool's only thread
     return lambda pixels, rows: warp_session.run(result, {images: pixels, matrices: rows}, options=caller)
 
 
 def blurred(images: np.ndarray, sigma: np.ndarray, radius: int) -> np.ndarray:
-    """Return the images, float32 [N, H, W, C], blurred by a Gaussian, edges mirrored. A sigma of 0 changes nothing.
+    """Return the images, float32 [N, H, W, C], after a Gaussian blur with reflected borders.
 
     Args:
         images: the images.
-        sigma: of each image's Gaussian in pixels, float [N].
-        radius: distance in pixels at which the Gaussian is cut off.
+        sigma: standard deviation for each image in pixels, float [N]; 0 means no blur.
+        radius: distance in pixels beyond which the Gaussian is cut off.
     """
-    distance = np.arange(-radius, radius + 1) / np.maximum(sigma, 1e-3)[:, None]  # [N, taps], in sigmas
+    distance = np.arange(-radius, radius + 1) / np.maximum(sigma, 1e-3)[:, None]  # [N, taps], in units of sigma
     taps = np.exp(-(distance**2) / 2)
     taps = (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
     for axis in (1, 2):

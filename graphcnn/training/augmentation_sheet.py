@@ -1,4 +1,4 @@
-"""A picture of augmented training images, to look at before training."""
+"""A picture of augmented training images."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from graphcnn.data.dataset import Dataset
 from graphcnn.evaluation import pictures
 from graphcnn.training import augment
 
-IMAGES, EPOCHS = 8, 5  # at most, on the picture
+IMAGES, EPOCHS = 8, 5  # largest numbers of images and epochs in the picture
 
 
 def show_augmentation(root: Path, recipe: Recipe, dataset: Dataset, train_rows: np.ndarray) -> int:
-    """Draw some training images, and what the first epochs would make of them, into root/augmentation.png.
+    """Draw some training images, and their augmentation in the first epochs, into root/augmentation.png.
 
-    Returns: the exit status.
+    Returns: the exit status 0.
+
+    Raises:
+        InputError: the recipe has no augmentation.
     """
     settings = recipe.augmentation()
     if not settings:
         flags = ", ".join(f"--{name}" for name in AUGMENTATIONS)
-        raise InputError(f"--show_augmentation: this recipe augments nothing; add some of {flags}")
-    positions = np.linspace(0, len(train_rows) - 1, IMAGES).astype(int)  # all over the file: it may be sorted by class
+        raise InputError(f"--show_augmentation: this recipe has no augmentation; add one or more of {flags}")
+    positions = np.linspace(0, len(train_rows) - 1, IMAGES).astype(
+        int
+    )  # evenly spaced, because the file may be sorted by class
     rows = train_rows[np.unique(positions)]
     originals, epochs = dataset.x_train[rows], []
     for epoch in range(1, 1 + min(EPOCHS, recipe.epochs)):

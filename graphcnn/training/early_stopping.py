@@ -1,4 +1,4 @@
-"""Early stopping, with the class, the method and the meaning that the assignment prescribes."""
+"""Early stopping. The assignment prescribes the class EarlyStopping, its method validate and their behaviour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class EarlyStopping:
 
     Args:
         patience: number of worse epochs in a row after which training still continues.
-        verbose: 1 prints a line when training stops.
+        verbose: 1 to print a line when training stops.
         mode: "min" if a lower value is better (a loss), "max" if a higher one is (a score).
     """
 
@@ -28,7 +28,7 @@ class EarlyStopping:
         self.worse_in_a_row = 0
 
     def validate(self, loss: float) -> bool:
-        """Take the value of an epoch; return True if training should stop. NaN counts as worse."""
+        """Record the value of an epoch and return whether training should stop. NaN counts as worse."""
         no_worse = loss <= self.best if self.mode == "min" else loss >= self.best
         if no_worse:
             self.best = loss
@@ -41,11 +41,11 @@ class EarlyStopping:
         return stop
 
     def state(self) -> dict[str, Any]:
-        """Return what `restore` needs, as JSON values; "best" is None before the first epoch."""
+        """Return {"best", "worse_in_a_row"} as JSON values for `restore`; "best" is None before the first epoch."""
         return {"best": self.best if math.isfinite(self.best) else None, "worse_in_a_row": self.worse_in_a_row}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a result of `state`."""
         if state["best"] is not None:
             self.best = state["best"]
         self.worse_in_a_row = state["worse_in_a_row"]

@@ -1,4 +1,4 @@
-"""The numbers of an epoch, its row in history.csv, and the line that the user sees."""
+"""Totals of an epoch, its row of history.csv, and its line on the terminal."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ class EpochTotals:
     """Sums over the steps of an epoch.
 
     Args:
-        rows: number of training rows.
+        images: number of training images.
 
     Attributes:
-        loss: sum of the batches' losses.
+        loss: sum of the losses of all batches.
     """
 
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
+    def __init__(self, images: int) -> None:
+        self.images = images
         self.loss, self._cross_entropy, self._correct = 0.0, 0.0, 0
         self._started = time.monotonic()
         self._training_seconds = 0.0
 
     def add(self, result: StepResult) -> None:
-        """Add what a step gave."""
+        """Add the result of a step."""
         self.loss += float(result.loss)
-        self._cross_entropy += float(result.cross_entropy) * result.rows
+        self._cross_entropy += float(result.cross_entropy) * result.images
         self._correct += int(result.correct)
 
     def training_ended(self) -> float:
-        """Note the end of the training pass; return its seconds."""
+        """Stop the clock at the end of the training pass; return the seconds of the pass."""
         self._training_seconds = time.monotonic() - self._started
         return self._training_seconds
 
@@ -44,28 +44,28 @@ class EpochTotals:
         """Return the epoch's row of history.csv.
 
         Args:
-            epoch: its number.
+            epoch: number of the epoch.
             step: number of updates so far.
             dev: scores on the dev split.
-            training_seconds: of all epochs so far, without dev passes and saving.
+            training_seconds: seconds of all epochs so far, without dev passes and saving.
         """
         return {
             "epoch": epoch,
             "step": step,
             "loss": self.loss,
-            "cross_entropy": self._cross_entropy / self.rows,
-            "accuracy": self._correct / self.rows,
+            "cross_entropy": self._cross_entropy / self.images,
+            "accuracy": self._correct / self.images,
             "dev_macro_f1": dev.macro_f1,
             "dev_accuracy": dev.accuracy,
             "dev_cross_entropy": dev.cross_entropy,
             "seconds": time.monotonic() - self._started,
-            "images_per_second": self.rows / self._training_seconds,
+            "images_per_second": self.images / self._training_seconds,
             "training_seconds": training_seconds,
         }
 
 
 class EpochReport:
-    """Prints a line after each epoch, and advice if two epochs bring nothing."""
+    """Prints a line after each epoch, and advice if the net learns nothing in two epochs."""
 
     def __init__(self, stage: Stage, state: TrainingState) -> None:
         self.recipe, self.job = stage.recipe, stage.job
@@ -73,7 +73,12 @@ class EpochReport:
         self._started = time.monotonic()
 
     def print(self, row: HistoryRow, state: TrainingState) -> None:
-        """Print the line of an epoch; row: of history.csv. state: after the epoch."""
+        """Print the line of an epoch.
+
+        Args:
+            row: the epoch's row of history.csv.
+            state: the state after the epoch.
+        """
         epoch = row["epoch"]
         left = (self.last - epoch) * (time.monotonic() - self._started) / (epoch - self.first)
         finetuning = self.recipe.finetune_epochs
@@ -85,21 +90,22 @@ class EpochReport:
             self._advise_if_nothing_learned(row)
 
     def _advise_if_nothing_learned(self, row: HistoryRow) -> None:
-        """Tell the user if two epochs brought no more than the classes' frequencies would."""
+        """Print advice if the net is no better than the class frequencies."""
         labels, recipe = self.job.dataset.y_train[self.job.train_rows], self.recipe
         frequencies = np.bincount(labels) / len(labels)
-        guessing = float(-np.sum(frequencies * np.log(frequencies)))  # nats, if every answer is the frequencies
+        guessing = float(-np.sum(frequencies * np.log(frequencies)))  # nats, if each output is the class frequencies
         cross_entropy, accuracy = row["cross_entropy"], row["dev_accuracy"] or 0
         if cross_entropy > 0.98 * guessing and accuracy < 1.5 * frequencies.max():
             say(
-                f"nothing learned in two epochs (cross-entropy {cross_entropy:.3f}, guessing gives {guessing:.3f}): "
+                f"the net has learned nothing in two epochs (cross-entropy {cross_entropy:.3f}; guessing gives "
+                f"{guessing:.3f}): "
                 f"stop the training and try a lower --learning_rate (now {recipe.learning_rate:g}), more "
                 f"--warmup_steps (now {recipe.warmup_steps}), --normalisation=standardize or another --seed"
             )
 
 
 def epoch_line(last: int, row: HistoryRow, seconds_left: float, *, is_best: bool) -> str:
-    """Return the line of an epoch: loss, scores, speed and time left; last: number of the last epoch."""
+    """Return a line with an epoch's loss, scores, speed and remaining time; last: number of the last epoch."""
     dev = ""
     if row["dev_macro_f1"] is not None:
         star = "*" if is_best else " "

@@ -1,8 +1,8 @@
 """Cache of backbone features on disk, memory-mapped.
 
-A file `<cache_dir>/features-<key>.npy` holds float32 [M, C], a row for each image of the training file. The key is a
-sha256 of the backbone's weights, the data, the image size, the precision, the number of cores and the augmentation. The
-file may be deleted at any time.
+A file `<cache_dir>/features-<key>.npy` holds an array float32 [M, C]: C features for each of the M images of the
+training file. The key is a sha256 of the backbone's weights, the data, the image size, the precision, the number of
+cores and the augmentation. The file may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ from graphcnn.graphs.training import TrainingGraph
 from graphcnn.ops.tf1 import cores, tf, tf1
 from graphcnn.training import augment
 
-FORM = "graphcnn features, 1"  # to be changed when the same net gives other numbers
-SHAPING = (  # fields of a Recipe that decide what the net makes of an image, given its weights
+VERSION = "graphcnn features, 1"  # change it when the same net computes other features
+FEATURE_FIELDS = (  # fields of a Recipe that determine the features of an image, given the weights
     "net", "image_size", "normalisation", "precision", "whitening_patch_size", "activation", "batch_norm",
     "batch_norm_position",
 )  # fmt: skip
-TIMED = 2  # batches; the first one sets the session up, the second one tells how long all will take
+TIMED_BATCH = 2  # the batch whose seconds predict the total time; the first batch also initialises the session
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen backbone whose variables have their values, and the images that features are computed of.
+    """A frozen backbone with its weights, and the images whose features it computes.
 
     Args:
-        session, graph: of a training graph with a pooled head.
+        session: open session of the graph.
+        graph: a training graph with a pooled head.
         recipe: the settings.
         dataset: M images.
-        train_rows: row indices; augmented views have features of these alone.
+        train_rows: indices of the training images; augmented views have features of only these images.
     """
 
     session: tf1.Session
@@ -56,16 +57,16 @@ class Backbone:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(M, C) of the features."""
+        """The shape of the features, (M, C)."""
         assert self.graph.features is not None  # a frozen backbone has a pooled head
         return len(self.dataset.y_train), int(self.graph.features.shape[1])
 
     def rows(self, view: int) -> np.ndarray:
-        """Return the rows that a view has features of: all of them in view 0, else the training rows."""
+        """Return the indices of the images of a view: all images in view 0, the training images in other views."""
         return self.train_rows if view else np.arange(len(self.dataset.y_train))
 
     def images(self, view: int) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a function from row indices to images, float32 [N, H, W, 3] in raw units; augmented but in view 0."""
+        """Return a function from indices to images float32 [N, H, W, 3] in raw units, augmented except in view 0."""
         dataset, recipe = self.dataset, self.recipe
         parameters = augment.draw_parameters(recipe, len(dataset.y_train), view) if view else None
 
@@ -84,11 +85,11 @@ class Backbone:
         for name, value in self.session.run(values).items():
             digest.update(f"{name} {value.shape}".encode() + value.tobytes())
         recipe = self.recipe
-        form = [FORM, tf.__version__, cores(), *(getattr(recipe, field) for field in SHAPING)]
-        form += [self.dataset.fingerprint, digest.hexdigest()]
+        common = [VERSION, tf.__version__, cores(), *(getattr(recipe, field) for field in FEATURE_FIELDS)]
+        common += [self.dataset.fingerprint, digest.hexdigest()]
         keys = []
         for view in range(recipe.feature_views):
-            key = [*form]
+            key = [*common]
             if view:
                 rows = hashlib.sha256(self.train_rows.tobytes()).hexdigest()
                 key += [recipe.seed, view, recipe.augmentation(), rows]
@@ -97,11 +98,11 @@ class Backbone:
 
 
 def cached(backbone: Backbone, folder: str | None) -> list[np.ndarray]:
-    """Return the features of each view, float32 [M, C]; rows that a view does not have are 0.
+    """Return the features of each view, float32 [M, C]; the rows of images that a view lacks are 0.
 
     Args:
-        backbone: what computes them, where the cache does not hold them.
-        folder: of the cache, None for the default.
+        backbone: computes the features that the cache does not hold.
+        folder: folder of the cache; None for the default folder.
     """
     views, count = [], backbone.recipe.feature_views
     for view, key in enumerate(backbone.keys()):
@@ -120,7 +121,7 @@ def cached(backbone: Backbone, folder: str | None) -> list[np.ndarray]:
 
 
 def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """Return a file of features, memory-mapped; None if there is none of that shape."""
+    """Return the memory-mapped features of a file; None if the file is missing or has another shape or type."""
     try:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -129,36 +130,36 @@ def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
 
 
 def _compute(backbone: Backbone, view: int, path: Path, name: str) -> None:
-    """Write a view's features into a new file, which appears whole or not at all; name: of the view, for the user."""
+    """Write a view's features into a new file, which appears only when it is complete; name: text for the user."""
     dataset, graph, rows = backbone.dataset, backbone.graph, backbone.rows(view)
     images = backbone.images(view)
-    largest = max(dataset.image_shape, (backbone.recipe.image_size,) * 2)  # as stored, or as the net sees it
+    largest = max(dataset.image_shape, (backbone.recipe.image_size,) * 2)  # the larger of stored size and input size
     slices = list(batches.in_order(rows, batches.chunk_size(largest)))
     with _new_array(path, backbone.shape) as features:
         with bar("features", len(rows)) as advance:
-            made = ((part, images(part)) for part in slices)
-            for n, (part, batch) in enumerate(batches.prefetch(made)):
+            pairs = ((indices, images(indices)) for indices in slices)
+            for n, (indices, batch) in enumerate(batches.prefetch(pairs), start=1):
                 started = time.monotonic()
-                features[part] = backbone.session.run(graph.features, {graph.x: batch})
-                advance(len(part))
-                if n + 1 == TIMED:
-                    left = (time.monotonic() - started) * (len(slices) - TIMED)
-                    say(f"{name}: {len(rows):,} images, about {format_duration(left)}; kept in {path}")
-        if not all(np.isfinite(features[part]).all() for part in slices):
+                features[indices] = backbone.session.run(graph.features, {graph.x: batch})
+                advance(len(indices))
+                if n == TIMED_BATCH:
+                    left = (time.monotonic() - started) * (len(slices) - TIMED_BATCH)
+                    say(f"{name}: {len(rows):,} images, about {format_duration(left)}; they will be cached in {path}")
+        if not all(np.isfinite(features[indices]).all() for indices in slices):
             net = backbone.recipe.net
-            raise InputError(f"--net={net}: its features are not finite; the weights are damaged or do not fit the net")
+            raise InputError(f"--net={net}: its features are not finite, so its weights are damaged or of another net")
         features.flush()
         dataset.check_unchanged()
 
 
 @contextmanager
 def _new_array(path: Path, shape: tuple[int, int]) -> Iterator[np.memmap]:
-    """Yield a new float32 array, memory-mapped; it is in the file `path` when the block ends without an error."""
+    """Yield a new memory-mapped float32 array. It becomes the file `path` if the block ends without an error."""
     with atomic_write(path) as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
         file.flush()
         start, size = file.tell(), 4 * shape[0] * shape[1]
-        if hasattr(os, "posix_fallocate"):  # without room on the disk, writing to a mapped file would end the process
+        if hasattr(os, "posix_fallocate"):  # on a full disk, writing to a mapped file ends the process
             os.posix_fallocate(file.fileno(), start, size)
         else:
             file.truncate(start + size)

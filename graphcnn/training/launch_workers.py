@@ -1,4 +1,4 @@
-"""Start the workers of a distributed training as processes on this machine, each on its own processors."""
+"""Start the workers of a distributed training as processes on this machine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import time
 from contextlib import ExitStack
 from types import FrameType
 
-GRACE_SECONDS = 15.0  # for the other workers to end once one has failed
-POLL_SECONDS = 0.1  # between two looks at the workers
+GRACE_SECONDS = 15.0  # the other workers are killed so long after one has failed
+POLL_SECONDS = 0.1  # between two checks of the workers
 
 
 def launch(count: int, arguments: list[str]) -> int:
     """Run `train` in `count` processes and wait for them; return the first exit status that is not 0.
 
     Args:
-        count: number of workers; more than there are processors share them.
+        count: number of workers; if there are more workers than processors, several workers use the same processor.
         arguments: command line of `train`.
     """
     processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -34,7 +34,7 @@ def launch(count: int, arguments: list[str]) -> int:
         for worker in workers:
             worker.send_signal(number)
 
-    signal.signal(signal.SIGINT, lambda number, frame: None)  # Ctrl-C reaches the workers by itself
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # the terminal sends Ctrl-C to the workers too
     signal.signal(signal.SIGTERM, pass_on)
     try:
         for index in range(count):
@@ -50,7 +50,7 @@ def launch(count: int, arguments: list[str]) -> int:
 
 
 def _start(index: int, addresses: list[str], processors: list[int], arguments: list[str]) -> subprocess.Popen[bytes]:
-    """Start a worker; only the chief's lines are shown."""
+    """Start a worker; only the chief's output is shown."""
     config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     return subprocess.Popen(
         [sys.executable, "-m", "graphcnn.train", *arguments],
@@ -83,6 +83,6 @@ def free_ports(count: int) -> list[int]:
     """Return free TCP ports of this machine."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [opened.getsockname()[1] for opened in sockets]

@@ -15,13 +15,14 @@ from graphcnn.training.state import TrainingState
 
 
 def fit(job: TrainingJob, recorder: Recorder) -> TrainingState:
-    """Train to the end, from the `last` checkpoint if there is one; return the state of the last epoch.
+    """Train all stages, from the `last` checkpoint if there is one; return the state after the last epoch.
+
+    After an error, the last finished epoch stays saved.
 
     Raises:
         Diverged: the loss or a weight is not finite.
-        Interrupted: SIGINT or SIGTERM asked to stop.
+        Interrupted: the process got SIGINT or SIGTERM.
         InputError: a checkpoint is damaged or cannot be saved, or the data changed.
-        The last finished epoch stays saved in each case.
     """
     state = recorder.last_state()
     for stage in job.stages():
@@ -31,33 +32,33 @@ def fit(job: TrainingJob, recorder: Recorder) -> TrainingState:
 
 
 def fit_stage(stage: Stage, recorder: Recorder, state: TrainingState) -> TrainingState:
-    """Train one stage; return its last state. Workers, micro-batches and cached features stay behind the stage."""
+    """Train one stage; return the state after its last epoch."""
     early_stopping = stage.early_stopping(state)
     with stage.open(recorder, state) as training, stop_signal() as stop_requested:
         state = training.state
         report = EpochReport(stage, state)
         for epoch in stage.epochs(state):
-            # One pass over the training rows, each of them once, in a new order
+            # One pass over the training images, each of them once, in a new order
             totals = EpochTotals(len(stage.job.train_rows))
-            with bar(f"epoch {epoch}/{stage.last_epoch(state)}", totals.rows) as advance:
+            with bar(f"epoch {epoch}/{stage.last_epoch(state)}", totals.images) as advance:
                 for batch in prefetch(training.batches(epoch)):
                     result = training.step(batch, stop_requested())
                     if not math.isfinite(result.loss):
                         raise stage.diverged(state, epoch, f"the loss is {result.loss}")
                     totals.add(result)
-                    advance(result.rows)
+                    advance(result.images)
                     if result.stop:
                         raise Interrupted(stop_requested() or result.stop)
             if not training.weights_are_finite():
                 raise stage.diverged(state, epoch, "a weight is not finite")
             training.training_seconds += totals.training_ended()
 
-            # Selection by dev macro F1; early stopping by the value that the recipe names
+            # Selection of the best epoch by dev macro F1; early stopping by the value that the recipe names
             dev = training.evaluate_dev()
             stopped = stage.stops(early_stopping, totals.loss, dev)
             state = stage.close(state.after(epoch, dev.macro_f1, early_stopping, stopped=stopped))
 
-            # Checkpoint, history, links, events; then one line for the user
+            # Checkpoint, history, links and events; then one line for the user
             training.check()
             row = totals.history_row(epoch, training.steps_done(), dev, training.training_seconds)
             recorder.save(training, state, row)

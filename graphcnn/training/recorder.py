@@ -1,4 +1,4 @@
-"""What a training writes into its run's folder: checkpoints, history, links, TensorBoard events, curves."""
+"""The files that training writes into a run's folder: checkpoints, history, links, TensorBoard events, curves."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from graphcnn.training.state import TrainingState
 if TYPE_CHECKING:
     from graphcnn.training.stages import OpenStage
 
-REDRAW_SECONDS = 60  # least time between two drawings of curves.png during training
+REDRAW_SECONDS = 60  # shortest time between two drawings of curves.png during training
 
 
 class Recorder:
-    """Writes a run's folder, and reads what an earlier training left there.
+    """Writes a run's folder, and reads the state that an earlier training saved there.
 
     Args:
-        run: the run; created and locked.
+        run: the run; its folder exists and is locked.
 
     Attributes:
         history: the rows of history.csv so far.
@@ -43,11 +43,14 @@ class Recorder:
         self._write_event: Any = None
 
     def last_state(self) -> TrainingState:
-        """Return the state of the `last` checkpoint; a fresh state if there is none."""
+        """Return the state of the `last` checkpoint; an initial state if there is none."""
         if not self.run.has_last():
             if self.run.has_best():
                 last = self.run.path / "last"
-                raise InputError(f"{last}: missing, but there is a `best`; restore the link, or use --overwrite")
+                raise InputError(
+                    f"{last}: this link is missing, but the link `best` exists; restore it, or replace the run with "
+                    "--overwrite"
+                )
             return TrainingState()
         state = TrainingState.from_json(checkpoint.read_state(checkpoint.verify(self.run, "last")))
         self.history = self.run.history(state.epoch)
@@ -63,14 +66,14 @@ class Recorder:
         return self.history[epochs - 1]["step"] if epochs else 0
 
     def restore(self, stage: OpenStage, state: TrainingState) -> None:
-        """Load the `last` checkpoint into the session, and repair what a crash between two writes left."""
+        """Load the `last` checkpoint into the session; update links and history, which a crash may have left behind."""
         checkpoint.load(self.run, "last", stage.session, stage.saver, stage.variables)
         self.publish(state)
         self.write_history()
         say(f"resumed after epoch {state.epoch}")
 
     def best_weights(self) -> Mapping[str, np.ndarray]:
-        """Return {variable name: array} of the `best` checkpoint."""
+        """Return the weights of the `best` checkpoint, {variable name: array}."""
         return checkpoint.read_variables(self.run, "best", lambda name, shape: True).arrays
 
     def publish(self, state: TrainingState) -> None:
@@ -82,14 +85,14 @@ class Recorder:
         self.run.write_history(self.history)
 
     def save_initial_weights(self, stage: OpenStage, state: TrainingState) -> None:
-        """Save a run that is not trained at all."""
+        """Save the initial weights as epoch 0 of a run without training."""
         stage.job.dataset.check_unchanged()
         checkpoint.save(self.run, stage.session, stage.saver, 0, state.to_json())
         self.write_history()
         self.publish(state)
 
     def save(self, stage: OpenStage, state: TrainingState, row: HistoryRow) -> None:
-        """Save an epoch: first the checkpoint, then the history, then the links and the TensorBoard event.
+        """Save an epoch: first the checkpoint, then history.csv, then the links and the TensorBoard event.
 
         Args:
             stage: the open stage.
@@ -107,7 +110,7 @@ class Recorder:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Open the event file; close it and draw curves.png at the end of the block, however it ends."""
+        """Open the event file; close it and draw curves.png at the end of the block, also after an error."""
         try:
             with _event_writer(self.run, self.history) as self._write_event:
                 yield
@@ -115,49 +118,48 @@ class Recorder:
             self._draw()
 
     def _draw(self) -> None:
-        """Draw curves.png; a disk that is too full for a picture must not end the training."""
+        """Draw curves.png; an error of the file system does not end the training."""
         with suppress(OSError, InputError):
             if self.history:
                 pictures.curves(self.history, self.run.path / "curves.png")
 
 
 class SilentRecorder(Recorder):
-    """The recorder of a worker that is not the chief: it keeps the history in memory and writes nothing.
+    """The recorder of a worker that is not the chief: it keeps the history in memory and writes no files.
 
     Args:
-        run: the run to resume; None for a new one, which only the chief has.
+        run: the run to resume; None for a new run, whose folder only the chief creates.
     """
 
     def __init__(self, run: Run | None) -> None:
-        """Prepare to read the run that is resumed; None for a new run, which only the chief has."""
         self._resumed = run
         if run:
             super().__init__(run)
         self.history = []
 
     def last_state(self) -> TrainingState:
-        """Return the state of the `last` checkpoint; a fresh state in a new run."""
+        """Return the state of the `last` checkpoint; an initial state in a new run."""
         return super().last_state() if self._resumed else TrainingState()
 
     def publish(self, state: TrainingState) -> None:
-        """Write nothing."""
+        """Do nothing."""
 
     def write_history(self) -> None:
-        """Write nothing."""
+        """Do nothing."""
 
     def save(self, stage: OpenStage, state: TrainingState, row: HistoryRow) -> None:
-        """Keep the epoch's row."""
+        """Append the epoch's row to the history in memory."""
         self.history.append(row)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Write nothing."""
+        """Do nothing."""
         yield
 
 
 @contextmanager
 def _event_writer(run: Run, history: list[HistoryRow]) -> Iterator[Any]:
-    """Yield a function that adds a row of the history to the run's TensorBoard event files; x axis: epochs."""
+    """Yield a function that adds a row of the history to the run's TensorBoard event files, with epochs as x axis."""
     folder = run.path / "events"
 
     @contextmanager
@@ -166,8 +168,8 @@ def _event_writer(run: Run, history: list[HistoryRow]) -> Iterator[Any]:
             yield
         except tf.errors.OpError as error:
             raise InputError(
-                f"{folder}: cannot be written ({reason(error)}); the last finished epoch is saved: free some space or "
-                f"repair the folder, then continue with train --run={run.name} --resume"
+                f"{folder}: cannot be written ({reason(error)}), but the last finished epoch is saved. Free some disk "
+                f"space or repair the folder, then continue with train --run={run.name} --resume"
             ) from None
 
     def write(row: HistoryRow) -> None:
@@ -179,7 +181,7 @@ def _event_writer(run: Run, history: list[HistoryRow]) -> Iterator[Any]:
 
     with reported():
         writer = tf1.summary.FileWriter(str(folder))
-    if history:  # TensorBoard then drops what an interrupted training wrote beyond this epoch
+    if history:  # TensorBoard then ignores later events of an interrupted training
         writer.add_session_log(tf1.SessionLog(status=tf1.SessionLog.START), history[-1]["epoch"] + 1)
     try:
         yield write

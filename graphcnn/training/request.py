@@ -1,4 +1,4 @@
-"""What a user asks `train` to do."""
+"""The settings of one call of `train`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-DEV_FRACTION = 0.25  # of the training rows, unless the user names another one
+DEV_FRACTION = 0.25  # default fraction of the training images in the dev split
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """The settings of one call of `train`; None stands for a flag that was not given.
+    """The settings of one call of `train`; None means that the flag was not given.
 
     Args:
         root: folder of the runs.
         run: name of the run.
         resume: whether to continue the run.
-        overwrite: whether to replace a run of this name.
+        overwrite: whether to replace an existing run of this name.
         show_augmentation: whether to draw augmented images and train nothing.
         data: folder or name of the data.
-        data_options: {name: value} of the DataOptions that were given.
+        data_options: {DataOptions field: value} for the flags that were given.
         recipe: name of a recipe or an experiment.
-        settings: {Recipe field: value} of the settings that were given.
-        dev_fraction: fraction of the training rows that is held out as the dev split.
+        settings: {Recipe field: value} for the flags that were given.
+        dev_fraction: fraction of the training images in the dev split.
         dev_split: "first" or "stratified".
     """
 

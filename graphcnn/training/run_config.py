@@ -1,4 +1,4 @@
-"""What config.json records of a run."""
+"""The content of a run's config.json."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def run_config(
 
     Args:
         name: name of the recipe.
-        recipe: every setting.
+        recipe: all settings.
         dataset: the data.
-        options: how the data were loaded.
-        split: kind and fraction of the dev split, numbers of training rows and dev rows.
-        origin: source and sha256 of the initial weights, None for random ones.
+        options: the options that the data were loaded with.
+        split: {"kind", "fraction", "train", "dev"}: the dev split, and the numbers of training images and dev images.
+        origin: source and sha256 of the initial weights; None for random weights.
     """
     return {
         "recipe_name": name,

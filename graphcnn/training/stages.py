@@ -1,6 +1,6 @@
-"""The stages of a training: which batches, for how many epochs, what is frozen, and the session in which all that runs.
+"""The stages of training. A stage decides the batches, the number of epochs and the frozen layers; it has a session.
 
-A run has one stage; with fine-tuning it has two: first parts of the net are frozen, then nothing is.
+A run has one stage. A run with fine-tuning has two stages: layers are frozen in the first one and none in the second.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from graphcnn.training.state import TrainingState
 from graphcnn.training.steps import AllReduceStep, Batch, MicroBatchStep, Step, WholeStep
 from graphcnn.training.workers import Workers
 
-WHITENING_IMAGES = 5000  # training images that the whitening layer's filters are computed from
+WHITENING_IMAGES = 5000  # largest number of training images for computing the whitening layer's filters
 
 
 class DevScores(NamedTuple):
-    """Scores on the whole dev split; None each without one. cross_entropy: in nats."""
+    """Scores on the whole dev split, cross_entropy in nats; all of them are None without a dev split."""
 
     macro_f1: float | None
     accuracy: float | None
@@ -48,13 +48,13 @@ class DevScores(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that a training is made from.
+    """The inputs of one training.
 
     Args:
-        recipe: every setting.
-        data: images, labels, training rows and dev rows; without dev rows the last epoch counts as the best.
-        initial_weights: {variable name: array}; the other variables are drawn.
-        cache_dir: folder for the features of a frozen backbone, None for the default.
+        recipe: all settings.
+        data: images, labels and the dev split; without a dev split the last epoch counts as the best one.
+        initial_weights: {variable name: array}; all other variables get random initial values.
+        cache_dir: folder for the features of a frozen backbone; None for the default folder.
         workers: the workers that train together; None for one process.
     """
 
@@ -71,11 +71,11 @@ class TrainingJob:
 
     @property
     def train_rows(self) -> np.ndarray:
-        """Indices of the training rows, int64."""
+        """The indices of the training images, int64."""
         return self.data.train_rows
 
     def stages(self) -> list[Stage]:
-        """Return the stages, in the order in which they are trained."""
+        """Return the stages in the order of training."""
         if not self.recipe.finetune_epochs:
             return [Stage(self, self.recipe)]
         return [Stage(self, self.recipe), FineTuningStage(self, self.recipe.finetuning())]
@@ -83,10 +83,10 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Stage:
-    """The only stage of a run, or the one before fine-tuning.
+    """The only stage of a run, or the stage before fine-tuning.
 
     Args:
-        job: the training.
+        job: inputs of the training.
         recipe: the settings of this stage.
     """
 
@@ -107,19 +107,19 @@ class Stage:
         return self.epochs_before(state) + self.recipe.epochs
 
     def epochs(self, state: TrainingState) -> range:
-        """Return the numbers of the epochs that are missing."""
+        """Return the numbers of the epochs that are still to be trained."""
         return range(state.epoch + 1, 1 + (state.epoch if state.stopped_early else self.last_epoch(state)))
 
     def begun(self, state: TrainingState) -> bool:
-        """Return whether the run's `last` checkpoint is of this stage."""
+        """Return whether the run's `last` checkpoint belongs to this stage."""
         return state.epoch > self.epochs_before(state)
 
     def initial_weights(self, recorder: Recorder, state: TrainingState) -> Mapping[str, np.ndarray]:
-        """Return {variable name: array} that the stage starts with."""
+        """Return the weights that the stage starts with, {variable name: array}."""
         return self.job.initial_weights
 
     def early_stopping(self, state: TrainingState) -> EarlyStopping:
-        """Return the early stopping of this stage, as the last finished epoch left it."""
+        """Return the early stopping of this stage in its state after the last finished epoch."""
         mode = "min" if self.recipe.stop_on == "loss" else "max"
         early_stopping = EarlyStopping(patience=self.recipe.patience, verbose=1, mode=mode)
         if self.begun(state):
@@ -127,12 +127,12 @@ class Stage:
         return early_stopping
 
     def stops(self, early_stopping: EarlyStopping, loss: float, dev: DevScores) -> bool:
-        """Return whether early stopping ends the stage after an epoch with this summed loss and these dev scores."""
+        """Return whether early stopping ends the stage after an epoch; loss: sum over the epoch's batches."""
         value = {"loss": loss, "dev_macro_f1": dev.macro_f1}.get(self.recipe.stop_on)
         return value is not None and early_stopping.validate(value)
 
     def close(self, state: TrainingState) -> TrainingState:
-        """Return the state after an epoch, marked if that was the last one before fine-tuning."""
+        """Return the state after an epoch; set frozen_epochs if fine-tuning follows this epoch."""
         if self.recipe.finetune_epochs and (state.stopped_early or state.epoch == self.last_epoch(state)):
             return dataclasses.replace(state, frozen_epochs=state.epoch, stopped_early=False)
         return state
@@ -141,21 +141,27 @@ class Stage:
         """Return whether no epoch of this stage follows the state's epoch."""
         return state.stopped_early or state.epoch in (state.frozen_epochs, self.last_epoch(state))
 
-    def diverged(self, state: TrainingState, epoch: int, what: str) -> Diverged:
-        """Return the error for an epoch in which `what` is not finite; state: that of the last finished epoch."""
+    def diverged(self, state: TrainingState, epoch: int, cause: str) -> Diverged:
+        """Return the error for an epoch that diverged.
+
+        Args:
+            state: the state after the last finished epoch.
+            epoch: number of the epoch that diverged.
+            cause: start of the message, such as "a weight is not finite".
+        """
         recipe = self.recipe
-        kept = f"epoch {state.epoch}'s checkpoint is kept" if state.epoch else "nothing was saved yet"
+        saved = f"the checkpoint of epoch {state.epoch} is kept" if state.epoch else "no epoch was saved"
         muon = f", a lower {{muon_learning_rate}} (now {recipe.muon_learning_rate:g})"
         return Diverged(
             epoch,
-            f"{what}; training stopped and {kept}; start a new run with a lower {{{self.learning_rate_setting}}} (now "
-            f"{recipe.learning_rate:g}){muon if recipe.optimizer == 'muon' else ''}, more {{warmup_steps}} (now "
+            f"{cause}; training stopped and {saved}; start a new run with a lower {{{self.learning_rate_setting}}} "
+            f"(now {recipe.learning_rate:g}){muon if recipe.optimizer == 'muon' else ''}, more {{warmup_steps}} (now "
             f"{recipe.warmup_steps}) or {{normalisation}}=standardize",
         )
 
     @contextmanager
     def open(self, recorder: Recorder, state: TrainingState) -> Iterator[OpenStage]:
-        """Build the graph, open a session in the given state, and close both at the end of the block."""
+        """Build the graph and open a session in the given state; close both at the end of the block."""
         job = self.job
         graph = self._build(job)
         workers = job.workers
@@ -177,7 +183,7 @@ class Stage:
 
 
 class FineTuningStage(Stage):
-    """The stage after the frozen one: the whole net is trained, from the best epoch so far."""
+    """The second stage: it trains the whole net, and starts from the weights of the best epoch so far."""
 
     learning_rate_setting = "finetune_learning_rate"
 
@@ -186,18 +192,21 @@ class FineTuningStage(Stage):
         return False
 
     def epochs_before(self, state: TrainingState) -> int:
-        """Return the number of epochs in which parts were frozen."""
+        """Return the number of epochs of the stage with frozen layers."""
         assert state.frozen_epochs is not None
         return state.frozen_epochs
 
     def initial_weights(self, recorder: Recorder, state: TrainingState) -> Mapping[str, np.ndarray]:
         """Return the weights of the best epoch so far."""
         recorder.publish(state)
-        say(f"fine-tuning from epoch {state.best_epoch}: nothing frozen, learning rate {self.recipe.learning_rate:g}")
+        say(
+            f"fine-tuning of all layers, from the weights of epoch {state.best_epoch}, with learning rate "
+            f"{self.recipe.learning_rate:g}"
+        )
         return recorder.best_weights()
 
     def close(self, state: TrainingState) -> TrainingState:
-        """Return the state after an epoch; an early end of the frozen stage counts as an early end of the run."""
+        """Return the state after an epoch; a first stage that stopped early makes the run count as stopped early."""
         if state.epoch == self.last_epoch(state):
             early = self.epochs_before(state) < self.job.recipe.epochs
             return dataclasses.replace(state, stopped_early=state.stopped_early or early)
@@ -205,20 +214,20 @@ class FineTuningStage(Stage):
 
 
 class OpenStage:
-    """A stage with its graph and session: makes batches, runs steps, scores the dev split.
+    """A stage with its graph and session: it makes batches, runs steps and scores the dev split.
 
     Attributes:
-        state: the state that the session was brought to.
-        graph: the TrainingGraph, finalised.
-        session: its session.
-        variables: every variable that a checkpoint holds.
+        state: the state that the session starts from.
+        graph: the finalised training graph.
+        session: session of the graph.
+        variables: all variables of a checkpoint.
         training_seconds: seconds of training so far, without dev passes and saving.
     """
 
     def __init__(
         self, stage: Stage, graph: TrainingGraph, session: tf1.Session, recorder: Recorder, state: TrainingState
     ) -> None:
-        """Bring the session to the given state: that of the `last` checkpoint, or initial weights."""
+        """Restore the `last` checkpoint into the session if it belongs to this stage, else load initial weights."""
         self.stage, self.state, self.job = stage, state, stage.job
         self.graph, self.session = graph, session
         with graph.graph.as_default():
@@ -240,17 +249,17 @@ class OpenStage:
         """Initialise the variables, then assign the initial weights and the whitening layer's filters."""
         weights = self.stage.initial_weights(recorder, state)
         self.session.run(self.graph.initialize)
-        own = {variable.op.name for variable in self.graph.variables}
-        weights = {name: value for name, value in weights.items() if name in own}
+        names = {variable.op.name for variable in self.graph.variables}
+        weights = {name: value for name, value in weights.items() if name in names}
         checkpoint.assign(self.session, self.variables, weights)
         if "whitening/w" not in weights:
             self._whiten()
-        if self.stage.last_epoch(state) == 0:  # nothing to train: the run is its initial weights
+        if self.stage.last_epoch(state) == 0:  # the run has no epochs, so it consists of its initial weights
             self.state = dataclasses.replace(state, best_score=self.evaluate_dev().macro_f1)
             recorder.save_initial_weights(self, self.state)
 
     def _whiten(self) -> None:
-        """Give the whitening layer, where there is one, filters from some training images."""
+        """Compute the filters of a whitening layer from training images, if the net has one."""
         if self.graph.whitening_filters is None:
             return
         started, recipe, dataset = time.monotonic(), self.stage.recipe, self.job.dataset
@@ -266,7 +275,7 @@ class OpenStage:
         self.training_seconds += time.monotonic() - started
 
     def _cached_features(self) -> list[np.ndarray]:
-        """Return the features of a frozen backbone, one array a view; none where images are trained on."""
+        """Return the cached features of a frozen backbone, one array for each view; [] if no backbone is frozen."""
         if self.stage.recipe.freeze != "backbone" or not self.stage.epochs(self.state):
             return []
         started, job = time.monotonic(), self.job
@@ -277,24 +286,24 @@ class OpenStage:
 
     def _step(self) -> Step:
         inputs = self.graph.features if self.feature_views else self.graph.x
-        parts = (self.session, self.graph, inputs, self.stage.recipe.keep_prob)
+        arguments = (self.session, self.graph, inputs, self.stage.recipe.keep_prob)
         if self.job.workers:
-            return AllReduceStep(*parts, self.job.workers)
+            return AllReduceStep(*arguments, self.job.workers)
         if self.stage.recipe.micro_batch:
-            return MicroBatchStep(*parts, self.stage.recipe.micro_batch)
-        return WholeStep(*parts)
+            return MicroBatchStep(*arguments, self.stage.recipe.micro_batch)
+        return WholeStep(*arguments)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch, or this process's slices of them: each training row once, in a new order."""
+        """Yield this process's slices of an epoch's batches; an epoch has each training image once, in a new order."""
         recipe, dataset = self.stage.recipe, self.job.dataset
         order = np.random.default_rng([recipe.seed, epoch])
         inputs = self._inputs(epoch)
         for rows in batches.shuffled(self.job.train_rows, recipe.batch_size, order):
-            for first, own in self.step.slices(rows):
-                yield Batch(inputs(own), dataset.y_train[own], first, len(rows))
+            for first, indices in self.step.slices(rows):
+                yield Batch(inputs(indices), dataset.y_train[indices], first, len(rows))
 
     def _inputs(self, epoch: int) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a function from row indices to what the step feeds: cached features, or augmented images."""
+        """Return a function from image indices to the values to feed: cached features, or augmented images."""
         recipe, dataset = self.stage.recipe, self.job.dataset
         if self.feature_views:
             features_of_view = self.feature_views[(epoch - 1) % len(self.feature_views)]
@@ -311,7 +320,7 @@ class OpenStage:
         return self.steps_before + int(self.session.run(self.graph.step))
 
     def evaluate_dev(self) -> DevScores:
-        """Return the scores on the dev split; each worker computes the softmax of its slice of it."""
+        """Return the scores on the dev split; each worker computes the softmax outputs of one slice."""
         dataset, rows, workers = self.job.dataset, self.job.data.dev_rows, self.job.workers
         if not len(rows):
             return DevScores(None, None, None)
@@ -330,30 +339,30 @@ class OpenStage:
         return DevScores(scores["macro_f1"], scores["accuracy"], scores["cross_entropy"])
 
     def check(self) -> None:
-        """Refuse to save an epoch if the data changed meanwhile, or if the workers' variables differ."""
+        """Refuse to save an epoch if the data changed during training, or if the workers' variables differ."""
         self.job.dataset.check_unchanged()
         if self.job.workers:
             self.job.workers.check_same_variables(self.session, self.variables)
 
     def stops_between_epochs(self, stop_requested: int) -> bool:
-        """Return whether a stop request ends the training after an epoch; workers stop only together, in a step."""
+        """Return whether a stop request ends the training after an epoch; several workers stop only within a step."""
         return bool(stop_requested) and self.job.workers is None
 
 
 def training_images(recipe: Recipe, dataset: Dataset, rows: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-    """Return the training images of the rows, augmented: float32 [N, H, W, 3] in raw units.
+    """Return augmented training images, float32 [N, H, W, 3] in raw units.
 
     Args:
-        recipe, dataset: of the training.
-        rows: row indices, int64 [N].
-        parameters: augmentation parameters of these rows, PARAMETERS [N].
+        recipe, dataset: settings and data of the training.
+        rows: indices of the images, int64 [N].
+        parameters: augmentation parameters of these images, PARAMETERS [N].
     """
-    dataset.check_unchanged()  # before a read beyond a shortened file's end, which would be a bus error
+    dataset.check_unchanged()  # reading a shortened memory-mapped file beyond its end is a bus error
     return augment.augmented(dataset.x_train[rows], recipe, parameters, dataset.pixel_max)
 
 
 def input_statistics(recipe: Recipe, dataset: Dataset, train_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (mean [3], scale [3]) in raw units for the recipe's normalisation, computed from the training rows."""
+    """Return (mean [3], scale [3]) in raw units for the recipe's normalisation; "standardize" uses training images."""
     if recipe.normalisation == "standardize":
         with bar("statistics", len(train_rows)) as advance:
             return channel_statistics(dataset.x_train, train_rows, advance)

@@ -1,4 +1,4 @@
-"""Start a new run or resume one: data, recipe, initial weights, the run's folder, then the loop."""
+"""Start a new run or resume one: prepare the data, recipe, initial weights and folder, then run the training loop."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from graphcnn.weights.prepare import prepare_initial_weights
 
 
 def train(request: TrainRequest) -> int:
-    """Train as the request says; return the exit status."""
+    """Start or resume the run of a request; return the exit status."""
     workers = workers_from_environment()
     run = None
     if request.run is not None:
@@ -53,11 +53,11 @@ def train(request: TrainRequest) -> int:
 
 
 def _exists(run: Run) -> InputError:
-    return InputError(f"--run={run.name}: exists; continue it with --resume, replace it with --overwrite")
+    return InputError(f"--run={run.name}: this run exists; continue it with --resume or replace it with --overwrite")
 
 
 def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> int:
-    """Train a new run; without a name it becomes <recipe>-<n>."""
+    """Train a new run; its default name is <recipe>-<n>."""
     source = request.data or sources.default_source()
     reason = (
         "" if request.data else " (no --data given" + ("; data/ has no x_train.npy)" if source == "digits" else ")")
@@ -103,14 +103,14 @@ def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> i
 
 
 def _with_precision(recipe: Recipe) -> Recipe:
-    """Return the recipe with the precision that is used and recorded, so that --resume continues with it."""
+    """Return the recipe with float32 or bfloat16 instead of auto, so that --resume uses the same precision."""
     precision, reason = choose_precision(recipe.precision)
     say(f"precision: {precision} ({reason})")
     return dataclasses.replace(recipe, precision=precision)
 
 
 def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
-    """Continue a run with the recipe, data and split that it recorded; only the epochs and folders may differ."""
+    """Continue a run with its recorded recipe, data and split; only the number of epochs and folders may differ."""
     with run.lock() if workers is None or workers.chief else nullcontext():
         config = run.config()
         recipe = recipe_from_dict(config["recipe"], run.config_path)
@@ -141,24 +141,24 @@ def _refuse_other_settings(request: TrainRequest, config: Mapping[str, Any], rec
     recorded = {**dataclasses.asdict(recipe), "recipe": config["recipe_name"]}
     recorded |= {"dev_fraction": config["split"]["fraction"], "dev_split": config["split"]["kind"]}
     for name, value in recorded.items():
-        asked = given.get(name)
-        automatic = name == "precision" and asked == "auto"
-        if asked is not None and name != "epochs" and not automatic and asked != value:
+        new = given.get(name)
+        automatic = name == "precision" and new == "auto"
+        if new is not None and name != "epochs" and not automatic and new != value:
             raise InputError(
-                f"--{name}: found {asked}, but the run was started with {value} and --resume continues it exactly; "
-                "drop the flag or start a new run"
+                f"--{name}: found {new}, but the run was started with {value}, and --resume cannot change this; drop "
+                "the flag or start a new run"
             )
 
 
 def _with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
-    """Return the recipe with another number of epochs, where its steps do not depend on that number."""
+    """Return the recipe with another number of epochs; refuse it if the recipe's steps depend on that number."""
     if epochs in (None, recipe.epochs):
         return recipe
     if recipe.planned():
         raise SettingError(
             "epochs",
             f"found {epochs}, but this run was planned for {recipe.epochs} epochs (its schedule, lookahead, early "
-            "size or fine-tuning depend on them); drop the flag or start a new run",
+            "size or fine-tuning depends on this number); drop the flag or start a new run",
         )
     return dataclasses.replace(recipe, epochs=epochs)
 
@@ -166,7 +166,7 @@ def _with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
 def _recorded_weights(
     request: TrainRequest, run: Run, config: dict[str, Any], job: TrainingJob
 ) -> Mapping[str, np.ndarray]:
-    """Return the initial weights {variable name: array} of a run that has no finished epoch yet; else {}."""
+    """Return the initial weights {variable name: array} of a run without a finished epoch; {} for other runs."""
     if job.recipe.weights == "none" or (run.path / "last").is_symlink():
         return {}
     origin = Origin.from_config(config, run.config_path)
@@ -177,7 +177,7 @@ def _recorded_weights(
 
 
 def _check(recipe: Recipe, data: RecordedData, workers: Workers | None) -> None:
-    """Refuse a recipe that is not possible for the net, the data or the number of workers."""
+    """Refuse a recipe that does not fit the net, the data or the number of workers."""
     shape = DataShape(data.dataset.image_shape, data.dataset.classes, len(data.train_rows), len(data.dev_rows))
     validate(recipe, shape, workers.count if workers else 1)
 
@@ -187,12 +187,13 @@ def _join(job: TrainingJob) -> None:
     workers = job.workers
     if workers is None:
         return
-    say(f"worker {workers.index} of {workers.count}, at {workers.addresses[workers.index]}: waiting for the others")
+    address = workers.addresses[workers.index]
+    say(f"worker {workers.index} of {workers.count}, at {address}: waiting for the other workers")
     workers.join(f"{job.recipe} {job.dataset.fingerprint} {job.data.dev_rows.tolist()}")
 
 
 def _fit(job: TrainingJob, recorder: Recorder) -> TrainingState:
-    """Train; a collective that failed because a worker is lost becomes WorkerLost."""
+    """Train; raise WorkerLost if a collective failed because another worker is lost."""
     try:
         return fit(job, recorder)
     except tf.errors.OpError as error:
@@ -203,7 +204,7 @@ def _fit(job: TrainingJob, recorder: Recorder) -> TrainingState:
 
 
 def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
-    """Train, say how it ended and what to do next; return the exit status."""
+    """Train, print the result and the next command; return the exit status."""
     if isinstance(recorder, SilentRecorder):
         try:
             state = _fit(job, recorder)
@@ -219,8 +220,8 @@ def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
     try:
         state = _fit(job, recorder)
     except Interrupted as stop:
-        saved = "the last finished epoch is saved" if (run.path / "last").exists() else "no epoch was finished yet"
-        say(f"interrupted; {saved}. Continue with: ./run.sh train {named_run} --resume{_again(request)}")
+        saved = "the last finished epoch is saved" if (run.path / "last").exists() else "no epoch is finished yet"
+        say(f"interrupted; {saved}. Continue with: ./run.sh train {named_run} --resume{_data_flags(request)}")
         return 128 + stop.signal
     score = "" if state.best_score is None else f", dev macro F1 {state.best_score:.6f}"
     reason = "stopped early" if state.stopped_early else "all epochs done"
@@ -230,8 +231,8 @@ def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
     return 0
 
 
-def _again(request: TrainRequest) -> str:
-    """Return the flags that say where the data lie, for the command that resumes an already resumed run."""
+def _data_flags(request: TrainRequest) -> str:
+    """Return the data flags that the user gave to --resume, for the command that continues the run."""
     if not request.resume:
         return ""
     folders = {name: request.data_options.get(name) for name in ("data_cache", "cache_dir")}

@@ -1,4 +1,4 @@
-"""What a training has reached, as state.json keeps it beside each checkpoint."""
+"""The state of a training, which state.json keeps beside each checkpoint."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from graphcnn.training.early_stopping import EarlyStopping
 
 @dataclass(frozen=True)
 class TrainingState:
-    """The last finished epoch of a run, and its best one.
+    """The state of a training after an epoch.
 
     Args:
         epoch: the last finished epoch; 0 before the first one.
-        best_epoch: the epoch with the highest dev macro F1; the last one where there is no dev split.
-        best_score: its dev macro F1; None without a dev split, and before the first epoch.
+        best_epoch: the epoch with the highest dev macro F1; the last epoch if there is no dev split.
+        best_score: dev macro F1 of the best epoch; None without a dev split, and before the first epoch.
         stopped_early: whether early stopping ended the run.
-        stopping: state of the early stopping of the current stage, as EarlyStopping.state returns it.
-        frozen_epochs: epochs before fine-tuning, once they are done; None in a run without fine-tuning.
+        stopping: state of the current stage's early stopping, as EarlyStopping.state returns it.
+        frozen_epochs: number of epochs before fine-tuning; None until fine-tuning starts, and in a run without it.
     """
 
     epoch: int = 0
@@ -33,7 +33,7 @@ class TrainingState:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainingState:
         """Return the state that state.json holds."""
-        names = {each.name for each in dataclasses.fields(cls)}
+        names = {attribute.name for attribute in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in names})
 
     def to_json(self) -> dict[str, Any]:
@@ -47,10 +47,10 @@ class TrainingState:
         """Return the state after an epoch.
 
         Args:
-            epoch: the epoch's number, from 1.
-            score: its dev macro F1; None without a dev split.
-            early_stopping: early stopping, which has seen the epoch.
-            stopped: whether it ends the stage.
+            epoch: number of the epoch, from 1.
+            score: dev macro F1 of the epoch; None without a dev split.
+            early_stopping: early stopping of the stage, after its `validate` for this epoch.
+            stopped: whether early stopping ends the stage.
         """
         is_best = score is None or self.best_score is None or score > self.best_score
         return dataclasses.replace(

@@ -1,6 +1,6 @@
-"""One training step in three forms: on a whole batch, on micro-batches, or with other workers.
+"""The training step in three variants: on a whole batch, on micro-batches, or with several workers.
 
-Each form says how it slices a batch and runs one slice; the loop sees no difference. N rows, H x W pixels, C features.
+Each variant divides a batch into slices and runs one slice at a time. N images, H x W pixels, C features.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from graphcnn.training.workers import Workers
 
 
 class Batch(NamedTuple):
-    """The rows of a step's batch that one call of `step` trains on: all of them, or a slice.
+    """The slice of a batch that one call of `step` trains on; it may be the whole batch.
 
     Args:
         inputs: images in raw units, float32 [N, H, W, 3], or cached features of a frozen backbone, float32 [N, C].
         labels: class ids, int32 [N].
-        first: position of the slice's first row in the whole batch.
-        size: number of rows in the whole batch.
+        first: position of the slice's first image in the whole batch.
+        size: number of images in the whole batch.
     """
 
     inputs: np.ndarray
@@ -34,32 +34,32 @@ class Batch(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What one call of `step` gives.
+    """The result of one call of `step`.
 
     Args:
-        loss: mean cross-entropy plus penalties; of a micro-batch its fraction of the batch's loss.
-        cross_entropy: mean cross-entropy of the rows, in nats.
-        correct: number of rows whose largest logit is the right one.
-        rows: number of rows that these values are of.
+        loss: mean cross-entropy plus penalties of a batch; for a micro-batch, its summand of this loss.
+        cross_entropy: mean cross-entropy of the images, in nats.
+        correct: number of images whose largest logit is that of the true class.
+        images: number of images that the result is computed from.
         stop: number of the signal that asks the training to stop; 0 for none.
     """
 
     loss: float
     cross_entropy: float
     correct: int
-    rows: int
+    images: int
     stop: int
 
 
 class Step(Protocol):
-    """A form of the training step."""
+    """A variant of the training step."""
 
     def slices(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (position of its first row, row indices) of the slices of a batch that this process trains on."""
+        """Yield (position of the first image, image indices) for each slice of a batch that this process trains on."""
         ...
 
     def __call__(self, batch: Batch, stop_requested: int) -> StepResult:
-        """Train on one slice; the last slice of a batch updates the weights."""
+        """Train on one slice; update the weights after the last slice of a batch."""
         ...
 
 
@@ -72,7 +72,7 @@ class WholeStep:
         Args:
             session: open session of the graph.
             graph: the training graph.
-            inputs: the tensor that batches are fed to, the graph's x or its features.
+            inputs: the tensor that batches are fed to: the graph's x, or its features.
             keep_prob: probability of keeping a unit in dropout.
         """
         self.session, self.graph, self.inputs, self.keep_prob = session, graph, inputs, keep_prob
@@ -101,17 +101,17 @@ class WholeStep:
 
 
 class MicroBatchStep(WholeStep):
-    """The gradients of a batch are summed over slices of `size` rows, then applied once."""
+    """The gradients of a batch are summed over micro-batches of `size` images, then applied once."""
 
     def __init__(
         self, session: tf1.Session, graph: TrainingGraph, inputs: tf.Tensor, keep_prob: float, size: int
     ) -> None:
-        """Prepare the step; size: rows of a micro-batch. See WholeStep."""
+        """Prepare the step; size: number of images in a micro-batch. See WholeStep."""
         super().__init__(session, graph, inputs, keep_prob)
         self.size = size
 
     def slices(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield slices of `size` rows; the last one may be shorter."""
+        """Yield slices of `size` images; the last slice may be smaller."""
         yield from batches.micro_batches(rows, self.size)
 
     def __call__(self, batch: Batch, stop_requested: int) -> StepResult:
@@ -128,12 +128,12 @@ class MicroBatchStep(WholeStep):
 
 
 class AllReduceStep(WholeStep):
-    """Each worker computes the gradients of its slice; the sums over all workers are applied by each of them."""
+    """Each worker computes the gradients of its slice; each worker then applies the sums over all workers."""
 
     def __init__(
         self, session: tf1.Session, graph: TrainingGraph, inputs: tf.Tensor, keep_prob: float, workers: Workers
     ) -> None:
-        """Prepare the step; workers: those that train together. See WholeStep."""
+        """Prepare the step; workers: the workers that train together. See WholeStep."""
         super().__init__(session, graph, inputs, keep_prob)
         self.workers = workers
 
@@ -142,7 +142,7 @@ class AllReduceStep(WholeStep):
         yield self.workers.slice_of(rows)
 
     def __call__(self, batch: Batch, stop_requested: int) -> StepResult:
-        """Train on this worker's slice together with the others; the result is of the whole batch."""
+        """Train on this worker's slice together with the other workers; return the result of the whole batch."""
         graph, workers = self.graph, self.workers
         feed = {**self._feed_slice(batch), workers.stop_request: float(bool(stop_requested))}
         fetches = [graph.loss, graph.cross_entropy, graph.correct, workers.stop_requests, graph.train_op]

@@ -117,7 +117,10 @@ BAD = {  # name: (arguments of train, words of the message)
     "stopping on a score without dev": (["--dev_fraction=0", "--stop_on=dev_macro_f1"], "no dev split"),
     "resume and overwrite": (["--resume", "--overwrite"], "exclude each other"),
     "resume and a sheet": (["--resume", "--show_augmentation", "--zoom=0.1"], "exclude each other"),
-    "a sheet of nothing": (["--show_augmentation", "--data=digits"], "augments nothing; add some of --flip, --trans"),
+    "a sheet of nothing": (
+        ["--show_augmentation", "--data=digits"],
+        "has no augmentation; add one or more of --flip, --trans",
+    ),
     "zoom to nothing": (["--zoom=1"], "--zoom=1.0: expected a number at least 0 and below 1"),
     "blur beyond the images": (
         ["--blur=32", "--data=digits"],

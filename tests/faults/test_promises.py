@@ -59,7 +59,7 @@ def test_divergence_stops_with_advice_and_keeps_the_last_good_state(tmp_path, ta
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
     common = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL, "--optimizer=nesterov", "--epochs=20"]
     status, _, err = run("train", *common, "--run=a", "--learning_rate=1e3", "--warmup_steps=0")
-    at_once = status == 2 and one_line(err) and "lower --learning_rate" in err and "nothing was saved yet" in err
+    at_once = status == 2 and one_line(err) and "lower --learning_rate" in err and "no epoch was saved" in err
     late = [*common, "--run=b", "--learning_rate=1e3", "--warmup_steps=1000000"]
     status, _, said = run("train", *late)
     kept_one = status == 2 and one_line(said) and "checkpoint is kept" in said and (tmp_path / "b" / "best").exists()
@@ -73,7 +73,7 @@ def test_a_net_that_learns_nothing_is_told_so(tmp_path, tally):
     data = write_folder(tmp_path / "data")
     common = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL, "--epochs=3"]
     status, out, _ = run("train", *common, "--learning_rate=1e-12")
-    lost = status != 0 or out.count("nothing learned in two epochs") != 1
+    lost = status != 0 or out.count("has learned nothing in two epochs") != 1
     tally("a net that learns nothing is told so", lost)
     assert not lost, out
 

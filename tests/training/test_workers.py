@@ -211,7 +211,7 @@ def test_ctrl_c_ends_a_worker_that_waits_for_the_others(tmp_path):
     common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
     alone, absent = start(2, *common)
     absent.kill()
-    while "waiting for the others" not in alone.stdout.readline():
+    while "waiting for the other workers" not in alone.stdout.readline():
         assert alone.poll() is None
     time.sleep(1)  # for it to do so
     alone.send_signal(signal.SIGINT)
@@ -244,7 +244,7 @@ def test_a_run_of_one_worker_is_resumed_by_two(tmp_path, command):
 
 
 DIFFER = {  # name: (what worker 1 does after a check, its other flags, words of both tasks' messages)
-    "settings": ("pass", ["--seed=7"], "has other settings or data than worker"),
+    "settings": ("pass", ["--seed=7"], "has different settings or data than worker"),
     "weights": (
         "checkpoint.assign(session, variables, {'conv1_1/b': np.full(8, 7.0)})",
         [],
@@ -365,5 +365,5 @@ def test_an_address_in_use_is_said(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(InputError, match=f"TF_CONFIG: {address} cannot be served"):
+        with pytest.raises(InputError, match=f"TF_CONFIG: this worker cannot listen on {address}"):
             Workers([address, "127.0.0.1:1"], 0).session(tf1.Graph())
