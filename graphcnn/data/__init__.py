@@ -1,1 +1,1 @@
-"""Data sources, each a module that returns a Dataset; checks, dev split, batches and statistics."""
+"""Data sources (each is a module that returns a Dataset), checks, dev split, batches and statistics."""

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 def shuffled(rows: np.ndarray, batch_size: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield slices of a permutation of `rows`. Each row comes once; the last slice may be shorter.
+    """Yield slices of a permutation of `rows`. The last slice may be shorter.
 
     Args:
         rows: int array [N] of row indices.
@@ -55,12 +55,12 @@ def prefetch(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def chunk_size(image_shape: tuple[int, ...], most: int = 256) -> int:
-    """Return how many images of (H, W) to process together: at most `most`, and about a million pixels at most."""
+    """Return how many images of (H, W) to process together: at most `most`, and at most about a million pixels."""
     return max(1, min(most, (1 << 20) // (image_shape[0] * image_shape[1])))
 
 
 def as_rgb(images: np.ndarray) -> np.ndarray:
-    """Return images as float32 [N, H, W, 3]; grey images get three equal channels, the units stay the same.
+    """Return images as float32 [N, H, W, 3] in the same units. Grey images get three equal channels.
 
     Args:
         images: [N, H, W], [N, H, W, 1] or [N, H, W, 3], of any real dtype.

@@ -1,4 +1,4 @@
-"""The folder that keeps downloads, decoded images and features, and the lock of an entry in it."""
+"""The cache folder of downloads, decoded images and features, and the lock of one entry of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def folder(path: str | Path | None = None) -> Path:
     """Return the Path of the cache folder.
 
     Args:
-        path: the value of a flag. None: ~/.cache/graphcnn, or graphcnn in XDG_CACHE_HOME where that is set.
+        path: the value of a flag. None: $XDG_CACHE_HOME/graphcnn if that variable is set, else ~/.cache/graphcnn.
     """
     if path:
         return Path(path).resolve()
@@ -22,5 +22,5 @@ def folder(path: str | Path | None = None) -> Path:
 
 
 def locked(path: Path) -> AbstractContextManager[None]:
-    """Lock an entry of the cache while the block runs: of several processes one makes it and the others wait."""
+    """Lock an entry of the cache while the block runs. One process creates the entry, and the others wait."""
     return files.lock(path.with_name(f".{path.name}.lock"))

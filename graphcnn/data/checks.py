@@ -15,7 +15,7 @@ from graphcnn.data.batches import chunk_size
 
 
 def check_images(images: np.ndarray, name: str | Path) -> int:
-    """Check rank, channels, size, dtype, finiteness and range of images; return the top of the range, 255 or 1.
+    """Check rank, channels, size, dtype and values of images; return the upper end of their range, 255 or 1.
 
     Integer pixels are 0..255. Floating-point pixels are 0..1 if none is above 1, else 0..255.
 
@@ -24,14 +24,14 @@ def check_images(images: np.ndarray, name: str | Path) -> int:
         name: the file or array, for messages.
 
     Raises:
-        InputError: the array cannot be images.
+        InputError: the array does not hold images.
     """
     _check_form(images, name)
     if images.dtype == np.uint8:
         return 255
     low, high = _range(images, name)
     if low < 0 or high > 255:
-        raise InputError(f"{name}: pixels run from {low:g} to {high:g}, expected 0..255 or 0..1; undo their scaling")
+        raise InputError(f"{name}: pixels are {low:g}..{high:g}, expected 0..255 or 0..1; scale them to such a range")
     return 1 if images.dtype.kind == "f" and high <= 1 else 255
 
 
@@ -44,11 +44,11 @@ def _check_form(images: np.ndarray, name: str | Path) -> None:
         if images.shape[1] in (1, 3):
             raise InputError(
                 f"{name}: shape {images.shape} has its channels first, expected (N, H, W, C); "
-                "transpose it with x.transpose(0, 2, 3, 1)"
+                "transpose the array with x.transpose(0, 2, 3, 1)"
             )
         raise InputError(f"{name}: shape is {images.shape}, expected 1 or 3 channels last")
     if 0 in images.shape:
-        raise InputError(f"{name}: shape {images.shape} holds no pixels")
+        raise InputError(f"{name}: shape is {images.shape}, expected at least one image and one pixel")
 
 
 def _range(images: np.ndarray, name: str | Path) -> tuple[float, float]:
@@ -60,41 +60,41 @@ def _range(images: np.ndarray, name: str | Path) -> tuple[float, float]:
             chunk = images[start : start + size]
             if not np.isfinite(chunk).all():
                 row = int(start + np.argmin(np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)))
-                raise InputError(f"{name}: row {row} has NaN or infinite pixels; remove or repair such rows")
+                raise InputError(f"{name}: image {row} has NaN or infinite pixels; remove or repair such images")
             low, high = min(low, chunk.min()), max(high, chunk.max())
             advance(len(chunk))
     return low, high
 
 
 def check_compatible(images: np.ndarray, name: str | Path, image_shape: tuple[int, ...], pixel_max: int) -> None:
-    """Check images, and that their size and range are those of the training images.
+    """Check images like check_images, and check that their size and range are those of the training images.
 
     Args:
         images: the array to check.
         name: the file or array, for messages.
         image_shape: (H, W) of the training images.
-        pixel_max: the top of the training images' range, 255 or 1.
+        pixel_max: upper end of the range of the training images, 255 or 1.
 
     Raises:
-        InputError: the array cannot be images, or they differ from the training images in size or range.
+        InputError: the array does not hold images, or they differ from the training images in size or range.
     """
-    found_max = check_images(images, name)
+    images_max = check_images(images, name)
     if tuple(images.shape[1:3]) != tuple(image_shape):
         raise InputError(
             f"{name}: images are {images.shape[1]}x{images.shape[2]}, expected {image_shape[0]}x{image_shape[1]} "
             "like the training images; resize them"
         )
-    black = found_max < pixel_max and not images.any()  # fits either range
-    if found_max != pixel_max and not black:
+    black = images_max < pixel_max and not images.any()  # fits either range
+    if images_max != pixel_max and not black:
         raise InputError(
-            f"{name}: pixels are 0..{found_max}, expected 0..{pixel_max} like the training images; rescale them"
+            f"{name}: pixels are 0..{images_max}, expected 0..{pixel_max} like the training images; rescale them"
         )
 
 
 def check_labels(labels: np.ndarray, name: str | Path, count: int) -> tuple[np.ndarray, int | None]:
-    """Check the form of labels; return (class ids int32 [N], K or None).
+    """Check dtype, shape and values of labels; return (class ids int32 [N], K or None).
 
-    K is known from one-hot labels only. `check_classes` checks the class ids as a set.
+    Only one-hot labels tell K. `check_classes` then checks that no class id is missing.
 
     Args:
         labels: (N,), (N, 1) or one-hot (N, K).
@@ -102,7 +102,7 @@ def check_labels(labels: np.ndarray, name: str | Path, count: int) -> tuple[np.n
         count: the number of images, N.
 
     Raises:
-        InputError: the labels are not of such a form, or not N.
+        InputError: the labels have another shape, are not class ids, or are not N.
     """
     if labels.dtype.kind not in "uifb":
         raise InputError(f"{name}: dtype is {labels.dtype}, expected whole class numbers 0, 1, 2, …")
@@ -113,7 +113,7 @@ def check_labels(labels: np.ndarray, name: str | Path, count: int) -> tuple[np.n
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] > 1:
         if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
-            raise InputError(f"{name}: shape {labels.shape} is not one-hot: expected a single 1 in each row, else 0")
+            raise InputError(f"{name}: shape {labels.shape} is not one-hot: expected one 1 and zeros in each row")
         return labels.argmax(axis=1).astype(np.int32), labels.shape[1]
     labels = labels.reshape(-1)
     if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.floor(labels)).all()):
@@ -130,7 +130,7 @@ def check_classes(labels: np.ndarray, classes: int | None, name: str | Path) -> 
 
     Args:
         labels: class ids [N].
-        classes: K as one-hot labels say it, None where the labels are class ids.
+        classes: K from one-hot labels; None if the labels are class ids.
         name: the file, for messages.
 
     Raises:

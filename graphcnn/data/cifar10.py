@@ -16,7 +16,7 @@ from graphcnn.data.dataset import Dataset
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_SIZE = 170_052_171  # bytes
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-RECORDS = 10_000  # in a batch file; a record is a label byte and the image's red, green and blue plane
+RECORDS = 10_000  # in a batch file; a record is a label byte, then the red, the green and the blue plane of an image
 SIZE = 32  # height and width of the images, in pixels
 CLASSES = 10
 BATCH_BYTES = RECORDS * (1 + 3 * SIZE**2)
@@ -31,7 +31,7 @@ def load(test: bool, data_cache: str | Path | None = None) -> Dataset:
 
     Args:
         test: whether the test split is read.
-        data_cache: the folder that holds the archive, or where it is downloaded to; None for the default.
+        data_cache: the folder for downloads, where the archive is kept; None for the default.
 
     Raises:
         InputError: the archive cannot be downloaded, or is not the official one.
@@ -76,12 +76,12 @@ def _read(archive: Path, names: Set[str]) -> dict[str, bytes]:
         raise InputError(f"{archive}: truncated or damaged ({error}); delete it to download it again") from None
     missing = sorted(names - set(members))
     if missing:
-        raise InputError(f"{archive}: holds no {missing[0]}, expected CIFAR-10's binary version")
+        raise InputError(f"{archive}: {missing[0]} is missing, expected the binary version of CIFAR-10")
     return members
 
 
 def _parse(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (images uint8 [N, 32, 32, 3], class ids int32 [N]) of a batch file's bytes; name: for messages."""
+    """Return (images uint8 [N, 32, 32, 3], class ids int32 [N]) of the bytes of a batch file called `name`."""
     if len(content) != BATCH_BYTES:
         raise InputError(
             f"{name}: {len(content)} bytes, expected {BATCH_BYTES}, {RECORDS} records of a label and an image"

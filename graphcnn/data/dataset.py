@@ -33,12 +33,12 @@ def file_state(path: str | Path) -> FileState | None:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What a net must know of the images that it is made for.
+    """Size, range and classes of the images that a net is built for.
 
     Attributes:
         shape: (H, W) of the stored images.
         classes: K.
-        pixel_max: the top of the pixels' range, 255 or 1.
+        pixel_max: upper end of the range of the pixels, 255 or 1.
     """
 
     shape: tuple[int, int]
@@ -48,19 +48,19 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images in their file's dtype and units, and class ids.
+    """Images in the dtype and units of their file, and class ids.
 
     Attributes:
-        source: an absolute folder, or the name of a built-in data set; what `sources.load` takes.
-        x_train, x_test: [N, H, W], [N, H, W, 1] or [N, H, W, 3], memory-mapped where they come from a file.
+        source: an absolute folder, or the name of a built-in data set, as `sources.load` takes it.
+        x_train, x_test: [N, H, W], [N, H, W, 1] or [N, H, W, 3]; memory-mapped if they come from a .npy file.
         y_train, y_test: int32 [N], 0 .. K-1.
         class_names: K names, in the order of the class ids.
-        pixel_max: the top of the pixels' range, 255 or 1.
-        fingerprint: a sha256 of the training images and labels, as hex.
-        dev_split: the kind of dev split that is the default for this source, "first" or "stratified".
-        has_test_labels: whether the source has labelled test images, whether or not they were read.
-        files: {array: the file or folder it comes from}, where there is one.
-        file_states: {memory-mapped file: its FileState before it was read}; by default its FileState now.
+        pixel_max: upper end of the range of the pixels, 255 or 1.
+        fingerprint: a sha256 of the training images and labels, as hexadecimal digits.
+        dev_split: default of --dev_split for this source, "first" or "stratified".
+        has_test_labels: whether the source has labelled test images; they need not be loaded.
+        files: {name of an array: its file or folder}, for the arrays that come from one.
+        file_states: {memory-mapped file: its FileState before it was read}; by default its present FileState.
     """
 
     source: str
@@ -82,12 +82,12 @@ class Dataset:
         object.__setattr__(self, "file_states", {path: file_state(path) for path in mapped} | self.file_states)
 
     def check_unchanged(self) -> None:
-        """Check that no file of images was written to since it was loaded.
+        """Check that no program has written to a file of images after it was loaded.
 
-        A file that was deleted or replaced keeps its bytes for as long as it is mapped, so that is allowed.
+        Deleting or replacing a file is allowed, as its bytes stay readable while it is mapped.
 
         Raises:
-            InputError: a file was written to.
+            InputError: a program has written to a file.
         """
         for path, before in self.file_states.items():
             now = file_state(path)
@@ -99,7 +99,7 @@ class Dataset:
 
     @property
     def spec(self) -> ImageSpec:
-        """Size, classes and range of the images."""
+        """ImageSpec of the images."""
         return ImageSpec(self.image_shape, self.classes, self.pixel_max)
 
     @property
@@ -113,5 +113,5 @@ class Dataset:
         return self.x_train.shape[1:3]
 
     def file(self, array: str) -> Path | str:
-        """Return the file that holds `array` ("x_test", ...) for messages, or the array's name in this source."""
+        """Return for messages the file of an array such as "x_test", or "x_test of SOURCE" if it has no file."""
         return self.files.get(array, f"{array} of {self.source}")

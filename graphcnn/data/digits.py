@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits (UCI, 8x8, 17 grey levels) as 32x32x3. They need no network."""
+"""scikit-learn's 1,797 handwritten digits (UCI, 8x8, 17 grey levels) as 32x32x3. They need no download."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from graphcnn.data.dataset import Dataset
 
 SIZE = 32  # height and width of the images, in pixels
-TEST_EVERY = 5  # rows 0, 5, 10, … are the test split: 360 rows; 1,437 remain for training and dev
+TEST_EVERY = 5  # images 0, 5, 10, … are the test split: 360 images; 1,437 remain for training and dev
 
 
 def load(test: bool) -> Dataset:

@@ -1,4 +1,4 @@
-"""Download a known file once, resume where the download stopped, and verify a checksum."""
+"""Download a known file once, resume an interrupted download, and verify a checksum."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from graphcnn.data import cache
 
 TIMEOUT = 30  # seconds without an answer or a byte
 BLOCK = 1 << 16  # bytes read at once
-MAX_BYTES = 4 << 30  # of a file whose size only the server knows
+MAX_BYTES = 4 << 30  # limit for a file whose size only the server knows
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a file. None: not known.
+    """The known properties of a file. None: not known.
 
     Attributes:
         size: in bytes.
-        sha256, md5: of its bytes, as hex.
+        sha256, md5: checksums, as hexadecimal digits.
     """
 
     size: int | None = None
@@ -36,7 +36,7 @@ class Expected:
     md5: str | None = None
 
     def difference(self, path: Path) -> str | None:
-        """Return which of "size", "sha256" and "md5" a file does not have, or None."""
+        """Return the first of "size", "sha256" and "md5" that differs for a file, or None."""
         if self.size is not None and path.stat().st_size != self.size:
             return "size"
         for name, value in (("sha256", self.sha256), ("md5", self.md5)):
@@ -50,20 +50,20 @@ class Expected:
 
 
 def fetch(url: str, path: Path, size: int | None = None, sha256: str | None = None, md5: str | None = None) -> None:
-    """Make sure that `path` holds the known file; download it where there is none.
+    """Check that `path` holds the known file; download the file if `path` does not exist.
 
-    The bytes that have arrived are kept in `<path>.part`. The next call continues from there if a checksum is known;
-    without a checksum it starts from the beginning, since the parts might belong to different files.
+    An interrupted download stays in `<path>.part`. If a checksum is known, the next call resumes it. Without a
+    checksum, the next call starts again, as it could not detect bytes from two versions of the file.
 
     Args:
-        url: where the file comes from.
+        url: address of the file.
         path: where the file is kept.
-        size: of the file, in bytes; no more is read. None: the size that the server declares.
-        sha256, md5: of the file's bytes, as hex; None: not known.
+        size: in bytes; no more is read. None: the size that the server declares.
+        sha256, md5: checksums, as hexadecimal digits; None: not known.
 
     Raises:
         DownloadFailed: there is no network, or the connection broke.
-        InputError: the file has other bytes than expected.
+        InputError: the size or a checksum of the file differs.
     """
     expected = Expected(size, sha256, md5)
     if not path.exists():
@@ -76,7 +76,7 @@ def fetch(url: str, path: Path, size: int | None = None, sha256: str | None = No
                     part.unlink()
                     raise InputError(
                         f"{url}: the downloaded file is not the known file (its {difference} differs) and was deleted; "
-                        f"call again, or put the right file at {path}"
+                        f"run the command again, or put the right file at {path}"
                     )
                 part.replace(path)
     difference = expected.difference(path)
@@ -88,32 +88,33 @@ def _download(url: str, path: Path, part: Path, size: int | None, resume: bool) 
     """Download the file to `part`.
 
     Args:
-        url: where the file comes from.
-        path: where it will be kept, for messages.
+        url: address of the file.
+        path: where the file will be kept, for messages.
         part: the file to write.
         size: of the whole file, in bytes; None: the size that the server declares.
-        resume: whether to keep the bytes that `part` holds already, if the server can continue after them.
+        resume: whether to keep the bytes of `part`, if the server can continue after them.
     """
-    have = part.stat().st_size if resume and part.exists() else 0
-    if have and have == size:
+    received = part.stat().st_size if resume and part.exists() else 0
+    if received and received == size:
         return
     say(f"downloading {url}{'' if size is None else f' ({size / 1e6:.0f} MB)'} to {path}")
     with _network_errors(url, path):
-        response = _open(url, have if size is None or have < size else 0)
+        response = _open(url, received if size is None or received < size else 0)
     with response:
         size = size or _declared_size(url, response)
         with part.open("ab") as file, bar("downloading, MB", size / 1e6) as advance:
             if response.status != http.HTTPStatus.PARTIAL_CONTENT:  # the server sends the file from its start
-                have = 0
-            file.truncate(have)
-            advance(have / 1e6)
-            while have < size:
+                received = 0
+            file.truncate(received)
+            advance(received / 1e6)
+            while received < size:
                 with _network_errors(url, path):
-                    block = response.read(min(BLOCK, size - have))
+                    block = response.read(min(BLOCK, size - received))
                 if not block:
-                    raise DownloadFailed(url, f"ended after {have} of {size} bytes; call again to continue from there")
+                    problem = f"the download ended after {received} of {size} bytes; run the command again to continue"
+                    raise DownloadFailed(url, problem)
                 file.write(block)
-                have += len(block)
+                received += len(block)
                 advance(len(block) / 1e6)
             file.flush()
             os.fsync(file.fileno())
@@ -126,12 +127,12 @@ def _declared_size(url: str, response: http.client.HTTPResponse) -> int:
     else:
         text = response.headers.get("Content-Length", "")
     if not text.isdecimal() or not 0 < int(text) <= MAX_BYTES:
-        raise DownloadFailed(url, f"the server says {text or 'no'} bytes, expected from 1 to {MAX_BYTES}")
+        raise DownloadFailed(url, f"the server declares {text or 'no'} bytes, expected from 1 to {MAX_BYTES}")
     return int(text)
 
 
 def _open(url: str, start: int) -> http.client.HTTPResponse:
-    """Return the response with the bytes from `start` on (status 206), or with all of them."""
+    """Return the response with the bytes from `start` on (status 206), or with the whole file."""
     if start == 0:
         return urllib.request.urlopen(url, timeout=TIMEOUT)
     try:
@@ -149,13 +150,13 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
 
 @contextmanager
 def _network_errors(url: str, path: Path) -> Iterator[None]:
-    """Turn errors of the network into DownloadFailed, which says how to do without it."""
+    """Raise DownloadFailed for a network error. Its message says how to go on without the network."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
         reason = str(getattr(error, "reason", "") or error) or type(error).__name__
         raise DownloadFailed(
             url,
-            f"cannot be downloaded ({reason}); check the network and call again to continue, or put the file at "
-            f"{path} by hand",
+            f"the file cannot be downloaded ({reason}); check the network and run the command again to continue, or "
+            f"put the file at {path} by hand",
         ) from None

@@ -1,7 +1,7 @@
-"""A folder of images, train/<class>/* with optional test/<class>/*, or <class>/*. They are decoded once into a cache.
+"""A folder of images: train/<class>/* and optionally test/<class>/*, or <class>/*. A cache keeps the decoded images.
 
-The cache of a split is `<cache_dir>/images-<fingerprint>/` with x.npy (uint8 [N, S, S, 3]) and index.json (class
-names, the files in row order, the skipped files). It may be deleted at any time.
+The cache entry of a split is `<cache_dir>/images-<fingerprint>/` with x.npy (uint8 [N, S, S, 3]) and index.json (class
+names, the files in the order of the images, the skipped files). It may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from graphcnn.data.npy import read_array
 
 SUFFIXES = (".png", ".jpg", ".jpeg")  # in upper or lower case
 FORMATS = ("PNG", "JPEG")
-LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # files that systems leave in folders, besides hidden files
-FORM = "graphcnn image folder, 1"  # to be changed when the same files become other pixels
+LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # files that operating systems leave in folders
+FORM = "graphcnn image folder, 1"  # to be changed when the decoding changes the pixels of the same files
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,7 +46,7 @@ class ImageFiles:
         class_names: the names of the class folders, sorted.
         names: paths below `folder`, <class>/<file>, by class, then by name.
         size: height and width S of the decoded images, in pixels.
-        skip_broken: whether files that are not images are skipped, rather than refused.
+        skip_broken: whether files that are not images are skipped instead of refused.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class ImageFiles:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Return the sorted names of the folders in a folder, without hidden ones; [] where it is not a folder."""
+    """Return the sorted names of the folders in a folder, without hidden ones; [] if it is not a folder."""
     return [entry.name for entry in _entries(folder) if entry.is_dir()] if folder.is_dir() else []
 
 
@@ -70,8 +70,8 @@ def load(
         folder: holds train/<class>/* and optionally test/<class>/*, or <class>/*; the files end in SUFFIXES.
         test: whether the test split is read.
         size: S; images are resized to S x S.
-        cache_dir: where decoded images are kept; None for the default.
-        skip_broken: whether files that are not images are named and skipped, rather than refused.
+        cache_dir: folder of the cache; None for the default.
+        skip_broken: whether files that are not images are printed and skipped instead of refused.
 
     Raises:
         InputError: a file is not an image, a class has no images, or train/ and test/ have different classes.
@@ -84,7 +84,9 @@ def load(
         test_classes = class_folders(test_folder)
         for name in sorted(set(test_classes) ^ set(class_names)):
             only = test_folder if name in test_classes else train
-            raise InputError(f"{only / name}: this class is in {only.name}/ alone, expected the same classes in both")
+            raise InputError(
+                f"{only / name}: this class is only in {only.name}/, expected the same classes in train/ and test/"
+            )
 
     def read(split: Path) -> tuple[np.ndarray, np.ndarray, str]:
         names = _image_names(split, class_names, skip_broken)
@@ -124,7 +126,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _check_class_names(folder: Path, class_names: list[str]) -> None:
-    """Refuse fewer than two classes, and names that are not one line of text."""
+    """Refuse fewer than two classes, and class names that are not one line of UTF-8 text."""
     if len(class_names) < 2:
         names = f" ({class_names[0]})" if class_names else ""
         raise InputError(f"{folder}: {len(class_names)} class folders{names}, expected at least two")
@@ -137,19 +139,19 @@ def _image_names(folder: Path, class_names: list[str], skip_broken: bool) -> lis
     """Return the image files as paths below `folder`, <class>/<file>, by class, then by name."""
     for entry in _entries(folder):
         if entry.suffix.lower() in SUFFIXES and entry.is_file():
-            _skip_or_refuse(entry, "is beside the class folders, expected in one of them", skip_broken)
+            _skip_or_refuse(entry, "this image is beside the class folders, expected in one of them", skip_broken)
     names = []
     for class_name in class_names:
         for entry in _entries(folder / class_name):
             if entry.suffix.lower() in SUFFIXES and entry.is_file():
                 names.append(f"{class_name}/{entry.name}")
             else:
-                _skip_or_refuse(entry, f"is not a {', '.join(SUFFIXES)} file, but is among the images", skip_broken)
+                _skip_or_refuse(entry, f"expected only {', '.join(SUFFIXES)} files in a class folder", skip_broken)
     return names
 
 
 def _skip_or_refuse(path: Path, reason: str, skip_broken: bool) -> None:
-    """Name a file that is skipped, or refuse it with InputError."""
+    """Print the name of a skipped file, or refuse it with InputError."""
     if not skip_broken:
         raise InputError(f"{path}: {reason} (--skip_broken skips such files)")
     say(f"skipped: {path}: {reason}")
@@ -161,7 +163,7 @@ def _class_ids(files: ImageFiles, names: list[str]) -> np.ndarray:
     labels = np.array([ids[name.split("/")[0]] for name in names], np.int32)
     for k in np.flatnonzero(np.bincount(labels, minlength=len(ids)) == 0):
         folder = files.folder / files.class_names[k]
-        raise InputError(f"{folder}: holds no image; add {', '.join(SUFFIXES)} files, or remove it")
+        raise InputError(f"{folder}: holds no image; add {', '.join(SUFFIXES)} files, or remove the folder")
     return labels
 
 
@@ -180,11 +182,11 @@ def _load_split(files: ImageFiles, cache_dir: Path) -> tuple[np.ndarray, np.ndar
                 say(f"{entry}: damaged; the images are decoded again")
                 shutil.rmtree(entry)
             count, size = len(files.names), files.size
-            say(f"decoding {count:,} images of {files.folder} to {size}x{size}, once, into {entry}")
+            say(f"decoding {count:,} images of {files.folder} to {size}x{size} into the cache {entry}")
             _build(entry, files, fingerprint)
             cached = _read(entry, files, fingerprint)
     if cached is None:
-        raise InputError(f"{entry}: cannot be read back; check the disk, or set --cache_dir to another folder")
+        raise InputError(f"{entry}: cannot be read after writing; check the disk, or set --cache_dir to another folder")
     images, skipped = cached
     for name, reason in skipped.items():
         _skip_or_refuse(files.folder / name, reason, files.skip_broken)
@@ -192,7 +194,7 @@ def _load_split(files: ImageFiles, cache_dir: Path) -> tuple[np.ndarray, np.ndar
 
 
 def _fingerprint(files: ImageFiles) -> str:
-    """Return the sha256, as hex, of the size of the decoded images, and of the name and the bytes of each file."""
+    """Return the sha256, as hexadecimal digits, of the decoded size and of the name and bytes of each file."""
     digest = hashlib.sha256(f"{FORM}, {files.size}\n".encode())
     with bar("reading", len(files.names)) as advance:
         checksums = _in_threads(lambda name: bytes.fromhex(sha256_of(files.folder / name)), files.names)
@@ -203,7 +205,7 @@ def _fingerprint(files: ImageFiles) -> str:
 
 
 def _in_threads(function: Callable[[Item], Result], items: list[Item]) -> Iterator[Result]:
-    """Yield function(item) for each item, in order. As many threads as there are cores compute a few at a time."""
+    """Yield function(item) for each item, in order, computed by one thread per core in chunks of 256 items."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for chunk in in_order(items, 256):
             with closing(cast(Generator[Result], threads.map(function, chunk))) as results:
@@ -211,7 +213,7 @@ def _in_threads(function: Callable[[Item], Result], items: list[Item]) -> Iterat
 
 
 def _build(entry: Path, files: ImageFiles, fingerprint: str) -> None:
-    """Decode the images into a new entry of the cache. The entry appears complete or not at all."""
+    """Decode the images into a new entry of the cache. The entry is renamed to its name when it is complete."""
     new = entry.with_name(f".{entry.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
@@ -258,7 +260,7 @@ def _decode_all(files: ImageFiles, file: IO[bytes]) -> tuple[list[str], dict[str
 
 
 def _write_header(file: IO[bytes], rows: int, size: int) -> None:
-    """Write the .npy header of uint8 [rows, S, S, 3]. NumPy pads it to one length for any number of rows."""
+    """Write the .npy header of uint8 [rows, S, S, 3]. NumPy pads it, so its length is the same for any `rows`."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (rows, size, size, 3)}
     np.lib.format.write_array_header_1_0(file, header)
 

@@ -1,4 +1,4 @@
-"""Image files as pixels: PNG, JPEG, BMP, GIF and WebP through Pillow, up to a limit of their size."""
+"""Read image files (PNG, JPEG, BMP, GIF and WebP) with Pillow, up to a maximum number of pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
-MAX_PIXELS = 64_000_000  # larger images are refused before they are decoded: 192 MB as RGB
+MAX_PIXELS = 64_000_000  # 192 MB as RGB; larger images are refused before they are decoded
 
 
 def read_image(
@@ -26,7 +26,7 @@ def read_image(
 
     Args:
         path: an image file. Only its first frame is read. Transparency is dropped.
-        shape: (H, W) to resize to, None to keep the image's own.
+        shape: (H, W) to resize to; None keeps the size of the image.
         formats: Pillow's names of the allowed formats.
 
     Raises:
@@ -81,7 +81,7 @@ def _upright(image: Image) -> Image:
 def suppress_warnings() -> Iterator[None]:
     """Suppress Pillow's warnings about unusual files while the block runs.
 
-    The filter belongs to the process, so use this around all threads that read images, not in each.
+    The filter holds for the whole process. So use it around all threads that read images, not inside each thread.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")

@@ -1,4 +1,4 @@
-"""The assignment's folder: x_train.npy, y_train.npy, and optionally x_test.npy, y_test.npy and class_names.txt."""
+"""A folder of the assignment: x_train.npy, y_train.npy, and optionally x_test.npy, y_test.npy and class_names.txt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from graphcnn.data.checks import check_classes, check_compatible, check_images, 
 from graphcnn.data.dataset import Dataset, file_state
 
 MAGIC = b"\x93NUMPY"
-HEADER_READERS = {  # of each version of the format
+HEADER_READERS = {  # {version of the .npy format: its reader}
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
     (3, 0): np.lib.format.read_array_header_2_0,  # 3.0 differs only in the encoding of field names
@@ -43,7 +43,7 @@ def read_array(path: str | Path) -> np.ndarray:
 
 
 def _declared_size(path: Path) -> int:
-    """Return how many bytes a .npy file must have according to its header.
+    """Return the size in bytes that a .npy file must have according to its header.
 
     Raises:
         InputError: the file cannot be opened, is not a .npy file or has a damaged header, or the header declares Python
@@ -55,7 +55,7 @@ def _declared_size(path: Path) -> int:
             file.seek(0)
             return _parse_header(path, file)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; check the folder's name, or its spelling") from None
+        raise InputError(f"{path}: no such file; check the name of the folder") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -67,8 +67,8 @@ def _check_start(path: Path, start: bytes) -> None:
     if start.startswith(b"version https://git-lfs"):
         raise InputError(f"{path}: is a Git-LFS pointer, not the data; fetch it with `git lfs pull`")
     if not start.startswith(MAGIC):
-        found = "a pickle" if start.startswith(b"\x80") else "not a .npy file"
-        raise InputError(f"{path}: is {found}, expected an array written by np.save(path, array)")
+        content = "a pickle" if start.startswith(b"\x80") else "not a .npy file"
+        raise InputError(f"{path}: is {content}, expected an array written by np.save(path, array)")
 
 
 def _parse_header(path: Path, file: IO[bytes]) -> int:
@@ -86,13 +86,13 @@ def _parse_header(path: Path, file: IO[bytes]) -> int:
 
 
 def _damaged(path: Path, problem: Exception | str) -> InputError:
-    """Return the error of a truncated or damaged file."""
+    """Return the InputError for a truncated or damaged file."""
     reason = str(problem).splitlines() or [type(problem).__name__]
     return InputError(f"{path}: truncated or damaged ({reason[0]}); save or copy it again")
 
 
 def read_images(path: str | Path, dataset: Dataset) -> np.ndarray:
-    """Return the images of a .npy file, checked to have the size and range of the training images.
+    """Return the images of a .npy file, and check that they have the size and range of the training images.
 
     Args:
         path: holds [N, H, W], [N, H, W, 1] or [N, H, W, 3].
@@ -104,11 +104,11 @@ def read_images(path: str | Path, dataset: Dataset) -> np.ndarray:
 
 
 def load(folder: str | Path, test: bool) -> Dataset:
-    """Return the Dataset of a folder with the assignment's files. The images stay on disk, memory-mapped.
+    """Return the Dataset of a folder with the files of the assignment. The images are memory-mapped.
 
     Args:
         folder: the folder.
-        test: whether the test files are read; otherwise they are not touched.
+        test: whether the test files are read.
 
     Raises:
         InputError: a file is missing or not valid.
@@ -137,14 +137,14 @@ def load(folder: str | Path, test: bool) -> Dataset:
 
 
 def _with_test_split(dataset: Dataset) -> Dataset:
-    """Return the Dataset with its test images, and with their labels where there are some."""
+    """Return the Dataset with its test images, and with their labels if y_test.npy exists."""
     x_path, y_path = dataset.files["x_test"], dataset.files["y_test"]
     x_test, y_test = read_images(x_path, dataset), None
     if y_path.exists():
         y_test, columns = check_labels(read_array(y_path), y_path, len(x_test))
         if (columns or dataset.classes) != dataset.classes or y_test.max() >= dataset.classes:
-            found = f"is one-hot with {columns} columns" if columns else f"holds label {y_test.max()}"
-            raise InputError(f"{y_path}: {found}, expected classes 0..{dataset.classes - 1} as in training")
+            content = f"is one-hot with {columns} columns" if columns else f"holds label {y_test.max()}"
+            raise InputError(f"{y_path}: {content}, expected classes 0..{dataset.classes - 1} as in training")
     return dataclasses.replace(dataset, x_test=x_test, y_test=y_test)
 
 
@@ -163,7 +163,7 @@ def _class_names(path: Path, classes: int) -> tuple[str, ...]:
 
 
 def _fingerprint(*paths: Path) -> str:
-    """Return the sha256 of the files' bytes, one after the other, as hex."""
+    """Return the sha256 of the concatenated files, as hexadecimal digits."""
     digest = hashlib.sha256()
     for path in paths:
         update_digest(digest, path)

@@ -17,13 +17,13 @@ EXPECTED = "a folder with x_train.npy and y_train.npy, a folder of images (train
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How to load a source. Each source uses the options that concern it; a run records all of them.
+    """Options for loading a source. Each source uses some of the options; a run records all of them.
 
     Attributes:
         image_size: height and width in pixels to which the images of a folder are resized.
-        skip_broken: whether files in a folder of images that are not images are skipped, rather than refused.
-        cache_dir: where the decoded images of a folder are kept; None for ~/.cache/graphcnn.
-        data_cache: where downloaded archives are kept; None for ~/.cache/graphcnn.
+        skip_broken: whether files that are not images, in a folder of images, are skipped instead of refused.
+        cache_dir: folder for the decoded images of a folder; None for the default of cache.folder.
+        data_cache: folder for downloaded archives; None for the default of cache.folder.
     """
 
     image_size: int = 32
@@ -32,13 +32,13 @@ class DataOptions:
     data_cache: str | None = None
 
     def well_formed(self) -> bool:
-        """Return whether each value, read from a file, has its field's type."""
+        """Return whether each value has the type of its field. The values may come from a file."""
         folders = all(isinstance(value, (str, type(None))) for value in (self.cache_dir, self.data_cache))
         return type(self.image_size) is int and type(self.skip_broken) is bool and folders
 
 
 def default_source() -> str:
-    """Return the source that is used without --data: `data/` where it holds x_train.npy, else "digits"."""
+    """Return the source that is used without --data: `data/` if it holds x_train.npy, else "digits"."""
     return str(DEFAULT_FOLDER) if (DEFAULT_FOLDER / "x_train.npy").exists() else "digits"
 
 
@@ -60,10 +60,10 @@ def load(source: str | Path, test: bool = False, options: DataOptions | None = N
         return cifar10.load(test, options.data_cache)
     path = Path(source)
     if not path.is_dir():
-        found = "is a file" if path.exists() else "no such folder"
-        raise InputError(f"--data={source}: {found}, expected {EXPECTED}")
+        problem = "is a file" if path.exists() else "no such folder"
+        raise InputError(f"--data={source}: {problem}, expected {EXPECTED}")
     if (path / "x_train.npy").exists():
         return npy.load(path, test)
     if not folder.class_folders(path):
-        raise InputError(f"{path / 'x_train.npy'}: no such file, nor class folders beside it; expected {EXPECTED}")
+        raise InputError(f"{path}: no x_train.npy and no class folders in it; expected {EXPECTED}")
     return folder.load(path, test, options.image_size, options.cache_dir, options.skip_broken)

@@ -1,4 +1,4 @@
-"""The dev split: which training rows are kept apart to select the best epoch."""
+"""The dev split: the rows of the training file that select the best epoch and are not trained on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from graphcnn.common.errors import InputError
 from graphcnn.data.dataset import Dataset
 
-SPLIT_SEED = 0  # of the stratified split; fixed, so that runs with different seeds share their dev rows
+SPLIT_SEED = 0  # of the stratified split; fixed, so that runs with different seeds have the same dev split
 
 
 def split_dev(dataset: Dataset, kind: str, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -17,10 +17,10 @@ def split_dev(dataset: Dataset, kind: str, fraction: float) -> tuple[np.ndarray,
         dataset: the Dataset to split.
         kind: "first" (the first floor(N * fraction) rows) or "stratified" (the same fraction of each class, chosen at
             random with SPLIT_SEED).
-        fraction: 0 <= fraction < 1; 0 leaves no dev rows.
+        fraction: fraction of the rows in the dev split, 0 <= fraction < 1.
 
     Raises:
-        InputError: the fraction is out of range, or leaves a class without rows.
+        InputError: the fraction is out of range, or a class has no row in a split.
     """
     labels, rows = dataset.y_train, len(dataset.y_train)
     if not 0 <= fraction < 1:
@@ -47,7 +47,7 @@ def split_dev(dataset: Dataset, kind: str, fraction: float) -> tuple[np.ndarray,
 
 
 def _stratified(labels: np.ndarray, classes: int, count: int) -> np.ndarray:
-    """Return `count` sorted rows that hold the same fraction of each class."""
+    """Return `count` row indices, sorted, with the same fraction of each class."""
     from sklearn.model_selection import train_test_split
 
     smallest = np.bincount(labels, minlength=classes).min()

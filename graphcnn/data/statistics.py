@@ -14,12 +14,12 @@ def channel_statistics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (mean, standard deviation), each float32 [3], over all pixels of the given rows.
 
-    The sums are float64 and run over chunks of rows, so that no large array is copied. A constant channel gets
-    deviation 1.
+    The sums are float64 and are computed chunk by chunk, so that no large array is copied. A constant channel gets the
+    standard deviation 1.
 
     Args:
         images: [M, H, W], [M, H, W, 1] or [M, H, W, 3].
-        rows: int array [N] of the rows to use.
+        rows: indices of the images to use, int [N].
         advance: called with the number of images after each chunk, for a progress bar.
     """
     count, total, squares = 0, np.zeros(3), np.zeros(3)
@@ -39,11 +39,11 @@ def channel_statistics(
 def whitening_filters(chunks: Iterable[np.ndarray], patch_size: int, epsilon: float = 5e-4) -> np.ndarray:
     """Return convolution filters [P, P, C, 2 * P * P * C] that whiten the patches of images, P = patch_size.
 
-    The filters are the eigenvectors of the patches' second moments, largest eigenvalue first, each divided by the root
-    of its eigenvalue + epsilon. They are followed by the same filters negated, so that a ReLU after them loses nothing
-    (arXiv 2404.00498, section 3.1). Directions in which the patches do not vary (for example between the equal channels
-    of grey images) have no filter of their own: the other filters are repeated in their stead. A filter of such a
-    direction would show rounding errors, and a filter of zeros would give batch norm a channel without variance.
+    The filters are the eigenvectors of the second moments of the patches, largest eigenvalue first. Each is divided by
+    the root of its eigenvalue + epsilon. The negated filters follow them, so that a ReLU loses no information (arXiv
+    2404.00498, section 3.1). If the patches do not vary in a direction (for example between the equal channels of grey
+    images), its filter is replaced by one of the other filters: its own output would be rounding errors, and a filter
+    of zeros would give batch norm a channel without variance.
 
     Args:
         chunks: the images, an iterable of float arrays [n, H, W, C].

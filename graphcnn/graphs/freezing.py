@@ -15,7 +15,7 @@ def frozen_names(freeze: str, variables: Sequence[tf.Variable]) -> frozenset[str
 
     Args:
         freeze: Recipe.freeze: none, backbone or until:<scope>.
-        variables: the variables of a graph, in the order in which the net makes them.
+        variables: the variables of a graph, in the order in which the net creates them.
 
     Raises:
         SettingError: the net has no such scope, or nothing would be left to train.
@@ -31,5 +31,5 @@ def frozen_names(freeze: str, variables: Sequence[tf.Variable]) -> frozenset[str
         scopes = list(dict.fromkeys(name.rpartition("/")[0] for name in names))
         raise SettingError("freeze", literal(unknown_name(scope, scopes)), freeze)
     if not any(variable.trainable for variable in variables[in_scope[-1] + 1 :]):
-        raise SettingError("freeze", "leaves nothing to train; name an earlier scope", freeze)
+        raise SettingError("freeze", "leaves nothing to train; name an earlier layer", freeze)
     return frozenset(names[: in_scope[-1] + 1])

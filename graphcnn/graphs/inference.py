@@ -1,4 +1,4 @@
-"""The graph that predicts: placeholders, preprocessing, net, softmax.
+"""The inference graph: placeholders, preprocessing, net, softmax.
 
 The names x:0, y:0, keep_prob:0, training:0, tta:0, logits:0 and hypothesis:0 are public: graders restore the graph and
 use them. Letters in shapes: N batch, H W size of the stored images, K classes.
@@ -20,7 +20,7 @@ from graphcnn.ops.tf1 import tf, tf1
 
 @dataclass(frozen=True)
 class InferenceGraph:
-    """The tensors of a graph that predicts when only x is fed.
+    """The tensors of an inference graph. Feeding x is enough to predict.
 
     Args:
         graph: the tf.Graph.
@@ -29,9 +29,9 @@ class InferenceGraph:
         keep_prob: probability that dropout keeps a unit, float32; 1.0 unless fed.
         training: bool, False unless fed.
         tta: whether the logits are the mean over the recipe's test-time-augmentation views, bool; False unless fed.
-        logits: float32, with the moving moments of batch norm.
+        logits: float32; batch norm uses its moving moments.
         hypothesis: softmax of the logits, float32.
-        variables: what a prediction depends on: weights, moving moments, normalisation.
+        variables: variables that a prediction depends on: weights, moving moments, normalisation.
     """
 
     graph: tf.Graph
@@ -48,14 +48,14 @@ class InferenceGraph:
 def build_inference(
     recipe: Recipe, image_shape: tuple[int, int], classes: int, precision: str = "float32", portable: bool = False
 ) -> InferenceGraph:
-    """Return a recipe's InferenceGraph, whose variables are to be restored.
+    """Build the InferenceGraph of a recipe. Its variables have no values until they are restored.
 
     Args:
         recipe: Recipe.
         image_shape: (H, W) of the stored images.
         classes: K.
-        precision: of convolutions and matrix products: auto, float32 or bfloat16.
-        portable: whether other programs use the graph; it then has TensorFlow's own convolutions alone.
+        precision: precision of convolutions and matrix products: auto, float32 or bfloat16.
+        portable: whether other programs use the graph; it then has only TensorFlow's own convolutions.
     """
     with tf1.Graph().as_default() as graph:
         inputs = add_inputs(image_shape)
@@ -72,9 +72,9 @@ def build_inference(
 def build_ensemble(
     recipes: Sequence[Recipe], image_shape: tuple[int, int], classes: int, weights: Sequence[float]
 ) -> InferenceGraph:
-    """Return the InferenceGraph of the weighted mean of several nets' outputs, portable and in float32.
+    """Build the InferenceGraph of an ensemble, portable and in float32. Its output is a weighted mean of softmaxes.
 
-    The variables of member n, from 1, are in the scope member_<n>; the logits are the logarithm of the mean.
+    The variables of member n, counted from 1, are in the scope member_<n>. The logits are the logarithm of the mean.
 
     Args:
         recipes: Recipe of each member.
@@ -105,10 +105,10 @@ def _predict(
 
 
 def member_scope(n: int) -> str:
-    """Return the scope of the variables of an ensemble's member n, from 1."""
+    """Return the scope of the variables of member n of an ensemble, counted from 1."""
     return f"member_{n}"
 
 
 def count_parameters(graph: InferenceGraph) -> int:
-    """Return the number of trainable scalars of a graph."""
+    """Return the number of trainable parameters of a graph."""
     return sum(int(np.prod(variable.shape)) for variable in graph.variables if variable.trainable)

@@ -1,6 +1,6 @@
 """The placeholders of a graph. Their names x:0, y:0, keep_prob:0, training:0 and tta:0 are public.
 
-Graders and other programs restore the graph and use these names; the defaults mean inference. Letters in shapes:
+Graders and other programs restore the graph and use these names. The default values mean inference. Letters in shapes:
 N batch, H W size of the stored images.
 """
 
@@ -36,7 +36,7 @@ class BatchSliceInputs:
 
     Args:
         first: index of the first row, int32; 0 unless fed.
-        size: number of rows of the global batch, int32; the rows of y unless fed.
+        size: number of rows of the global batch, int32; the number of rows of y unless fed.
     """
 
     first: tf.Tensor  # []

@@ -1,4 +1,4 @@
-"""A recipe's network in the current tf.Graph: its variables, and the passes through it.
+"""The network of a recipe in the current tf.Graph: its variables, and its inference and training passes.
 
 Letters in shapes: N batch, H W size of the stored images, S size at which the net runs, C features, K classes.
 """
@@ -21,7 +21,7 @@ from graphcnn.ops.layers import MomentUpdate
 from graphcnn.ops.tf1 import choose_precision, tf, tf1
 
 Statistics = tuple[np.ndarray, np.ndarray]  # (mean [3], scale [3]) in raw units
-NO_STATISTICS = (np.zeros(3), np.ones(3))  # of a graph whose variables are restored
+NO_STATISTICS = (np.zeros(3), np.ones(3))  # for a graph whose variables are restored
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Prediction:
     """The tensors of an inference pass.
 
     Args:
-        images: what the net sees, float32.
-        features: what a pooled head sees, float32; None with the net's own head.
+        images: preprocessed images, the input of the net, float32.
+        features: input of a pooled head, float32; None with the net's own head.
         logits, hypothesis: see InferenceGraph.
         variables: see InferenceGraph.
     """
@@ -44,12 +44,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a training pass returns.
+    """The outputs of a training pass.
 
     Args:
         logits: float32.
         auxiliary: the auxiliary classifiers.
-        moments: the updates of batch norm's moving moments, in the order of the layers.
+        moments: the updates of the moving moments of batch norm, in the order of the layers.
     """
 
     logits: tf.Tensor  # [N, K]
@@ -59,7 +59,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Network:
-    """A recipe's network; all its passes use the same variables.
+    """The network of a recipe. All its passes use the same variables.
 
     Args:
         recipe: Recipe.
@@ -68,7 +68,7 @@ class Network:
         keep_prob: probability that dropout keeps a unit, float32 [].
         step: number of updates so far, an integer [].
         normalisation: variables of the input normalisation.
-        portable: whether to use TensorFlow's own convolutions alone.
+        portable: whether to use only TensorFlow's own convolutions.
     """
 
     recipe: Recipe
@@ -80,11 +80,11 @@ class Network:
     portable: bool
 
     def preprocess(self, x: tf.Tensor, size: int) -> tf.Tensor:
-        """Return what the net sees of images x [N, H, W, 3]: float32 [N, S, S, 3], S being the size."""
+        """Return the input of the net for images x [N, H, W, 3]: float32 [N, S, S, 3], where S is `size`."""
         return preprocess(x, size, self.recipe, self.normalisation)
 
     def predict(self, graph: tf.Graph, x: tf.Tensor, tta: tf.Tensor) -> Prediction:
-        """Add the inference pass to the graph, which makes the network's variables.
+        """Add the inference pass to the graph. This pass creates the variables of the network.
 
         Args:
             graph: the current tf.Graph.
@@ -98,18 +98,18 @@ class Network:
             by_view = tf.reshape(logits, [tf.size(weights), -1, self.classes])
             logits = tf.reduce_sum(by_view * weights[:, None, None], axis=0)
         logits = tf.identity(logits, name="logits")
-        graph.clear_collection(tf1.GraphKeys.COND_CONTEXT)  # sets of names: the .meta would have them in another order
+        graph.clear_collection(tf1.GraphKeys.COND_CONTEXT)  # it holds sets, whose order in the .meta varies
         variables = [v for v in tf1.global_variables() if v is not tf1.train.get_global_step()]
         return Prediction(images, features, logits, tf.nn.softmax(logits, name="hypothesis"), variables)
 
     def train(
         self, x: tf.Tensor, features: tf.Tensor | None, size: int, batch_slice: BatchSlice, frozen: frozenset[str]
     ) -> Outputs:
-        """Add a training pass to the current tf.Graph, with the variables that `predict` has made.
+        """Add a training pass to the current tf.Graph. It uses the variables that `predict` has created.
 
         Args:
             x: images in raw units, float32 [N, H, W, 3].
-            features: what a pooled head sees of them, float32 [N, C]; with a frozen backbone, the pass starts there.
+            features: input of a pooled head, float32 [N, C]. With a frozen backbone, the pass starts from it.
             size: S.
             batch_slice: which rows of the global batch x holds.
             frozen: names of the variables that training leaves unchanged.
@@ -168,10 +168,10 @@ def add_network(
     statistics: Statistics = NO_STATISTICS,
     portable: bool = False,
 ) -> Network:
-    """Return a recipe's Network in the current tf.Graph, the variables of its input normalisation made.
+    """Return the Network of a recipe in the current tf.Graph, and create the variables of its input normalisation.
 
     Args:
-        statistics: initial values of these variables.
+        statistics: initial values of the input normalisation.
         recipe, classes, dtype, step, portable: see Network.
         inputs: the graph's placeholders.
     """

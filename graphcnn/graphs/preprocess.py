@@ -1,4 +1,4 @@
-"""What happens to images inside the graph before the net sees them: views, resize, channel order, normalisation.
+"""Preprocessing of images inside the graph: test-time-augmentation views, resizing, channel order, normalisation.
 
 Letters in shapes: N batch, V views, H W size of the stored images, S size at which the net runs.
 """
@@ -15,7 +15,7 @@ from graphcnn.ops.tf1 import tf, tf1
 
 @dataclass(frozen=True)
 class Normalisation:
-    """The variables of the input normalisation: the net sees (x - mean) / scale.
+    """The variables of the input normalisation: the input of the net is (x - mean) / scale.
 
     Args:
         mean: float32 variable, in raw units, by channel.
@@ -37,18 +37,18 @@ def _constant_variable(name: str, value: np.ndarray) -> tf.Variable:
 
 
 def preprocess(x: tf.Tensor, size: int, recipe: Recipe, normalisation: Normalisation) -> tf.Tensor:
-    """Return what the net sees of images: resized, channels in the order of its weights, normalised.
+    """Return the input of the net for images: resized, channels in the order that its weights expect, normalised.
 
     Args:
         x: images in raw units, float32 [N, H, W, 3].
         size: height and width of the result, in pixels.
-        recipe: Recipe; caffe's weights expect the channels blue, green, red.
+        recipe: Recipe. With the normalisation caffe, the channels are blue, green, red.
         normalisation: the variables of the normalisation.
 
     Returns: float32 [N, S, S, 3].
     """
     if tuple(x.shape[1:3]) != (size, size):
-        # "area" takes a twentieth of the time of antialiasing, which the early steps would notice
+        # "area" takes a twentieth of the time of antialiasing, which would slow the steps at the early size
         method = {"antialias": True} if size == recipe.image_size else {"method": "area"}
         x = tf.image.resize(x, [size, size], **method)  # [N, S, S, 3]
     x = x[..., ::-1] if recipe.normalisation == "caffe" else x
@@ -58,13 +58,13 @@ def preprocess(x: tf.Tensor, size: int, recipe: Recipe, normalisation: Normalisa
 def add_views(x: tf.Tensor, tta: tf.Tensor, recipe: Recipe) -> tuple[tf.Tensor, tf.Tensor | None]:
     """Return the test-time-augmentation views of images, and the weight of each view.
 
-    The views are those that training showed as well: mirrored images where the recipe flips; images shifted by one
-    pixel along both diagonals where it translates. The shifted views have half the weight of the centred one (arXiv
-    2404.00498, section 3.7).
+    The views depend on the augmentation of the recipe. With `flip`, there are mirrored images. With `translate`, there
+    are images shifted by one pixel along a diagonal, in both directions; each has half the weight of the unshifted
+    view (arXiv 2404.00498, section 3.7).
 
     Args:
         x: images in raw units, float32 [N, H, W, 3].
-        tta: bool []; without it the only view is x.
+        tta: bool []; if it is false, the only view is x.
         recipe: Recipe.
 
     Returns: (images [V * N, H, W, 3], weights [V]), or (x, None) for a recipe that neither flips nor translates.

@@ -1,4 +1,4 @@
-"""The graph that trains: the inference pass, a training pass with its loss, and the update.
+"""The training graph: the inference pass, a training pass with its loss, and the update.
 
 Letters in shapes: N batch, H W size of the stored images, S size at which the net runs, C features, K classes.
 """
@@ -24,7 +24,7 @@ from graphcnn.ops.tf1 import tf, tf1
 
 @dataclass(frozen=True)
 class Accumulation:
-    """The operations that sum the gradients of a step's micro-batches.
+    """The operations that sum the gradients of the micro-batches of a step.
 
     Args:
         reset: sets the sums to zero, before the first micro-batch of a step.
@@ -37,25 +37,26 @@ class Accumulation:
 
 @dataclass(frozen=True)
 class TrainingGraph(InferenceGraph):
-    """The tensors of a graph that trains, and predicts like an InferenceGraph.
+    """The tensors of a training graph. It also predicts, like an InferenceGraph.
+
+    With several workers, loss, cross_entropy and correct are those of the global batch.
 
     Args:
-        images: what the net sees of x, float32.
-        features: what a pooled head sees, float32; fed in place of x, they spare the net below the head. None with the
-            net's own head.
-        whitening_filters: the variable that expects statistics.whitening_filters of `images` before the first step;
-            None for a recipe without whitening.
-        loss: mean (smoothed) cross-entropy of the batch plus auxiliary losses and L2, float32; of a micro-batch, that
-            times its fraction of the global batch.
-        cross_entropy: mean cross-entropy without these, float32.
-        correct: number of rows whose largest training logit is the right one, int32. With several workers, loss,
-            cross_entropy and correct are those of the global batch.
+        images: preprocessed images, the input of the net, float32.
+        features: input of a pooled head, float32; None with the net's own head. If features are fed instead of x, the
+            backbone is not computed.
+        whitening_filters: the variable to which statistics.whitening_filters of `images` are assigned before the first
+            step; None for a recipe without whitening.
+        loss: mean cross-entropy against the smoothed labels, plus auxiliary losses and L2, float32. For a micro-batch,
+            this sum is multiplied by the micro-batch's fraction of the global batch.
+        cross_entropy: mean cross-entropy against the labels, without smoothing, auxiliary losses and L2, float32.
+        correct: number of rows whose largest training logit is that of the label, int32.
         finite: whether all trained weights are finite, bool.
         step: number of updates so far, int64.
         initialize: initialises all variables.
-        train_op: one update; with micro-batches, by the accumulated gradients.
-        accumulation: of a recipe with micro-batches, else None.
-        batch_slice: the placeholders that say which rows of the global batch x holds; None where x is the global batch.
+        train_op: one update; with micro-batches, it uses the accumulated gradients.
+        accumulation: the Accumulation of a recipe with micro-batches, else None.
+        batch_slice: the placeholders that say which rows of the global batch x holds; None if x is the global batch.
     """
 
     images: tf.Tensor  # [N, S, S, 3]
@@ -73,18 +74,18 @@ class TrainingGraph(InferenceGraph):
 
 
 class Workers(Protocol):
-    """The workers of a training, each of which has some rows of each global batch."""
+    """The workers of a distributed training. Each worker has some rows of each global batch."""
 
     def sum_of_step(
         self, gradients: Sequence[tf.Tensor], loss: tf.Tensor, cross_entropy: tf.Tensor, correct: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return the sums over all workers of what a step computes."""
+        """Return the sum over all workers of each argument."""
 
     def sum_with_gradient(self, tensor: tf.Tensor) -> tf.Tensor:
-        """Return the sum over all workers of a float32 tensor; its gradient is such a sum as well."""
+        """Return the sum of a float32 tensor over all workers. Its gradient is also a sum over all workers."""
 
     def add_exchange(self) -> None:
-        """Add to the current tf.Graph what the workers need to exchange arrays between steps."""
+        """Add the operations that exchange arrays between steps to the current tf.Graph."""
 
 
 def build_training(
@@ -98,11 +99,11 @@ def build_training(
     """Return the TrainingGraph of a training run.
 
     Args:
-        recipe: Recipe; its multiplications are in recipe.precision.
+        recipe: Recipe.
         image_shape: (H, W) of the stored images.
         classes: K.
-        statistics: (mean [3], scale [3]) in raw units; the net sees (x - mean) / scale.
-        total_steps: updates in the whole run; schedule, lookahead and the early image size refer to it.
+        statistics: (mean [3], scale [3]) in raw units; the input of the net is (x - mean) / scale.
+        total_steps: updates in the whole run; schedule, lookahead and early_fraction depend on it.
         workers: the workers that train together; None for one worker.
     """
     validate_net(recipe)
@@ -156,12 +157,12 @@ def _batch_slice(inputs: BatchSliceInputs | None, workers: Workers | None) -> Ba
 
 @dataclass(frozen=True)
 class _StepResult:
-    """What a training pass and its gradients compute.
+    """The outputs of a training pass and its gradients.
 
     Args:
         loss, cross_entropy, correct: see TrainingGraph.
-        gradients: of the loss, for each trained weight.
-        moments: the updates of batch norm's moving moments.
+        gradients: gradient of the loss for each trained weight.
+        moments: the updates of the moving moments of batch norm.
     """
 
     loss: tf.Tensor  # []
@@ -176,7 +177,7 @@ class _StepResult:
         return [self.loss, self.cross_entropy, self.correct, *self.gradients, *values]
 
     def with_tensors(self, tensors: list[tf.Tensor]) -> _StepResult:
-        """Return a result of the same variables with these tensors, in the order of `tensors`."""
+        """Return a copy with other tensors, in the order of tensors()."""
         loss, cross_entropy, correct, *rest = tensors
         gradients, values = rest[: len(self.gradients)], rest[len(self.gradients) :]
         moments = tuple(update._replace(value=value) for update, value in zip(self.moments, values, strict=True))
@@ -195,7 +196,7 @@ class _TrainingPass:
     weights: list[tf.Variable]
 
     def at_early_size(self, step: tf.Tensor, total_steps: int) -> _StepResult:
-        """Return the pass at the recipe's early size in the first steps, and at its image size after them."""
+        """Return the result at the early size in the first steps, and at the image size in all later steps."""
         recipe = self.network.recipe
         early_steps = round(recipe.early_fraction * total_steps) if recipe.early_size else 0
         if not early_steps:
@@ -212,7 +213,7 @@ class _TrainingPass:
         return results[-1].with_tensors(tensors)
 
     def at_size(self, size: int) -> _StepResult:
-        """Return the pass with images of that height and width, in pixels."""
+        """Return the result for images of this height and width, in pixels."""
         recipe, labels = self.network.recipe, self.inputs.y
         outputs = self.network.train(self.inputs.x, self.features, size, self.batch_slice, self.frozen)
         cross_entropy = mean_cross_entropy(outputs.logits, labels)
@@ -220,13 +221,13 @@ class _TrainingPass:
         loss += l2_penalty(recipe.l2, self.weights)
         loss = add_auxiliary(loss, outputs.auxiliary, labels, recipe.label_smoothing)
         loss = self.batch_slice.scale(loss, labels)
-        right = tf.equal(tf.argmax(outputs.logits, axis=1, output_type=tf.int32), labels)  # [N]
-        correct = tf.math.count_nonzero(right, dtype=tf.int32)
+        is_correct = tf.equal(tf.argmax(outputs.logits, axis=1, output_type=tf.int32), labels)  # [N]
+        correct = tf.math.count_nonzero(is_correct, dtype=tf.int32)
         return _StepResult(loss, cross_entropy, correct, tf1.gradients(loss, self.weights), outputs.moments)
 
 
 def _sum_over_workers(result: _StepResult, workers: Workers, batch_slice: BatchSlice, labels: tf.Tensor) -> _StepResult:
-    """Return a worker's result with the numbers and gradients of the global batch."""
+    """Return the result of a worker with the loss, cross-entropy, count and gradients of the global batch."""
     cross_entropy = batch_slice.scale(result.cross_entropy, labels)
     sums = workers.sum_of_step(result.gradients, result.loss, cross_entropy, result.correct)
     workers.add_exchange()
@@ -239,18 +240,18 @@ def _accumulate(
 ) -> tuple[Accumulation, list[tf.Variable]]:
     """Return the operations that sum gradients over micro-batches, and the sums."""
     sums = [_sum_like(weight) for weight in weights]
-    reset = tf.group([each.initializer for each in sums])
+    reset = tf.group([total.initializer for total in sums])
     add = tf.group([tf1.assign_add(total, gradient).op for total, gradient in zip(sums, gradients, strict=True)])
     return Accumulation(reset, add), sums
 
 
 def _moment_updates(moments: Sequence[MomentUpdate], rows: tf.Tensor, batch_size: int) -> list[tf.Operation]:
-    """Return the operations that update the moving moments; a smaller last batch moves them less.
+    """Return the operations that update the moving moments. The last batch of an epoch, if smaller, has less weight.
 
     Args:
         moments: the updates.
         rows: number of rows of the global batch, int32 [].
-        batch_size: rows of all global batches but the last of an epoch.
+        batch_size: number of rows of a whole global batch.
     """
     fraction = tf.cast(rows, tf.float32) / batch_size
     return [
@@ -260,6 +261,6 @@ def _moment_updates(moments: Sequence[MomentUpdate], rows: tf.Tensor, batch_size
 
 
 def _sum_like(weight: tf.Variable) -> tf.Variable:
-    """Return a float32 variable of the weight's shape; it belongs to one session, no checkpoint holds it."""
+    """Return a float32 variable of the shape of the weight. It is a local variable, which no checkpoint contains."""
     name, local = f"micro_batch/{weight.op.name}", [tf1.GraphKeys.LOCAL_VARIABLES]
     return tf1.get_variable(name, weight.shape, tf.float32, tf1.zeros_initializer(), trainable=False, collections=local)

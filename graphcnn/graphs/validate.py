@@ -1,6 +1,6 @@
 """Whether a recipe is possible for its net, the data and the number of workers.
 
-Recipe itself refuses settings that are wrong for every net and data.
+Recipe itself refuses settings that are not possible for any net and any data.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from graphcnn.nets.registry import ANY_SIZE, ARCHITECTURES, NETS, SEQUENTIAL
 from graphcnn.nets.sequential import Rows, fits
 from graphcnn.ops.tf1 import tf, tf1
 
-ONE_WORKER = {"micro_batch": 0, "finetune_epochs": 0, "freeze": "none"}  # values that several workers need
+ONE_WORKER = {
+    "micro_batch": 0,
+    "finetune_epochs": 0,
+    "freeze": "none",
+}  # {setting: value required with several workers}
 OWN_LAYERS = {"whitening_patch_size": 0, "batch_norm": False, "activation": "relu"}  # values that an architecture needs
 
 
 @dataclass(frozen=True)
 class DataShape:
-    """What decides whether a recipe is possible for some data.
+    """The sizes of the data that a recipe is checked against.
 
     Attributes:
         image_shape: (H, W) of the stored images.
@@ -43,8 +47,8 @@ def validate(recipe: Recipe, data: DataShape, workers: int = 1) -> None:
 
     Args:
         recipe: Recipe.
-        data: what it is to be trained on.
-        workers: number of workers that train together.
+        data: sizes of the data to train on.
+        workers: number of workers of the training.
     """
     validate_net(recipe)
     _check_data(recipe, data)
@@ -64,7 +68,7 @@ def validate_net(recipe: Recipe) -> None:
 
 
 def _check_rows(recipe: Recipe, rows: Rows) -> None:
-    """Raise SettingError for image sizes that the weights or windows of a sequential net do not fit."""
+    """Raise SettingError for image sizes that do not fit the weights or the windows of a sequential net."""
     if recipe.early_size and recipe.net not in ANY_SIZE and recipe.head == "own":
         problem = (
             f"the dense layers of {{net}}={recipe.net} fit one image size only; use {{early_size}}=0, or "
@@ -78,7 +82,7 @@ def _check_rows(recipe: Recipe, rows: Rows) -> None:
 
 
 def _check_architecture(recipe: Recipe, architecture: Architecture) -> None:
-    """Raise SettingError for settings that are not possible for a net with layers of its own."""
+    """Raise SettingError for settings that are not possible for an ImageNet network."""
     for setting in ("image_size", "early_size"):
         size = getattr(recipe, setting)
         if size and size < architecture.smallest_size:
@@ -86,7 +90,7 @@ def _check_architecture(recipe: Recipe, architecture: Architecture) -> None:
             raise SettingError(setting, problem, size)
     for setting, value in OWN_LAYERS.items():
         if getattr(recipe, setting) != value:
-            problem = f"{{net}}={recipe.net} has layers of its own, which this setting cannot change; drop it"
+            problem = f"the layers of {{net}}={recipe.net} are fixed, so this setting is not possible; remove it"
             raise SettingError(setting, problem)
     if architecture.batch_norm and recipe.micro_batch:
         problem = (
@@ -97,9 +101,9 @@ def _check_architecture(recipe: Recipe, architecture: Architecture) -> None:
 
 
 def _check_data(recipe: Recipe, data: DataShape) -> None:
-    """Raise SettingError for augmentation beyond the images, and early stopping by a dev split that is empty."""
+    """Raise SettingError for augmentation larger than the images, and early stopping on an empty dev split."""
     if recipe.stop_on == "dev_macro_f1" and not data.dev_images:
-        raise SettingError("stop_on", "there is no dev split to watch; use {stop_on}=loss", recipe.stop_on)
+        raise SettingError("stop_on", "there is no dev split; use {stop_on}=loss", recipe.stop_on)
     height, width = data.image_shape
     for setting in ("translate", "blur"):
         pixels = getattr(recipe, setting)
@@ -108,7 +112,7 @@ def _check_data(recipe: Recipe, data: DataShape) -> None:
 
 
 def _check_freeze(recipe: Recipe, data: DataShape) -> None:
-    """Raise SettingError for a recipe that freezes up to a scope that the net does not have, or everything."""
+    """Raise SettingError if the net does not have the scope of `freeze`, or if nothing would be left to train."""
     if recipe.freeze.startswith("until:"):
         with tf1.Graph().as_default() as graph:
             inputs = add_inputs(data.image_shape)
@@ -117,12 +121,12 @@ def _check_freeze(recipe: Recipe, data: DataShape) -> None:
 
 
 def _check_workers(recipe: Recipe, data: DataShape, workers: int) -> None:
-    """Raise SettingError for what several workers cannot do together."""
+    """Raise SettingError for settings that are not possible with several workers."""
     for setting, value in ONE_WORKER.items():
         if getattr(recipe, setting) != value:
-            raise SettingError(setting, "is for one worker; drop it, or train without TF_CONFIG")
+            raise SettingError(setting, "is possible with one worker only; remove it, or train without TF_CONFIG")
     if recipe.epochs == 0:
-        raise SettingError("epochs", "is for one worker; train without TF_CONFIG", 0)
+        raise SettingError("epochs", "is possible with one worker only; train without TF_CONFIG", 0)
     images, size = data.training_images, recipe.batch_size
     smallest = min(size, images, images % size or size)
     if smallest < workers:

@@ -1,8 +1,8 @@
-"""Which rows of a step's global batch a tensor holds, and what depends on it.
+"""BatchSlice: the rows of a step's global batch that a tensor holds.
 
-A worker, or a micro-batch, has some rows of a global batch. Layers whose result depends on the other rows as well ask
-a BatchSlice for it: random masks are drawn for the global batch, batch norm normalises by its moments. Letters in
-shapes: N rows of the slice, H W height and width, C channels.
+A worker or a micro-batch has some rows of a global batch. A BatchSlice computes what depends on the other rows as well:
+random masks are drawn for the global batch, and batch norm uses the moments of the global batch. Letters in shapes:
+N rows of the slice, H W height and width, C channels.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ class BatchSlice:
         return tf.size(labels)
 
     def scale(self, mean: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Return the mean over this slice's rows times the slice's fraction of the global batch, float32 [].
+        """Return `mean` times the fraction of the global batch that is in this slice, float32 [].
 
-        The sum of these over all slices is the mean over the global batch.
+        The sum of the results over all slices is the mean over the global batch.
 
         Args:
-            mean: float32 [].
-            labels: this slice's labels [N].
+            mean: mean over the rows of this slice, float32 [].
+            labels: labels of this slice, [N].
         """
         del labels
         return mean
 
     def uniform(self, shape: tf.Tensor | Sequence[int | tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
-        """Return this slice's rows of uniform numbers in [0, 1) that are drawn for the global batch.
+        """Draw uniform numbers in [0, 1) for the global batch, and return the rows of this slice.
 
         Args:
-            shape: of the result; its first axis counts the rows of this slice.
+            shape: shape of the result; its first axis is the rows of this slice.
             seed: int64 [2], see layers.stateless_seed.
         """
         return tf.random.stateless_uniform(shape, seed)
@@ -53,7 +53,7 @@ class BatchSlice:
             gamma, beta: scale and offset, float32 [C].
             epsilon: added to the variance.
 
-        Returns: (float [N, H, W, C] or [N, C], mean [C], variance [C] times n / (n - 1) for n numbers in a channel).
+        Returns: (normalised x, mean [C], variance [C] times n / (n - 1), where n is the number of values in a channel).
         """
         return fused_batch_norm(x, gamma, beta, epsilon)
 
@@ -63,7 +63,7 @@ WHOLE_BATCH = BatchSlice()
 
 @dataclass(frozen=True)
 class MicroBatchSlice(BatchSlice):
-    """Rows of a global batch whose other rows are computed at another time.
+    """The rows of a micro-batch. The other rows of the global batch are computed before or after them.
 
     Args:
         first: index of the first row, int32.
@@ -79,11 +79,11 @@ class MicroBatchSlice(BatchSlice):
         return self.global_size
 
     def scale(self, mean: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Return the mean times the fraction of the global batch, float32 []; see BatchSlice."""
+        """Return `mean` times the fraction of the global batch in this slice, float32 []; see BatchSlice."""
         return mean * tf.cast(tf.size(labels) / self.global_size, tf.float32)
 
     def uniform(self, shape: tf.Tensor | Sequence[int | tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
-        """Return these rows of the global batch's uniform numbers; see BatchSlice."""
+        """Draw uniform numbers for the global batch, and return the rows of this slice; see BatchSlice."""
         rows = tf.random.stateless_uniform(tf.concat([[self.global_size], shape[1:]], axis=0), seed)
         return rows[self.first : self.first + shape[0]]
 
@@ -94,10 +94,10 @@ class MicroBatchSlice(BatchSlice):
 
 @dataclass(frozen=True)
 class WorkerSlice(MicroBatchSlice):
-    """Rows of a global batch whose other rows are on other workers at the same time.
+    """The rows of a worker. The other rows of the global batch are on other workers at the same time.
 
     Args:
-        sum_over_workers: returns the sum of a float32 tensor over all workers; its gradient is such a sum as well.
+        sum_over_workers: returns the sum of a float32 tensor over all workers. Its gradient is also a sum over workers.
     """
 
     sum_over_workers: Callable[[tf.Tensor], tf.Tensor]
@@ -105,11 +105,11 @@ class WorkerSlice(MicroBatchSlice):
     def normalize(self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Normalised:
         """Return x normalised by the moments of the global batch, and these moments; see BatchSlice."""
         axes = list(range(x.shape.rank - 1))
-        numbers = tf.cast(x, tf.float32)
-        count = tf.cast(self.global_size, tf.float32) * float(np.prod(x.shape[1:-1], dtype=int))  # in a channel
-        mean = self.sum_over_workers(tf.reduce_sum(numbers, axes)) / count  # [C]
-        variance = self.sum_over_workers(tf.reduce_sum(tf.square(numbers - mean), axes)) / count  # [C]
-        y = tf.cast((numbers - mean) * (tf.math.rsqrt(variance + epsilon) * gamma) + beta, x.dtype)
+        values = tf.cast(x, tf.float32)
+        count = tf.cast(self.global_size, tf.float32) * float(np.prod(x.shape[1:-1], dtype=int))  # values in a channel
+        mean = self.sum_over_workers(tf.reduce_sum(values, axes)) / count  # [C]
+        variance = self.sum_over_workers(tf.reduce_sum(tf.square(values - mean), axes)) / count  # [C]
+        y = tf.cast((values - mean) * (tf.math.rsqrt(variance + epsilon) * gamma) + beta, x.dtype)
         return y, mean, variance * count / tf.maximum(count - 1, 1)
 
 
@@ -124,7 +124,7 @@ def fused_batch_norm(
 
     Args:
         x, gamma, beta, epsilon: see BatchSlice.normalize.
-        moments: (mean [C], variance [C]) to normalise by; None for those of x.
+        moments: (mean [C], variance [C]) to normalise by; None for the moments of x.
     """
     flat = x.shape.rank == 2
     mean, variance = moments or (None, None)

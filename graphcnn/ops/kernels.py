@@ -1,18 +1,19 @@
-"""Convolutions and SiLU: tf.nn's values and gradients up to rounding, computed faster on a CPU.
+"""Convolutions and SiLU that are faster on a CPU than those of tf.nn. Values and gradients agree up to rounding.
 
-A convolution is computed in one of these ways; its shape alone decides:
+The shape of a convolution determines its algorithm:
 
-- TensorFlow's own, by oneDNN. It is slow on small maps: a row of four pixels fills a quarter of a register block, all
-  weights are read again for each image, and the zeros of the padding are multiplied like pixels. Its filter gradient is
-  slower still.
-- Interleaved convolution: 32 images side by side, pixel by pixel, are one map that is 32 times as wide, and the kernel
-  has dilation 32. It does not multiply the padding.
-- Per-tap filter gradient: for each position (tap) of the kernel, one matrix product of the pixels and the gradients
-  that meet there. It does not multiply the padding. For a 1x1 kernel in float32 it is used for maps of any size.
-- Spectral convolution, for a kernel that is about as large as the map: a matrix product for each frequency. The
-  discrete Fourier transforms are matrix products too.
+- TensorFlow's convolution, by oneDNN. It is slow on small maps: a row of four pixels fills a quarter of a register
+  block, all weights are read again for each image, and the zeros of the padding are multiplied like pixels. The filter
+  gradient is even slower.
+- Interleaved convolution: the pixels of 32 images alternate in one map that is 32 times as wide, and the kernel has
+  dilation 32. The padding is not multiplied.
+- Per-tap filter gradient: one matrix product for each position (tap) of the kernel, of the pixels and the output
+  gradients that are multiplied at this tap. The padding is not multiplied. With a 1x1 kernel in float32, it is used for
+  maps of any size.
+- Spectral convolution, for a kernel that is about as large as the map: one matrix product for each frequency. The
+  discrete Fourier transforms are also matrix products.
 
-The limits below come from timing both ways for each shape, with `./run.sh bench --convolutions`. Letters in shapes:
+The limits below come from timing both algorithms for each shape (`./run.sh bench --convolutions`). Letters in shapes:
 N batch, H W height and width, C channels in, K channels out, h w height and width of a kernel, F frequencies, S size.
 """
 
@@ -28,17 +29,17 @@ from graphcnn.ops.tf1 import session, tf, tf1
 
 MAX_KERNEL = 3  # size of the kernel, for interleaved convolution and per-tap filter gradients
 INTERLEAVED_MAX_SIZE = 6  # height and width of the map
-INTERLEAVED_MIN_WEIGHTS = 1 << 16  # C * K; more weights do not stay in a core's cache
+INTERLEAVED_MIN_WEIGHTS = 1 << 16  # C * K; so many weights do not fit into the cache of a core
 INTERLEAVED_IMAGES = 32  # images in an interleaved map
 PER_TAP_MAX_SIZE = 24  # height and width of the map
-PER_TAP_CHANNELS = {tf.bfloat16: 16, tf.float32: 64}  # least C and K for each pixel of the map's height or width
+PER_TAP_CHANNELS = {tf.bfloat16: 16, tf.float32: 64}  # smallest C and K per pixel of the map's height or width
 POINTWISE_MAX_SIZE = {tf.bfloat16: 12, tf.float32: float("inf")}  # height and width of the map, for 1x1 kernels
 SPECTRAL_MIN_KERNEL = 9  # size of the kernel
 SPECTRAL_MAX_SIZE = 16  # height and width of the map
 SPECTRAL_MIN_CHANNELS = 64  # C and K
 SAME: dict[str, Any] = {"strides": [1, 1, 1, 1], "padding": "SAME"}
 
-Gradients = Callable[[tf.Tensor], "tf.Tensor | tuple[tf.Tensor, ...]"]  # of what tf.custom_gradient returns
+Gradients = Callable[[tf.Tensor], "tf.Tensor | tuple[tf.Tensor, ...]"]  # gradient function for tf.custom_gradient
 
 
 class Algorithms(NamedTuple):
@@ -110,7 +111,7 @@ def interleaved_conv2d(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
     """Convolve INTERLEAVED_IMAGES images at once, with stride 1 and SAME padding: [N, H, W, C] -> [N, H, W, K].
 
     The pixels of the images alternate along the width, so the columns of the kernel are INTERLEAVED_IMAGES pixels
-    apart. N is filled up with zeros.
+    apart. Images of zeros fill the last group.
 
     Args:
         x: [N, H, W, C].
@@ -133,7 +134,7 @@ def interleaved_conv2d(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
 def input_gradient_kernel(w: tf.Tensor) -> tf.Tensor:
     """Return the kernel of the input gradient, which is a convolution of the output gradient.
 
-    It is w [h, w, C, K] turned by 180 degrees, with C and K exchanged: [h, w, K, C].
+    It is w [h, w, C, K] rotated by 180 degrees, with C and K exchanged: [h, w, K, C].
     """
     height, width, channels, units = (int(size) for size in w.shape)
     taps = tf.gather(tf.reshape(w, [-1, channels, units]), list(range(height * width))[::-1])  # [h w, C, K]
@@ -141,10 +142,10 @@ def input_gradient_kernel(w: tf.Tensor) -> tf.Tensor:
 
 
 def per_tap_filter_gradient(x: tf.Tensor, dy: tf.Tensor, kernel: Sequence[int]) -> tf.Tensor:
-    """Return the filter gradient of a convolution with stride 1 and SAME padding, by a matrix product for each tap.
+    """Return the filter gradient of a convolution with stride 1 and SAME padding: one matrix product for each tap.
 
-    A product leaves out the pixels that meet padding at its tap. The images are the innermost axis, so that a slice of
-    rows is no copy.
+    Each product leaves out the positions where its tap is on the padding. The batch axis comes after the axes of the
+    map, so that a slice of map rows needs no copy.
 
     Args:
         x: input, [N, H, W, C].
@@ -174,11 +175,11 @@ def per_tap_filter_gradient(x: tf.Tensor, dy: tf.Tensor, kernel: Sequence[int]) 
 
 
 def _meeting_slices(offset: int, size: int) -> tuple[slice, slice]:
-    """Return the slices of an axis of input and of output that meet at a tap.
+    """Return the slices of an axis, of the input and of the output, that are multiplied at a tap.
 
     Args:
-        offset: of the tap from the kernel's centre.
-        size: of the axis.
+        offset: offset of the tap from the centre of the kernel.
+        size: length of the axis.
     """
     count = max(0, size - abs(offset))
     inputs, outputs = max(0, offset), max(0, -offset)
@@ -188,8 +189,8 @@ def _meeting_slices(offset: int, size: int) -> tuple[slice, slice]:
 def spectral_conv2d(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
     """Convolve frequency by frequency, with stride 1 and SAME padding: [N, S, S, C] -> [N, S, S, K].
 
-    Gradients are TensorFlow's, of the matrix products. The period of the Fourier transform is S + h // 2: with it, no
-    output that is kept meets a pixel of the opposite edge.
+    TensorFlow derives the gradients from the matrix products. The period of the Fourier transform is S + h // 2, so
+    that no output of the result depends on pixels of the opposite edge.
 
     Args:
         x: [N, S, S, C].
@@ -214,11 +215,11 @@ def spectral_conv2d(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
 def _waves(size: int, period: int, first: int = 0) -> np.ndarray:
     """Return exp(-2 pi i f p / period) for frequencies f and pixels p of a square map, complex [F, S S].
 
-    A real map needs half of the frequencies.
+    As the map is real, half of the frequencies suffice.
 
     Args:
         size: S, height and width of the map.
-        period: of the Fourier transform, in pixels.
+        period: period of the Fourier transform, in pixels.
         first: row and column of the first pixel.
     """
     frequencies = np.indices([period, period // 2 + 1]).reshape(2, -1)
@@ -235,7 +236,7 @@ def _to_spectrum(size: int, period: int, dtype: tf.DType) -> tf.Tensor:
 def _from_spectrum(size: int, period: int, first: int, dtype: tf.DType) -> tf.Tensor:
     """Return the matrix [S S, 2 F] from a spectrum to the pixels of its map; arguments as for _waves."""
     columns = np.indices([period, period // 2 + 1])[1].reshape(-1, 1)
-    counts = np.where((columns == 0) | (2 * columns == period), 1, 2)  # a left-out frequency equals its mirror
+    counts = np.where((columns == 0) | (2 * columns == period), 1, 2)  # the conjugate frequency is left out
     waves = _waves(size, period, first) * counts / period**2
     return tf.constant(np.concatenate([waves.real, waves.imag]).T, dtype)
 
@@ -243,8 +244,9 @@ def _from_spectrum(size: int, period: int, first: int, dtype: tf.DType) -> tf.Te
 def depthwise_conv2d(x: tf.Tensor, w: tf.Tensor, strides: Sequence[int], padding: str) -> tf.Tensor:
     """Convolve each channel like tf.nn.depthwise_conv2d: [N, H, W, C] -> [N, H', W', C].
 
-    The input gradient is a depthwise convolution as well: of dy, with stride - 1 zeros between its pixels, and the
-    turned kernel. oneDNN's own takes several times as long. Even kernels and unknown map sizes are TensorFlow's.
+    The input gradient is also computed as a depthwise convolution: of dy, with stride - 1 zeros between its pixels, and
+    the kernel rotated by 180 degrees. The input gradient of oneDNN takes several times as long. TensorFlow computes
+    kernels that are even or not square, and maps of unknown size.
 
     Args:
         x: [N, H, W, C].
@@ -293,17 +295,17 @@ def _spread(x: tf.Tensor, stride: int) -> tf.Tensor:
 def grouped_conv2d(x: tf.Tensor, w: tf.Tensor, groups: int, strides: int, padding: str) -> tf.Tensor:
     """Convolve equal groups of channels separately: [N, H, W, C] -> [N, H', W', K].
 
-    On a CPU, oneDNN alone has the gradients of a grouped convolution; without it, each group is convolved by itself.
-    For the shapes of ResNeXt-50 at 160x160, forward and gradients, that took 1.3 to 3.0 times as long. Blocks of 16
-    channels with zeros between their groups took 1.1 to 2.3 times as long, blocks of 32 channels 1.2 to 2.4 times, a
-    batched product of all patches 7 to 23 times.
+    On a CPU, only oneDNN has the gradients of a grouped convolution. Without oneDNN, each group is convolved
+    separately, which takes 1.3 to 3.0 times as long as oneDNN for the shapes of ResNeXt-50 at 160x160, forward and
+    gradients. Other algorithms take 1.1 to 2.3 times as long (blocks of 16 channels with zeros between the groups), 1.2
+    to 2.4 times (blocks of 32 channels) and 7 to 23 times (one batched matrix product of all patches).
 
     Args:
         x: [N, H, W, C].
         w: kernel, [h, w, C / groups, K].
         groups: number of groups.
         strides: of the kernel, in pixels.
-        padding: SAME or VALID, for which oneDNN has gradients.
+        padding: SAME or VALID; oneDNN has gradients for these two.
     """
     if has_grouped_gradients(x.dtype.base_dtype):
         return tf.nn.conv2d(x, w, strides=strides, padding=padding)
@@ -313,20 +315,20 @@ def grouped_conv2d(x: tf.Tensor, w: tf.Tensor, groups: int, strides: int, paddin
 
 @functools.cache
 def has_grouped_gradients(dtype: tf.DType) -> bool:
-    """Return whether TensorFlow has the gradients of a grouped convolution, which shows only when they are computed."""
+    """Return whether TensorFlow can compute the gradients of a grouped convolution. It computes one to find out."""
     with tf1.Graph().as_default() as graph:
         x, w = tf1.placeholder(dtype, [None, 4, 4, 4]), tf1.placeholder(dtype, [3, 3, 2, 4])
         gradients = tf1.gradients(tf.nn.conv2d(x, w, strides=1, padding="SAME"), [x, w])
-        with session(graph) as running:
+        with session(graph) as trial:
             try:
-                running.run(gradients, {x: np.ones([1, 4, 4, 4]), w: np.ones([3, 3, 2, 4])})
+                trial.run(gradients, {x: np.ones([1, 4, 4, 4]), w: np.ones([3, 3, 2, 4])})
             except tf.errors.OpError:
                 return False
     return True
 
 
 def silu(x: tf.Tensor, name: str | None = None) -> tf.Tensor:
-    """Return x * sigmoid(x). Its gradient takes about 0.6 times as long as that of tf.nn.silu, in bfloat16."""
+    """Return x * sigmoid(x). In bfloat16, its gradient takes about 0.6 times as long as the gradient of tf.nn.silu."""
 
     @tf.custom_gradient
     def multiplied(x: tf.Tensor) -> tuple[tf.Tensor, Gradients]:

@@ -1,8 +1,7 @@
-"""Layers: plain functions over tf.nn, from a tensor, a scope and a width to a tensor.
+"""Layers: plain functions over tf.nn that take a tensor, a variable scope and a width, and return a tensor.
 
-Letters in shapes: N batch, H W height and width, C channels in, K channels or units out, h w height and width of a
-kernel. Weights are float32; a layer computes in the dtype of its input, so that bfloat16 input means bfloat16
-multiplications.
+Weights are float32. A layer computes in the dtype of its input: bfloat16 input means bfloat16 multiplications. Letters
+in shapes: N batch, H W height and width, C channels in, K channels or units out, h w height and width of a kernel.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class MomentUpdate(NamedTuple):
 
     Attributes:
         variable: the moving mean or variance, float32 [C].
-        value: that of the current batch, float32 [C].
+        value: mean or variance of the current batch, float32 [C].
         momentum: weight of the current batch.
     """
 
@@ -81,8 +80,8 @@ def conv2d(
 ) -> tf.Tensor:
     """Convolve and add a bias: [N, H, W, C] -> [N, H', W', K].
 
-    With a pool, the max pool comes before the bias. The bias and a ReLU after it are monotone, so the result is that
-    of pooling last, on a fraction of the numbers.
+    The max pool, if any, comes before the bias. The bias and a ReLU after it are monotone, so the result is the same as
+    with the max pool last, and they are computed on fewer values.
 
     Args:
         x: [N, H, W, C].
@@ -95,7 +94,7 @@ def conv2d(
         pool: the max pool; None for no pool.
         bias: whether to add a bias.
         init, bias_init: see `_variable`.
-        portable: whether to use tf.nn.conv2d, and no faster form of kernels.py.
+        portable: whether to use tf.nn.conv2d instead of the faster algorithms of kernels.py.
 
     Variables: <scope>/w [h, w, C, K], <scope>/b [K].
     """
@@ -129,7 +128,7 @@ def depthwise_conv2d(
 
     Args: see conv2d.
 
-    Variables: <scope>/w [h, w, C, 1], with the initial values of a convolution of one channel.
+    Variables: <scope>/w [h, w, C, 1]. Its initial values are those of a convolution with one input channel.
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
@@ -174,9 +173,9 @@ def grouped_conv2d(
 def whitening(x: tf.Tensor, scope: str, patch_size: int) -> tf.Tensor:
     """Convolve with frozen filters, without padding: [N, H, W, C] -> [N, H', W', K].
 
-    H' = H - patch_size + 1, W' likewise; K = 2 * patch_size^2 * C.
+    H' = H - patch_size + 1, W' = W - patch_size + 1, K = 2 * patch_size^2 * C.
 
-    Variables, not trainable: <scope>/w [h, w, C, K], zeros until statistics.whitening_filters are assigned.
+    Variables, not trainable: <scope>/w [h, w, C, K], zeros until statistics.whitening_filters are assigned to it.
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
@@ -189,20 +188,20 @@ def whitening(x: tf.Tensor, scope: str, patch_size: int) -> tf.Tensor:
 def batch_norm(
     x: tf.Tensor, scope: str, norm: BatchNorm, *, training: bool, batch_slice: BatchSlice = WHOLE_BATCH
 ) -> tuple[tf.Tensor, tuple[MomentUpdate, ...]]:
-    """Normalise each channel to mean 0 and variance 1, scale it where norm.scale, and add an offset.
+    """Normalise each channel to mean 0 and variance 1, scale it if norm.scale is set, and add an offset.
 
     Args:
         x: [N, H, W, C] or [N, C].
         scope: variable scope.
         norm: BatchNorm.
-        training: whether to normalise by the moments of the global batch; else by the moving ones.
+        training: whether to normalise by the moments of the global batch; else by the moving moments.
         batch_slice: which rows of the global batch x holds.
 
-    Returns: (a tensor of x's shape, the updates of the moving moments: two in training, else none). The variance of an
-        update is n / (n - 1) times the batch's, n being the numbers in a channel.
+    Returns: (a tensor of the shape of x, the updates of the moving moments: two in training, else none). The variance
+        of an update is n / (n - 1) times the variance of the batch, where n is the number of values in a channel.
 
-    Variables: <scope>/beta [C], zeros; with a scale <scope>/gamma [C], ones; not trainable: <scope>/mean [C], zeros,
-    and <scope>/variance [C], ones.
+    Variables: <scope>/beta [C], zeros; if norm.scale is set <scope>/gamma [C], ones; not trainable: <scope>/mean [C],
+    zeros, and <scope>/variance [C], ones.
     """
     _expect_rank(x, scope, 2, 4)
     with tf1.variable_scope(scope):
@@ -263,7 +262,7 @@ def max_pool(x: tf.Tensor, scope: str, size: int, *, stride: int, padding: str =
 
 
 def average_pool(x: tf.Tensor, scope: str, size: int, *, stride: int, padding: str = "SAME") -> tf.Tensor:
-    """Return the mean of each size x size window, without its padding: [N, H, W, C] -> [N, H', W', C]. No variables."""
+    """Return the mean of each size x size window, padding excluded: [N, H, W, C] -> [N, H', W', C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.nn.avg_pool2d(x, ksize=size, strides=stride, padding=padding, name=scope)
 
@@ -282,7 +281,7 @@ def adaptive_average_pool(x: tf.Tensor, scope: str, size: int) -> tf.Tensor:
 
 
 def _window_means(pixels: int, windows: int) -> np.ndarray:
-    """Return the matrix [windows, pixels] that maps an axis to the means of adaptive_average_pool's windows."""
+    """Return the matrix [windows, pixels] that maps an axis to its means over the windows of adaptive_average_pool."""
     window, pixel = np.arange(windows)[:, None], np.arange(pixels)
     inside = (pixel >= window * pixels // windows) & (pixel < -(-(window + 1) * pixels // windows))
     return inside / inside.sum(axis=1, keepdims=True)
@@ -295,7 +294,7 @@ def global_average_pool(x: tf.Tensor, scope: str) -> tf.Tensor:
 
 
 def pad(x: tf.Tensor, before: int, after: int) -> tf.Tensor:
-    """Put zeros around the map: [N, H, W, C] -> [N, before + H + after, before + W + after, C]. No variables."""
+    """Pad the map with zeros: [N, H, W, C] -> [N, before + H + after, before + W + after, C]. No variables."""
     return tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
 
 
@@ -322,21 +321,21 @@ def dropout(
 ) -> tf.Tensor:
     """Keep each unit with probability keep_prob and divide it by keep_prob; set the other units to zero.
 
-    The mask is a function of (seed, scope, step) alone. keep_prob 1.0 is the identity. No variables.
+    The mask depends only on (seed, scope, step). With keep_prob 1.0, the result is x. No variables.
 
     Args:
         x: [N, H, W, C] or [N, C].
-        scope: variable scope, which the mask depends on.
+        scope: variable scope.
         keep_prob: float32 [].
         seed: of the mask.
         step: number of updates so far.
-        batch_slice: which rows of the global batch x holds; they get these rows of the global batch's mask.
+        batch_slice: which rows of the global batch x holds. The mask is drawn for the global batch.
 
-    Returns: a tensor of x's shape.
+    Returns: a tensor of the shape of x.
     """
     _expect_rank(x, scope, 2, 4)
     with tf1.variable_scope(scope):
-        uniform = batch_slice.uniform(tf.shape(x), stateless_seed(seed, step))  # x's shape, in [0, 1)
+        uniform = batch_slice.uniform(tf.shape(x), stateless_seed(seed, step))  # shape of x, in [0, 1)
         mask = tf.cast(uniform < keep_prob, tf.float32) / keep_prob
         return x * tf.cast(mask, x.dtype)
 
@@ -348,7 +347,7 @@ def stateless_seed(seed: int, step: int | tf.Tensor) -> tf.Tensor:
 
 
 def _padded(x: tf.Tensor, kernel: tuple[int, int], stride: int, padding: Padding) -> tuple[tf.Tensor, str]:
-    """Return x and the padding as SAME or VALID; TensorFlow's gradients for other padding are tens of times slower."""
+    """Return x, padded if necessary, and SAME or VALID. Gradients of other paddings are tens of times slower."""
     if isinstance(padding, str):
         return x, padding
     if stride == 1 and all((size // 2, size // 2) == padding and size % 2 for size in kernel):
@@ -357,17 +356,17 @@ def _padded(x: tf.Tensor, kernel: tuple[int, int], stride: int, padding: Padding
 
 
 def _variable(name: str, shape: list[int], seed: int, init: str = "xavier", channels: int | None = None) -> tf.Variable:
-    """Return the variable <current scope>/<name>; its initial values are a function of (seed, its full name).
+    """Return the variable <current scope>/<name>. Its initial values depend only on the seed and on its full name.
 
     Args:
-        name: of the variable in the current scope.
+        name: name of the variable in the current scope.
         shape: [h, w, C, K], [C, K] or [K].
-        seed: of the initial values.
-        init: xavier: uniform in +-sqrt(6 / (fan in + fan out)), as in TensorFlow 1's contrib; of a vector, fan in and
-            fan out are its length. he: uniform in +-sqrt(6 / fan in). zeros. dirac: like xavier, but the first
+        seed: seed of the initial values.
+        init: xavier: uniform in +-sqrt(6 / (fan in + fan out)), as in tf.contrib of TensorFlow 1; fan in and fan out of
+            a vector are its length. he: uniform in +-sqrt(6 / fan in). zeros. dirac: like xavier, but the first
             min(C, K) filters of a kernel [h, w, C, K] with odd h and w copy one input channel each (arXiv 2404.00498,
             section 3.2).
-        channels: number of channels that a filter sees, where it is not C.
+        channels: number of input channels of a filter. None: C.
     """
     area = 1
     for size in shape[:-2]:
@@ -382,8 +381,8 @@ def _variable(name: str, shape: list[int], seed: int, init: str = "xavier", chan
             return values
         height, width, channels, filters = shape
         copies = min(channels, filters)
-        around = [[height // 2] * 2, [width // 2] * 2, [0, 0], [0, 0]]
-        return tf.concat([tf.pad(tf.eye(channels, copies)[None, None], around), values[..., copies:]], axis=3)
+        padding = [[height // 2] * 2, [width // 2] * 2, [0, 0], [0, 0]]
+        return tf.concat([tf.pad(tf.eye(channels, copies)[None, None], padding), values[..., copies:]], axis=3)
 
     return tf1.get_variable(name, shape, tf.float32, initializer=initial)
 

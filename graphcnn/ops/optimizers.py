@@ -1,4 +1,4 @@
-"""Update rules: those of TensorFlow, Muon, lookahead."""
+"""Update rules: TensorFlow's optimizers, Muon and Lookahead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEWTON_SCHULZ = (
     2.0315,
 )  # polynomial of Jordan et al. (2024): raises small singular values fast
 NEWTON_SCHULZ_STEPS = 3
-LOOKAHEAD_DECAY = 0.95  # of the slow weights in each step, at the end of training
+LOOKAHEAD_DECAY = 0.95  # weight of the slow value after one step, at the end of training
 
 
 def train_op(
@@ -27,7 +27,8 @@ def train_op(
 ) -> tf.Operation:
     """Return the op that applies one update and adds 1 to `step`.
 
-    adam, sgd, nesterov and rmsprop are TensorFlow's. muon uses Muon for kernels, and nesterov for all other weights.
+    adam, sgd, nesterov and rmsprop are optimizers of TensorFlow. muon uses Muon for the kernels of convolutions, and
+    nesterov for all other weights.
 
     Args:
         recipe: Recipe.
@@ -53,7 +54,7 @@ def train_op(
 
 
 def _optimizer(recipe: Recipe, learning_rate: tf.Tensor) -> tf1.train.Optimizer:
-    """Return TensorFlow's optimizer of the recipe's name."""
+    """Return the TensorFlow optimizer that the recipe names; for muon, the one of the other weights."""
     if recipe.optimizer == "adam":
         return tf1.train.AdamOptimizer(learning_rate)
     if recipe.optimizer == "sgd":
@@ -68,14 +69,14 @@ def muon(
 ) -> tf.Operation:
     """Return the op of Muon's update of a kernel (Jordan et al., 2024).
 
-    The Nesterov momentum is orthogonalised as a matrix [h w C, K]. The kernel is scaled to norm sqrt(K) first: with a
-    normalisation after the convolution, its norm has no effect.
+    The update is the Nesterov momentum, orthogonalised as a matrix [h w C, K]. Before the update, the kernel is scaled
+    to the norm sqrt(K). With batch norm after the convolution, the norm of the kernel has no effect on the output.
 
     Args:
         gradient: float32 [h, w, C, K].
         w: the kernel, [h, w, C, K].
         learning_rate: float32 [].
-        momentum: of the gradients.
+        momentum: momentum coefficient.
         dtype: of the matrix products.
 
     Variables: <name of w>/muon, the momentum.
@@ -110,15 +111,15 @@ def orthogonalize(matrix: tf.Tensor) -> tf.Tensor:
 
 
 def lookahead(variables: Sequence[tf.Variable], every: int, step: tf.Tensor, total_steps: int) -> tf.Operation:
-    """Return the op that pulls variables and their slow average together (Zhang et al., 2019).
+    """Return the op of Lookahead, which keeps a slow copy of each variable (Zhang et al., 2019).
 
-    It does so after each `every` updates and after the last one. The slow value moves towards the fast one by
-    1 - LOOKAHEAD_DECAY^every * (fraction of the training that is done)^3, which is the schedule of arXiv 2404.00498;
-    then the fast value becomes the slow one.
+    It acts after each `every` updates and after the last update. It sets the slow value and the variable to
+    keep * slow + (1 - keep) * variable, where keep = LOOKAHEAD_DECAY^every * (fraction of finished updates)^3. The
+    schedule of `keep` is from arXiv 2404.00498.
 
     Args:
-        variables: the fast ones.
-        every: updates between two pulls.
+        variables: the trained variables, called fast.
+        every: number of updates between two actions.
         step: number of finished updates, an integer [].
         total_steps: updates in the whole training.
 

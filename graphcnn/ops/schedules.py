@@ -9,7 +9,8 @@ from graphcnn.ops.tf1 import tf
 def schedule_factor(recipe: Recipe, step: tf.Tensor, total_steps: int) -> tf.Tensor:
     """Return the factor of the learning rate at a step, float32 [] in 0..1.
 
-    It rises linearly over warmup_steps. Then it stays at 1 (constant), or falls linearly to 0 at total_steps (linear).
+    The factor rises linearly over warmup_steps. Then it stays at 1 (constant), or falls linearly to 0 at total_steps
+    (linear).
 
     Args:
         recipe: Recipe.

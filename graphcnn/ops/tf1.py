@@ -1,4 +1,4 @@
-"""The only module that imports TensorFlow: graph mode, sessions, what the CPU can do."""
+"""The only module that imports TensorFlow: graph mode, sessions, and the bfloat16 instructions of the CPU."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from typing import Any
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Hold back what the block writes to stderr, C++ code included; write it out if the block fails.
+    """Discard what the block writes to stderr, including C++ code; print it if the block fails.
 
-    TensorFlow prints notes on import that no setting turns off.
+    TensorFlow prints notes during import that no setting turns off.
     """
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as output:
         sys.stderr.flush()
         stderr = os.dup(2)
-        os.dup2(held.fileno(), 2)
+        os.dup2(output.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(stderr, held.read())
+            output.seek(0)
+            os.write(stderr, output.read())
             raise
         finally:
             os.dup2(stderr, 2)
@@ -45,7 +45,7 @@ tf1.logging.set_verbosity(tf1.logging.ERROR)
 
 
 def reason(error: Exception) -> str:
-    """Return the line of a TensorFlow error's message that says what failed."""
+    """Return the line of the message of a TensorFlow error that names the cause."""
     lines = str(getattr(error, "message", None) or error).splitlines() or [type(error).__name__]
     nodes = [index for index, line in enumerate(lines) if line.lstrip().startswith("[[{{node") and index]
     return lines[nodes[0] - 1] if nodes else lines[0]
@@ -54,8 +54,8 @@ def reason(error: Exception) -> str:
 def session(graph: tf.Graph) -> tf.compat.v1.Session:
     """Return a Session of the graph on the CPU.
 
-    One operation runs at a time and uses all cores. That is faster here than two operations at once, and their order is
-    fixed.
+    One operation runs at a time, on all cores. For these nets that is faster than two operations at a time, and the
+    order of the operations is fixed.
     """
     config = tf1.ConfigProto(
         inter_op_parallelism_threads=1,
@@ -66,7 +66,7 @@ def session(graph: tf.Graph) -> tf.compat.v1.Session:
 
 
 def cores() -> int:
-    """Return the number of processors this process may use."""
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -75,8 +75,8 @@ def cores() -> int:
 def choose_precision(precision: str) -> tuple[str, str]:
     """Return ("float32" or "bfloat16", the reason in a few words) for Recipe.precision.
 
-    auto means bfloat16 where the processor has fast instructions for it (x86-64 with AMX or AVX512-BF16) and oneDNN,
-    whose kernels use them, is on. Elsewhere TensorFlow's bfloat16 is slower than its float32, or was not measured.
+    auto means bfloat16 if the CPU has fast instructions for it (x86-64 with AMX or AVX512-BF16) and oneDNN, which uses
+    these instructions, is on. On other CPUs, bfloat16 is slower than float32 in TensorFlow, or is not measured.
 
     Args:
         precision: auto, float32 or bfloat16.
@@ -85,7 +85,7 @@ def choose_precision(precision: str) -> tuple[str, str]:
     if precision != "auto":
         slow = precision == "bfloat16" and instructions is None
         return precision, "as set" + (
-            "; this CPU has no instructions for it, so float32 would be faster" if slow else ""
+            "; this CPU has no bfloat16 instructions, so float32 would be faster" if slow else ""
         )
     if instructions is None:
         return "float32", "auto: this CPU has no bfloat16 instructions"
@@ -99,7 +99,7 @@ def choose_precision(precision: str) -> tuple[str, str]:
 def cpu() -> dict[str, Any]:
     """Return {"model": str, "cores": int, "bfloat16": str or None} of this machine.
 
-    bfloat16 is the processor's best instruction set for it: amx_bf16, avx512_bf16 or, on Arm, bf16.
+    "bfloat16" is the fastest instruction set for that type: amx_bf16, avx512_bf16 or, on Arm, bf16.
     """
     text = ""
     if platform.system() == "Linux":

@@ -100,7 +100,7 @@ BAD = {  # name: (arguments of train, words of the message)
     ),
     "another activation for a zoo net": (
         ["--recipe=zoo", "--activation=silu"],
-        "--activation: --net=resnet50_v2 has layers of its own",
+        "--activation: the layers of --net=resnet50_v2 are fixed",
     ),
     "micro-batches for a zoo net with batch norm": (
         ["--recipe=zoo", "--micro_batch=8"],

@@ -76,16 +76,16 @@ BAD = {  # name: (the archive, words of the message)
     "a hard link": (without_first(tarfile.LNKTYPE, "cifar-10-batches-bin/data_batch_2.bin"), "is a link or a device"),
     "a device": (without_first(tarfile.CHRTYPE), "is a link or a device"),
     "a folder": (without_first(tarfile.DIRTYPE), "is a link or a device"),
-    "missing": (without_first(), "holds no cifar-10-batches-bin/data_batch_1.bin"),
-    "elsewhere": (without_first(files={f"../{FIRST}": batch(1)[2]}), "holds no"),
-    "absolute": (without_first(files={f"/{FIRST}": batch(1)[2]}), "holds no"),
+    "missing": (without_first(), "cifar-10-batches-bin/data_batch_1.bin is missing"),
+    "elsewhere": (without_first(files={f"../{FIRST}": batch(1)[2]}), "is missing"),
+    "absolute": (without_first(files={f"/{FIRST}": batch(1)[2]}), "is missing"),
     "too short": (without_first(files={FIRST: batch(1)[2][:-1]}), "61459 bytes, expected 61460"),
     "too long": (without_first(files={FIRST: batch(1)[2] + b"0"}), "61461 bytes, expected at most 61460"),
     "a label of 10": (without_first(files={FIRST: labelled(10)}), "holds label 10, expected 0 to 9"),
     "nine names": (packed(members() | {cifar10.NAMES: b"\n".join(map(str.encode, NAMES[1:]))}), "9 names, expected 10"),
     "truncated": (packed(members())[:-5000], "truncated or damaged"),
     "no archive": (b"hello", "truncated or damaged"),
-    "CIFAR-10's Python version": (packed({"cifar-10-batches-py/data_batch_1": b"\x80\x02"}), "holds no"),
+    "CIFAR-10's Python version": (packed({"cifar-10-batches-py/data_batch_1": b"\x80\x02"}), "is missing"),
 }
 
 
@@ -177,7 +177,7 @@ def test_a_server_that_hangs_up(known, serve, tmp_path):
     content = packed(members())
     path = known(content)
     server = serve(content, "hangs up")
-    with pytest.raises(InputError, match=r"call again to continue"):
+    with pytest.raises(InputError, match=r"run the command again to continue"):
         cifar10.load(False, tmp_path)
     assert left(tmp_path) == {f"{ARCHIVE}.part"}
     have = (tmp_path / f"{ARCHIVE}.part").stat().st_size

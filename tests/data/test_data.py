@@ -66,10 +66,10 @@ BAD_ARRAYS = {  # name: (arrays of the folder, words of the message)
     "rank 5": ({"x_train": X[..., None]}, "shape is"),
     "channels first": ({"x_train": X.transpose(0, 3, 1, 2)}, r"x.transpose\(0, 2, 3, 1\)"),
     "four channels": ({"x_train": np.zeros((96, 16, 16, 4), np.uint8)}, "1 or 3 channels"),
-    "no rows": ({"x_train": X[:0]}, "no pixels"),
-    "nan": ({"x_train": with_pixel(np.nan)}, "row 5 has NaN or infinite"),
-    "infinite": ({"x_train": with_pixel(np.inf)}, "row 5 has NaN or infinite"),
-    "negative pixels": ({"x_train": with_pixel(-1)}, "from -1 to"),
+    "no rows": ({"x_train": X[:0]}, "at least one image"),
+    "nan": ({"x_train": with_pixel(np.nan)}, "image 5 has NaN or infinite"),
+    "infinite": ({"x_train": with_pixel(np.inf)}, "image 5 has NaN or infinite"),
+    "negative pixels": ({"x_train": with_pixel(-1)}, r"pixels are -1\.\."),
     "pixels above 255": ({"x_train": with_pixel(256, np.int64)}, "expected 0..255"),
     "lengths differ": ({"y_train": Y[:-1]}, "95 labels for 96 images"),
     "negative label": ({"y_train": Y - 1}, "smallest label is -1"),
@@ -88,7 +88,7 @@ BAD_ARRAYS = {  # name: (arrays of the folder, words of the message)
     "test longer than its labels": ({"y_test": Y[:5]}, "5 labels for 24 images"),
     "one-hot test labels of another width": ({"y_test": np.eye(4)[np.arange(24) % 3]}, "one-hot with 4 columns"),
     "test label unknown": ({"y_test": np.full(24, 3)}, "holds label 3"),
-    "no x_train": ({"x_train": None}, "no such file"),
+    "no x_train": ({"x_train": None}, "no x_train.npy and no class folders"),
     "no y_train": ({"y_train": None}, "no such file"),
 }
 

@@ -92,7 +92,7 @@ class TestRows:
     def test_a_loop_of_links_is_no_file(self, tmp_path):
         root = write_photos(tmp_path / "set")
         (root / "owl" / "loop.png").symlink_to("loop.png")
-        with pytest.raises(InputError, match=r"loop.png: is not a .png, .jpg, .jpeg file"):
+        with pytest.raises(InputError, match=r"loop.png: expected only .png, .jpg, .jpeg files"):
             load(root)
         (root / "owl" / "loop.png").unlink()
         (root / "owl" / "again").symlink_to(root)
@@ -192,9 +192,9 @@ class TestPixels:
 
 
 BROKEN = {  # a file in owl/: (name, its bytes, words of the message)
-    "a text": ("notes.txt", b"hello", "is not a .png, .jpg, .jpeg file"),
-    "no suffix": ("photo", jpeg(), "is not a .png, .jpg, .jpeg file"),
-    "a GIF": ("a.gif", jpeg(form="GIF"), "is not a .png, .jpg, .jpeg file"),
+    "a text": ("notes.txt", b"hello", "expected only .png, .jpg, .jpeg files"),
+    "no suffix": ("photo", jpeg(), "expected only .png, .jpg, .jpeg files"),
+    "a GIF": ("a.gif", jpeg(form="GIF"), "expected only .png, .jpg, .jpeg files"),
     "a GIF in disguise": ("a.png", jpeg(form="GIF"), "not an image, expected one of PNG, JPEG"),
     "a text in disguise": ("a.jpg", b"hello", "not an image, expected one of PNG, JPEG"),
     "no bytes": ("a.jpg", b"", "not an image, expected one of PNG, JPEG"),
@@ -203,7 +203,7 @@ BROKEN = {  # a file in owl/: (name, its bytes, words of the message)
     "a large PNG": ("a.png", png_of_size(9000, 9000), "too many pixels, expected at most 64000000"),
     "a larger PNG": ("a.png", png_of_size(12000, 12000), "too many pixels, expected at most 64000000"),
     "a huge PNG": ("a.png", png_of_size(2**31 - 1, 2**31 - 1), "too many pixels, expected at most 64000000"),
-    "a folder": ("more.jpg/a.jpg", jpeg(), "more.jpg: is not a .png, .jpg, .jpeg file"),
+    "a folder": ("more.jpg/a.jpg", jpeg(), "more.jpg: expected only .png, .jpg, .jpeg files"),
     "a name in another encoding": (os.fsdecode(b"caf\xe9.jpg"), b"", "not an image"),
 }
 
@@ -250,7 +250,7 @@ class TestBroken:
     def test_an_image_beside_the_class_folders(self, tmp_path):
         root = write_photos(tmp_path / "set")
         saved(picture(0), root / "stray.png")
-        with pytest.raises(InputError, match=r"stray.png: is beside the class folders"):
+        with pytest.raises(InputError, match=r"stray.png: this image is beside the class folders"):
             load(root)
         assert len(load(root, skip_broken=True).x_train) == 24
 
@@ -262,8 +262,8 @@ def write_layout(root, layout):
 
 
 LAYOUTS = {  # name: (what is in the folder, words of the message)
-    "nothing": ([], "x_train.npy: no such file, nor class folders beside it; expected"),
-    "images alone": (["a.png"], "no such file, nor class folders"),
+    "nothing": ([], ": no x_train.npy and no class folders in it; expected"),
+    "images alone": (["a.png"], "no x_train.npy and no class folders"),
     "one class": (["owl/a.png"], r"1 class folders \(owl\), expected at least two"),
     "train without classes": (["train/a.png"], r"1 class folders \(train\), expected at least two"),
     "one class in train": (["train/owl/a.png", "test/owl/a.png"], r"1 class folders \(owl\)"),
@@ -272,15 +272,15 @@ LAYOUTS = {  # name: (what is in the folder, words of the message)
         ["train/owl/a.png", "train/bat/a.png", "test/owl/a.png", "test/bat/"],
         "test/bat: holds no image",
     ),
-    "a class in test alone": (
+    "a class only in test": (
         ["train/owl/a.png", "train/bat/a.png", "test/owl/a.png", "test/bat/a.png", "test/cat/a.png"],
-        "test/cat: this class is in test/ alone",
+        "test/cat: this class is only in test/",
     ),
-    "a class in train alone": (
+    "a class only in train": (
         ["train/owl/a.png", "train/bat/a.png", "test/owl/a.png"],
-        "train/bat: this class is in train/ alone",
+        "train/bat: this class is only in train/",
     ),
-    "an empty test": (["train/owl/a.png", "train/bat/a.png", "test/"], "train/bat: this class is in train/ alone"),
+    "an empty test": (["train/owl/a.png", "train/bat/a.png", "test/"], "train/bat: this class is only in train/"),
     "test without train": (["test/owl/a.png", "test/bat/a.png"], "has test/ but no train/"),
     "a class of two lines": (["owl/a.png", "b\nat/a.png"], r"'b\\nat' is not one line of UTF-8 text"),
     "a class in another encoding": (["owl/a.png", os.fsdecode(b"caf\xe9/a.png")], "is not one line of UTF-8 text"),

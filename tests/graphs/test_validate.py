@@ -20,7 +20,11 @@ IMPOSSIBLE = {  # name: (settings, the setting that is refused, words)
     "two sizes for dense layers": ({"early_size": 20}, "early_size", "the dense layers of net=vgg fit one image size"),
     "images too small for a pool": ({"net": "photos_six"}, "image_size", "too small for the windows"),
     "images too small for an architecture": ({"net": "xception", "image_size": 70}, "image_size", "at least 71 pixels"),
-    "another activation": ({"net": "mobilenet", "activation": "silu"}, "activation", "has layers of its own"),
+    "another activation": (
+        {"net": "mobilenet", "activation": "silu"},
+        "activation",
+        "the layers of net=mobilenet are fixed",
+    ),
     "micro-batches with batch norm": ({"net": "resnet50", "micro_batch": 2}, "micro_batch", "lower batch_size (now"),
     "frozen scope that does not exist": ({**HEAD, "freeze": "until:conv9"}, "freeze", "unknown name 'conv9'"),
     "everything frozen": ({**HEAD, "freeze": "until:predictions"}, "freeze", "leaves nothing to train"),
@@ -28,10 +32,10 @@ IMPOSSIBLE = {  # name: (settings, the setting that is refused, words)
     "blur beyond the images": ({**TINY, "blur": 16.0}, "blur", "less than the 16x16 pixels"),
 }
 IMPOSSIBLE_FOR_WORKERS = {  # name: (settings, the setting that three workers cannot have, words)
-    "micro-batches": ({"micro_batch": 2}, "micro_batch", "is for one worker"),
-    "fine-tuning": ({"finetune_epochs": 1}, "finetune_epochs", "is for one worker"),
-    "freezing": ({**HEAD, "freeze": "backbone"}, "freeze", "is for one worker"),
-    "no epochs": ({"epochs": 0, "weights": "a"}, "epochs", "is for one worker"),
+    "micro-batches": ({"micro_batch": 2}, "micro_batch", "possible with one worker only"),
+    "fine-tuning": ({"finetune_epochs": 1}, "finetune_epochs", "possible with one worker only"),
+    "freezing": ({**HEAD, "freeze": "backbone"}, "freeze", "possible with one worker only"),
+    "no epochs": ({"epochs": 0, "weights": "a"}, "epochs", "possible with one worker only"),
     "a small last batch": ({"batch_size": 98}, "batch_size", "leave a batch of 2, fewer than the 3 workers"),
 }
 

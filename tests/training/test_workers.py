@@ -276,7 +276,7 @@ BAD = {  # name: (TF_CONFIG, flags, words)
     "micro-batches": (
         '{"cluster": {"worker": ["a:1", "b:1"]}}',
         ["--micro_batch=2"],
-        "--micro_batch: is for one worker",
+        "--micro_batch: is possible with one worker only",
     ),
     "too small a batch": (TWO, ["--batch_size=71"], "leave a batch of 1, fewer than"),
 }

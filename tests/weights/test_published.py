@@ -131,7 +131,7 @@ def test_a_server_that_declares_no_valid_size(length, tmp_path, monkeypatch):
             pass
 
     monkeypatch.setattr(download, "_open", lambda url, start: Response())
-    with pytest.raises(DownloadFailed, match=r"the server says .* bytes, expected from 1"):
+    with pytest.raises(DownloadFailed, match=r"the server declares .* bytes, expected from 1"):
         download.fetch("http://127.0.0.1/a.h5", tmp_path / "a.h5", md5="0")
     assert not (tmp_path / "a.h5").exists()
 
