@@ -22,7 +22,7 @@ ONE_WORKER = {
     "finetune_epochs": 0,
     "freeze": "none",
 }  # {setting: value required with several workers}
-OWN_LAYERS = {"whitening_patch_size": 0, "batch_norm": False, "activation": "relu"}  # values that an architecture needs
+OWN_LAYERS = {"whitening_patch_size": 0, "batch_norm": False, "activation": "relu"}  # an ImageNet network's
 
 
 @dataclass(frozen=True)

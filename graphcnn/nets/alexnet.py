@@ -1,6 +1,6 @@
 """AlexNet with one column (arXiv 1404.5997). Scopes are named like torchvision's modules.
 
-The sizes of maps in the margin are for 224x224 images.
+The sizes of maps at the end of the lines are for 224x224 images.
 """
 
 from __future__ import annotations

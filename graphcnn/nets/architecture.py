@@ -1,4 +1,4 @@
-"""What the package knows about an ImageNet architecture: how to build it, its sizes, its published weights."""
+"""The types that describe an ImageNet architecture: its build function, its image sizes, its published weights."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Published:
     """A file of ImageNet weights on the internet.
 
     Args:
-        url: where it is.
-        md5: of its bytes, as Keras lists it; None where Keras lists none.
+        url: address of the file.
+        md5: checksum that Keras lists, as hexadecimal digits; None if Keras lists none.
     """
 
     url: str
@@ -28,7 +28,7 @@ class Packaged:
     Args:
         requirement: the package as pip expects it, NAME==VERSION.
         file: its path in the package.
-        sha256: of its bytes.
+        sha256: of the file, as hexadecimal digits.
         names: returns {name in PyTorch: name of the variable}.
     """
 
@@ -48,7 +48,7 @@ class Architecture:
         smallest_size: least height and width of images, in pixels.
         preprocessing: the normalisation that its weights expect, a key of recipe.PREPROCESSING.
         batch_norm: whether it has batch norm.
-        published: the file of its weights; None where there is none.
+        published: the file of its weights; None if there is none.
     """
 
     build: Build

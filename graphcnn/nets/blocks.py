@@ -1,4 +1,4 @@
-"""What nets are composed of: the layers of ops/layers.py with the settings of a NetContext.
+"""The layers of ops/layers.py with the settings of a NetContext, from which the nets are built.
 
 Letters in shapes: N batch, H W height and width, C channels in, K channels or units out.
 """
@@ -17,21 +17,21 @@ from graphcnn.ops.tf1 import tf, tf1
 
 @dataclass(frozen=True)
 class NetContext:
-    """What the layers of one pass through a net need beside their input.
+    """The settings of all layers in one pass through a net.
 
     Args:
-        seed: of initial weights and masks.
+        seed: seed of initial weights and masks.
         step: number of updates so far, an integer [].
         keep_prob: probability that dropout keeps a unit, float32 []; None for a net without dropout.
         drop_connect: see Recipe.
         whitening_patch_size, init, bias_init, activation: see Recipe.
         batch_norm_position: see Recipe; none for a net without batch norm.
-        training: whether this is a training pass: dropout always drops, batch norm takes the moments of the batch.
+        training: whether this is a training pass: dropout is active, and batch norm uses the moments of the batch.
         batch_slice: which rows of the global batch the input holds.
-        frozen: names of the variables that training leaves unchanged; a batch norm with such moments works as in
+        frozen: names of the variables that training leaves unchanged. A batch norm with frozen moments works as in
             inference.
-        portable: whether to use TensorFlow's own convolutions alone, as a graph for other programs should.
-        moment_updates: those of the batch norms that the pass has met so far.
+        portable: whether to use only TensorFlow's own convolutions, for a graph that other programs use.
+        moment_updates: updates of the moving moments, from the batch norms that were built so far.
     """
 
     seed: int
@@ -58,7 +58,7 @@ class Auxiliary(NamedTuple):
 
 
 class WithAuxiliary(NamedTuple):
-    """The outputs of a net that has auxiliary classifiers in training: its logits [N, K], and the classifiers."""
+    """The outputs of a training pass of a net with auxiliary classifiers: its logits [N, K], and the classifiers."""
 
     logits: tf.Tensor
     auxiliary: tuple[Auxiliary, ...]
@@ -100,7 +100,7 @@ def conv(
 def depthwise(
     x: tf.Tensor, scope: str, kernel: int, context: NetContext, *, stride: int = 1, padding: Padding = "SAME"
 ) -> tf.Tensor:
-    """Convolve each channel by itself: [N, H, W, C] -> [N, H', W', C]; options of layers.depthwise_conv2d."""
+    """Convolve each channel separately: [N, H, W, C] -> [N, H', W', C]; options of layers.depthwise_conv2d."""
     return layers.depthwise_conv2d(
         x,
         scope,
@@ -138,7 +138,7 @@ def grouped(
 
 
 def _variance_init(context: NetContext) -> str:
-    """Return he or xavier: a filter of one group cannot copy the input channel that dirac means."""
+    """Return "he" or "xavier". dirac is not possible here: a filter does not see all input channels."""
     return "he" if context.init == "he" else "xavier"
 
 
@@ -156,7 +156,7 @@ def dense(x: tf.Tensor, scope: str, units: int, context: NetContext, *, bias: bo
 
 
 def activation(x: tf.Tensor, scope: str, context: NetContext, kind: str | None = None) -> tf.Tensor:
-    """Apply an activation, by default the recipe's, to each number."""
+    """Apply an activation, by default that of the recipe, to each value."""
     kind = kind or context.activation
     return layers.activation(x, f"{scope}/{kind}", kind, portable=context.portable)
 
@@ -169,13 +169,13 @@ def batch_norm_activation(
     Args:
         scope: of the batch norm's variables.
         kind: relu, relu6 or silu.
-        name: scope of the activation's operation; None for that of the batch norm.
+        name: scope of the activation; None for `scope`.
     """
     return activation(batch_norm(x, scope, norm, context), name or scope, context, kind)
 
 
 def dropout(x: tf.Tensor, scope: str, context: NetContext) -> tf.Tensor:
-    """Drop units of x [N, H, W, C] or [N, C]: always in training, in inference where keep_prob is fed below 1."""
+    """Apply dropout to x [N, H, W, C] or [N, C]. In inference, it has an effect only if keep_prob is fed below 1."""
     if context.keep_prob is None:
         return x
 
@@ -192,9 +192,9 @@ def dropout(x: tf.Tensor, scope: str, context: NetContext) -> tf.Tensor:
 
 
 def drop_connect(x: tf.Tensor, scope: str, fraction: float, context: NetContext) -> tf.Tensor:
-    """Set a residual branch x [N, H, W, C] to zero for a fraction of the images in training, and scale up the others.
+    """In training, set a residual branch x [N, H, W, C] to zero for some images, each with probability `fraction`.
 
-    Source: arXiv 1603.09382.
+    The branch of the other images is divided by 1 - fraction. Source: arXiv 1603.09382.
     """
     if not (context.training and fraction):
         return x

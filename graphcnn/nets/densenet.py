@@ -16,7 +16,7 @@ NORM = BatchNorm(epsilon=1.001e-5, momentum=0.01)
 
 
 def build(blocks: tuple[int, ...], x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3]; between stages, channels and sizes halve.
+    """Return logits [N, classes], or the last maps, of images x [N, H, W, 3]. Channels and sizes halve between stages.
 
     Args:
         blocks: number of blocks in each stage.

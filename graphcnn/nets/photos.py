@@ -1,6 +1,7 @@
 """The nets for restaurant photos of 300x300 pixels, and the simple net for cartoon-face transfer.
 
-The sources do not give all filters, kernels and units; the others were chosen here. Sizes of maps are in the margin.
+The reports do not give all filters, kernels and units; this package chooses the others. The sizes of maps are at the
+end of the lines.
 """
 
 from __future__ import annotations

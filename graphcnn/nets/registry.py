@@ -1,7 +1,7 @@
 """The networks by name.
 
-NETS maps each name to its function build(x, classes, context), see blocks.Build. Two tables say more: SEQUENTIAL has
-the rows of the sequential nets, ARCHITECTURES has the ImageNet nets.
+NETS maps each name to its function build(x, classes, context), see blocks.Build. SEQUENTIAL maps the names of
+sequential nets to their rows. ARCHITECTURES maps the names of ImageNet networks to their Architecture.
 """
 
 from __future__ import annotations

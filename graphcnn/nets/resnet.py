@@ -1,4 +1,4 @@
-"""Residual nets of bottlenecks: v1 (arXiv 1512.03385) and v2 (arXiv 1603.05027).
+"""Residual nets with bottleneck blocks: v1 (arXiv 1512.03385) and v2 (arXiv 1603.05027).
 
 Scopes are named like Keras's layers.
 """
@@ -31,7 +31,9 @@ NORM = BatchNorm(epsilon=1.001e-5, momentum=0.01)
 
 
 def v1(blocks: tuple[int, ...], x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3]; a stage's first block has its stride.
+    """Return logits [N, classes], or the last maps, of images x [N, H, W, 3].
+
+    The first block of each stage except the first stage has stride 2.
 
     Args:
         blocks: number of bottlenecks in each stage.
@@ -48,7 +50,9 @@ def v1(blocks: tuple[int, ...], x: tf.Tensor, classes: int | None, context: NetC
 
 
 def v2(blocks: tuple[int, ...], x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3]; a stage's last block has its stride.
+    """Return logits [N, classes], or the last maps, of images x [N, H, W, 3].
+
+    The last block of each stage except the last stage has stride 2.
 
     Args: see v1.
     """
@@ -80,7 +84,7 @@ def _bottleneck_v2(
 ) -> tf.Tensor:
     """Add 1x1, 3x3 and 1x1 convolutions of the normalised x to a shortcut.
 
-    The shortcut is a projection, or x itself, or with a stride every stride-th pixel of x.
+    The shortcut is a projection, or x itself. With a stride, it is every stride-th pixel of x.
     """
     before = _relu(x, f"{name}_preact_bn", context)
     if projected:

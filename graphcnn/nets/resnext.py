@@ -1,6 +1,6 @@
 """ResNeXt-50, a residual net of grouped convolutions (arXiv 1611.05431). Scopes are named like torchvision's modules.
 
-The sizes of maps in the margin are for 224x224 images.
+The sizes of maps at the end of the lines are for 224x224 images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from graphcnn.ops.tf1 import tf
 
 
 class Stage(NamedTuple):
-    """Bottlenecks with the same settings: their number, and their filters; their outputs have twice as many."""
+    """Bottlenecks with the same settings: their number, and their filters. Their outputs have 2 * filters channels."""
 
     blocks: int
     filters: int
@@ -35,12 +35,12 @@ STAGES = (
     Stage(blocks=6, filters=512),  # 28 -> 14
     Stage(blocks=3, filters=1024),  # 14 -> 7
 )
-GROUPS = 32  # of a grouped convolution; of 4 channels in the first stage
+GROUPS = 32  # of a grouped convolution; a group has 4 channels in the first stage
 NORM = BatchNorm(epsilon=1e-5, momentum=0.1)
 
 
 def build(x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3]; a stage's first block has its stride.
+    """Return logits [N, classes], or the last maps, of images x [N, H, W, 3].
 
     Args: see blocks.Build.
     """

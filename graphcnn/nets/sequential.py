@@ -1,4 +1,4 @@
-"""Sequential nets: a net is a tuple of rows, first layer first, and `build` makes its graph.
+"""Sequential nets: a net is a tuple of rows (layers) in order, and `build` adds its layers to the graph.
 
 Letters in shapes: N batch, H W height and width, C channels in, K channels or units out.
 """
@@ -14,8 +14,8 @@ from graphcnn.ops.layers import BatchNorm, MaxPool, Padding
 from graphcnn.ops.tf1 import tf
 
 NORMS = {  # by Recipe.batch_norm_position
-    "before": BatchNorm(epsilon=1e-5, momentum=0.4, scale=False),  # a high momentum, since trainings are short
-    "after": BatchNorm(epsilon=1e-3, momentum=0.1),  # with Keras's epsilon
+    "before": BatchNorm(epsilon=1e-5, momentum=0.4, scale=False),  # high momentum for short trainings
+    "after": BatchNorm(epsilon=1e-3, momentum=0.1),  # epsilon as in Keras
 }
 
 
@@ -23,15 +23,15 @@ class Conv(NamedTuple):
     """A convolution with bias, activation and max pool.
 
     Attributes:
-        scope: of its variables.
+        scope: variable scope.
         filters: K.
         kernel: height and width of the kernel.
-        stride: of the kernel, in pixels.
+        stride: stride of the kernel, in pixels.
         padding: SAME, VALID, or the number of zeros (before, after) each axis.
-        pool: height and width of the pool's windows; 1 for no pool.
-        pool_stride: of the pool; None for the size of its windows.
-        pool_padding: SAME, or VALID, which drops the pixels that the last window does not fill.
-        norm: whether this row has batch norm where the recipe has it.
+        pool: height and width of the windows of the max pool; 1 for no pool.
+        pool_stride: stride of the max pool; None for the size of its windows.
+        pool_padding: SAME, or VALID, which drops pixels at the end that do not fill a window.
+        norm: whether this layer has batch norm, if the recipe has batch_norm.
     """
 
     scope: str
@@ -46,7 +46,7 @@ class Conv(NamedTuple):
 
 
 class AdaptiveAveragePool(NamedTuple):
-    """The means of size x size windows, for maps of any size."""
+    """The means over size x size windows that cover the map, whatever its size."""
 
     scope: str
     size: int
@@ -59,14 +59,14 @@ class GlobalMaxPool(NamedTuple):
 
 
 class Dense(NamedTuple):
-    """A dense layer; maps are flattened before it.
+    """A dense layer. Its input is flattened if it is a map.
 
     Attributes:
-        scope: of its variables.
+        scope: variable scope.
         units: K; None for one unit per class.
         bias: whether it has a bias.
         scale: factor of its output.
-        activation: whether the recipe's activation follows, and batch norm where the recipe has it after activations.
+        activation: whether the activation of the recipe follows, and then batch norm if its position is "after".
     """
 
     scope: str
@@ -87,7 +87,7 @@ Rows = tuple[Row, ...]
 
 
 def fits(rows: Rows, size: int) -> bool:
-    """Return whether images of that height and width, in pixels, are large enough for each window of the rows."""
+    """Return whether images of size x size pixels are large enough for all windows of the rows."""
     for row in rows:
         if isinstance(row, Conv):
             size = _positions(size, row.kernel, row.stride, row.padding)
@@ -96,21 +96,21 @@ def fits(rows: Rows, size: int) -> bool:
 
 
 def _positions(size: int, window: int, stride: int, padding: Padding) -> int:
-    """Return the number of positions of a window along an axis of that size; at most 0 where it has none."""
+    """Return the number of positions of a window along an axis of `size` pixels; 0 or less if it does not fit."""
     if not isinstance(padding, str):
         size, padding = size + sum(padding), "VALID"
     return -(-size // stride) if padding == "SAME" else (size - window) // stride + 1
 
 
 def build(rows: Rows, x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
-    """Return logits [N, classes] of images x [N, H, W, 3]; with classes None the maps before the first dense row.
+    """Return logits [N, classes] of images x [N, H, W, 3]; with classes None the last maps before the classifier.
 
     Args:
-        rows: of the net.
+        rows: rows of the net.
         x, classes, context: see blocks.Build.
 
-    Variables: <scope>/w, b of each Conv and Dense row; those of layers.whitening and layers.batch_norm where the
-    recipe has them.
+    Variables: <scope>/w and <scope>/b of each Conv and Dense row; the variables of layers.whitening and
+    layers.batch_norm if the recipe uses them.
     """
     if context.whitening_patch_size:
         x = layers.whitening(x, "whitening", context.whitening_patch_size)
@@ -134,8 +134,8 @@ def build(rows: Rows, x: tf.Tensor, classes: int | None, context: NetContext) ->
 def _convolution(x: tf.Tensor, row: Conv, context: NetContext) -> tf.Tensor:
     """Return the output of a Conv row: [N, H, W, C] -> [N, H', W', K].
 
-    The pool is the row's last layer. Where no batch norm follows the activation, it is computed first, see
-    layers.conv2d.
+    The max pool comes last. If no batch norm follows the activation, it is computed before the bias, which gives the
+    same result: see layers.conv2d.
     """
     position = context.batch_norm_position if row.norm else "none"
     pool = MaxPool(row.pool, row.pool_stride or row.pool, row.pool_padding) if row.pool > 1 else None

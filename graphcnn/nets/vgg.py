@@ -1,6 +1,6 @@
-"""VGG-like nets: those of the assignment, a tiny one, the fast one, and VGG itself (arXiv 1409.1556).
+"""VGG-like nets: the nets of the assignment, a tiny net, the net of the recipe fast, and VGG (arXiv 1409.1556).
 
-The scopes of vgg16 and vgg19 are named like Keras's layers. The sizes of maps in the margin are for 32x32 images.
+The scopes of vgg16 and vgg19 are named like Keras's layers. Sizes of maps at the end of lines are for 32x32 images.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Xception (arXiv 1610.02357). Scopes are named like Keras's layers.
 
-The sizes of maps in the margin are for 299x299 images.
+The sizes of maps at the end of the lines are for 299x299 images.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NORM = BatchNorm(epsilon=1e-3, momentum=0.01)
 
 
 def build(x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
-    """Return logits [N, classes], or the maps, of images x [N, H, W, 3]. Args: see blocks.Build."""
+    """Return logits [N, classes], or the last maps, of images x [N, H, W, 3]. Args: see blocks.Build."""
     x = conv(x, "block1_conv1", 32, 3, context, stride=2, padding="VALID", bias=False)  # 149
     x = batch_norm_activation(x, "block1_conv1_bn", NORM, context, name="block1_conv1")
     x = conv(x, "block1_conv2", 64, 3, context, padding="VALID", bias=False)  # 147
@@ -46,7 +46,7 @@ def build(x: tf.Tensor, classes: int | None, context: NetContext) -> tf.Tensor:
 
 
 def _block(x: tf.Tensor, number: int, widths: tuple[int, ...], context: NetContext) -> tf.Tensor:
-    """Add ReLUs and separable convolutions to x, or to its projection; a block that halves the map ends with a pool."""
+    """Add the separable convolutions of x to x, or to its projection. A block that halves the map ends with a pool."""
     shortcut = x
     if number in PROJECTIONS:
         projection = PROJECTIONS[number]

@@ -1,9 +1,9 @@
-"""Weights from HDF5 files of Keras's legacy layout, as model.save("FILE.h5") and save_weights write it.
+"""Weights from HDF5 files in Keras's legacy layout, as written by model.save("FILE.h5") and save_weights.
 
-A net's variable scopes are Keras's layer names, so that names say which weights belong where. There are two exceptions:
+The variable scopes of a net are the layer names of Keras, so weights are matched by name. There are two exceptions:
 
 - Layers with names that Keras generates (conv2d_7) are renumbered from 1, in the order of their numbers.
-- Where all layers of a file have generated names (Xception's file by Keras 1), they are matched with the net's layers
+- If all layers of a file have generated names (Xception's file by Keras 1), they are matched with the layers of the net
   in the order in which the net creates them, if the shapes agree.
 """
 
@@ -50,7 +50,7 @@ Layers = dict[str, dict[str, Any]]  # {layer: {leaf: a shape or a Dataset}}
 
 
 def read_keras(path: str | Path, shapes: Shapes) -> Fit:
-    """Return the Fit of a file's weights to a net.
+    """Read the weights of a file that fit a net.
 
     Args:
         path: an HDF5 file in Keras's legacy layout.
@@ -80,7 +80,7 @@ def read_keras(path: str | Path, shapes: Shapes) -> Fit:
 
 
 def current_names(layers: Iterable[str]) -> list[str]:
-    """Return the names that today's Keras gives the layers; generated names are renumbered from 1, in their order."""
+    """Return the names of the layers in Keras 3. Generated names are renumbered from 1, in order."""
     layers = list(layers)
     numbered: dict[str, list[tuple[int, str]]] = {}
     for name in layers:
@@ -96,7 +96,7 @@ def current_names(layers: Iterable[str]) -> list[str]:
 
 
 def _current_name(layer: str) -> str:
-    """Return the name that a layer of an old published file has in today's Keras."""
+    """Return the name in Keras 3 of a layer of an old published file."""
     match = OLD_MOBILENET_V2_NAME.fullmatch(layer)
     if not match:
         return {"Logits": "predictions"}.get(layer, layer)
@@ -128,11 +128,13 @@ def _datasets_by_variable(layers: Layers, shapes: Shapes) -> tuple[dict[str, h5p
 
 
 def _matched_by_order(file_layers: Layers, net_layers: Layers) -> dict[str, str] | None:
-    """Return {the file's layer: the net's} by their order; None where names decide, or where the orders do not fit.
+    """Match layers by order and return {layer of the file: layer of the net}.
+
+    The result is None if the layers can be matched by name, or if the shapes of the two orders differ.
 
     Args:
         file_layers: {layer: {leaf: shape}} of the file.
-        net_layers: the same of the net, in the order in which the net creates its layers.
+        net_layers: {layer: {leaf: shape}} of the net, in the order in which the net creates its layers.
     """
     matches = {layer: match for layer in file_layers if (match := GENERATED_NAME.fullmatch(layer))}
     if set(current_names(file_layers)) <= set(net_layers) or len(matches) < len(file_layers):
@@ -150,18 +152,18 @@ def _matched_by_order(file_layers: Layers, net_layers: Layers) -> dict[str, str]
 
 
 def _layer_type(leaves: Shapes) -> frozenset[tuple[str, int]]:
-    """Return {(leaf, rank)} of a layer's weights, which tells a convolution from a dense layer or a batch norm."""
+    """Return {(leaf, rank)} of the weights of a layer. It differs for a convolution, a dense layer and a batch norm."""
     return frozenset((leaf, len(shape)) for leaf, shape in leaves.items())
 
 
 def _variable(layer: str, leaf: str, shapes: Shapes) -> str:
-    """Return the name of the net's variable; Keras 3 calls a depthwise kernel just "kernel"."""
+    """Return the name of the variable of the net. In Keras 3, a depthwise kernel is named "kernel" as well."""
     depthwise = f"{layer}/depthwise/w"
     return depthwise if leaf == "w" and depthwise in shapes else f"{layer}/{leaf}"
 
 
 def _leaf(name: str) -> str:
-    """Return the leaf of a weight's name in a file, a value of LEAVES where it is known."""
+    """Return the leaf of the name of a weight in a file: a value of LEAVES if the name is known."""
     match = WEIGHT_NAME.fullmatch(name)
     return LEAVES[match[1]] if match else name.rpartition("/")[2].partition(":")[0]
 
@@ -170,7 +172,7 @@ def _leaf(name: str) -> str:
 
 
 def _layers(file: h5py.File) -> Layers:
-    """Return {layer: {leaf: Dataset}} of an open file. A leaf is a value of LEAVES where it is known."""
+    """Return {layer: {leaf: Dataset}} of an open file. A leaf is a value of LEAVES if its name is known."""
     layers: Layers = {}
     for group, datasets in _datasets_by_group(file).items():
         leaves = {name: _leaf(name) for name in datasets}
@@ -192,7 +194,7 @@ def _datasets_by_group(file: h5py.File) -> dict[str, dict[str, h5py.Dataset]]:
     if not isinstance(root, h5py.Group):
         raise InputError("its model_weights is not a group")
     layers: dict[str, dict[str, h5py.Dataset]] = {}
-    waiting: list[tuple[h5py.Group, tuple[str, ...], int]] = [(root, (), 0)]  # group, its path, length of the layer's
+    waiting: list[tuple[h5py.Group, tuple[str, ...], int]] = [(root, (), 0)]  # group, path, length of its layer's path
     objects = 0
     while waiting:
         group, path, layer_length = waiting.pop(0)
@@ -214,7 +216,7 @@ def _datasets_by_group(file: h5py.File) -> dict[str, dict[str, h5py.Dataset]]:
 
 
 def _child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
-    """Return the Group or Dataset of that name; refuse links and data that is not all in this file."""
+    """Return the Group or Dataset of this name. Refuse links, and data outside this file."""
     if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
         raise InputError(f"{group.name}: {name!r} is a link, expected a file that holds all of its own data")
     child = group[name]
@@ -222,7 +224,9 @@ def _child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
         raise InputError(f"{child.name} is a {type(child).__name__}, expected a group or numbers")
     if isinstance(child, h5py.Dataset):
         if child.is_virtual or child.external or child.chunks:
-            raise InputError(f"{child.name} is virtual, in other files or in chunks, expected plain numbers here")
+            raise InputError(
+                f"{child.name} is virtual, external or chunked, expected a contiguous dataset in this file"
+            )
         if child.shape is None:
             raise InputError(f"{child.name} has no shape")
     return child

@@ -1,4 +1,4 @@
-"""What every reader of this folder returns: the weights of a source, under the variable names of a net."""
+"""The types that the readers of weights return: the weights of a source, under the variable names of a net."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LAYER_AND_LEAF = re.compile(r"(?:(.+?)/)?((?:(?:depthwise|pointwise)/)?[^/]*)")
 
 @dataclass(frozen=True)
 class Fit:
-    """Which weights of a source fit a net.
+    """The weights of a source that fit a net.
 
     Attributes:
-        values: the weights that the net has, of the same shape.
-        stored: the shapes of all weights of the source, under the net's names where they could be mapped.
+        values: the weights whose name and shape agree with a variable of the net.
+        stored: the shapes of all weights of the source, under the names of the net if a name is known.
         by_order: whether layers were matched by their order in the file, not by their names.
     """
 
@@ -35,7 +35,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where weights come from, as config.json records it.
+    """The source of weights, as config.json records it.
 
     Attributes:
         source: a path, a URL, a package NAME==VERSION or the name of a run.
@@ -69,7 +69,7 @@ class LoadedWeights:
 
     Attributes:
         origin: Origin.
-        normalisation: the normalisation that the weights expect, as in Recipe; None where it is not known.
+        normalisation: the normalisation that the weights expect, as in Recipe; None if it is not known.
         fit: Fit.
     """
 

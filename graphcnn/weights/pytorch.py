@@ -1,9 +1,9 @@
 """Weights from PyTorch's file format before version 1.6, read without PyTorch and without Python's unpickler.
 
-Such a file is five pickles (a magic number, a version, the machine, the tensors, the keys of their storages), then the
-length and the bytes of each storage. Python's unpickler would call any function that a file names. This reader accepts
-only the names and opcodes that tensors need and calls nothing: a file can make it build strings, numbers, tuples, lists
-and dicts.
+Such a file holds five pickles (a magic number, a version, the machine, the tensors, the keys of their storages), then
+the length and the bytes of each storage. Python's unpickler would call any function that a file names. This reader
+accepts only the names and opcodes that tensors need. It calls no function: a file can only make it build strings,
+numbers, tuples, lists and dicts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Global:
 
 @dataclass(frozen=True)
 class Storage:
-    """The memory that tensors are views of: `count` numbers."""
+    """The memory of one or more tensors: `count` numbers."""
 
     key: str
     dtype: np.dtype
@@ -59,7 +59,7 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
     """Return {name: array} of a file that PyTorch wrote before version 1.6: float32 or int64, shapes as stored.
 
     Raises:
-        InputError: the file is damaged, or names anything but tensors.
+        InputError: the file is damaged, or holds other objects than tensors.
     """
     try:
         if not Path(path).is_file() or Path(path).stat().st_size > MAX_BYTES:
@@ -73,7 +73,7 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def to_tensorflow(array: np.ndarray) -> np.ndarray:
-    """Return PyTorch's weights with TensorFlow's order of axes.
+    """Return PyTorch weights with the order of axes of TensorFlow.
 
     Convolution: [K, C, h, w] -> [h, w, C, K]. Depthwise convolution: [C, 1, h, w] -> [h, w, C, 1]. Dense: [K, C] ->
     [C, K].
@@ -107,7 +107,7 @@ def _read(file: io.BytesIO, size: int) -> dict[str, np.ndarray]:
 
 
 def _numbers(file: io.BytesIO, storage: Storage) -> np.ndarray:
-    """Return the numbers of a storage, read at the file's position."""
+    """Read the numbers of a storage at the position of the file."""
     count = int.from_bytes(file.read(8), "little", signed=True)
     content = file.read(storage.count * storage.dtype.itemsize)
     if count != storage.count or len(content) != storage.count * storage.dtype.itemsize:
@@ -125,7 +125,7 @@ def _array(numbers: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def _unpickle(file: io.BytesIO, size: int) -> object:
-    """Return the object of the pickle at the file's position; size: bytes of the file."""
+    """Return the object of the pickle at the position of the file, which has `size` bytes."""
     machine = _PickleMachine(size)
     for opcode, argument, _ in pickletools.genops(file):
         if opcode.name == "STOP":
@@ -210,14 +210,14 @@ class _PickleMachine:
 
 
 def _global(name: str) -> Global:
-    """Return the Global of that name; refuse all names that tensors do not need."""
+    """Return the Global of this name. Refuse all names that tensors do not need."""
     if name not in (REBUILD_TENSOR, ORDERED_DICT, *STORAGE_TYPES):
         raise InputError(f"names {name.replace(' ', '.')!r}, which is no part of a tensor: not read")
     return Global(name)
 
 
 def _call(function: object, arguments: object) -> dict | Tensor:
-    """Return what PyTorch's function would return: an empty dict, or a Tensor. Nothing is called."""
+    """Return the result of a function of PyTorch, an empty dict or a Tensor, without calling the function."""
     name = function.name if isinstance(function, Global) else None
     if name == ORDERED_DICT and arguments == ():
         return {}
@@ -227,7 +227,7 @@ def _call(function: object, arguments: object) -> dict | Tensor:
 
 
 def _tensor(storage: object, offset: object, shape: object, strides: object) -> Tensor:
-    """Return a Tensor whose numbers are all in its storage."""
+    """Return a Tensor after checking that all its numbers are in its storage."""
     if not (
         isinstance(storage, Storage)
         and isinstance(offset, int)

@@ -1,4 +1,4 @@
-"""The printed table of which weights were loaded, which are new, and which were skipped."""
+"""Print a table of the variables: loaded, newly initialised or skipped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from graphcnn.common.progress import print_table, say
 from graphcnn.weights.loaded import Fit, Shapes, split_name
 
-MAX_ROWS = 24  # of the table; where there would be more, layers that were loaded are left out
+MAX_ROWS = 24  # of the table; if there are more, loaded layers are left out
 
 
 class Cells(NamedTuple):
@@ -24,7 +24,7 @@ def print_fit(source: str, shapes: Shapes, fit: Fit) -> None:
     """Print how many variables were loaded, and a table of the layers.
 
     Args:
-        source: what the source of the weights is called.
+        source: name of the source of the weights.
         shapes: {variable: shape} of the net.
         fit: Fit.
     """
@@ -61,7 +61,7 @@ def _rows(names: Iterable[str], shapes: Shapes, fit: Fit) -> dict[tuple[str, str
 
 
 def _result(name: str, shapes: Shapes, fit: Fit) -> str:
-    """Return what became of a variable."""
+    """Return the result for a variable: loaded, skipped or newly initialised."""
     if name in fit.values:
         return "loaded"
     if name not in shapes:

@@ -31,7 +31,7 @@ def is_built_in(name_map: str) -> bool:
 
 
 def read_name_map(name: str) -> dict[str, str]:
-    """Return {the checkpoint's variable: the net's} of a --name_map value; {} for "".
+    """Return {variable in the checkpoint: variable in the net} of a --name_map value; {} for "".
 
     Args:
         name: the name of a map of this package, or the path of a JSON file.
@@ -52,7 +52,7 @@ def read_name_map(name: str) -> dict[str, str]:
 
 
 def _parse_name_map(pairs: object) -> dict[str, str]:
-    """Return the map of a JSON object that was parsed as [(key, value)]; ValueError where it is not valid."""
+    """Return the map of a JSON object that was parsed as [(key, value)]; raise ValueError if it is not valid."""
     if not isinstance(pairs, list) or not all(isinstance(pair, tuple) and isinstance(pair[1], str) for pair in pairs):
         raise ValueError('expected an object of names, {"W1": "conv1_1/w", …}')
     pairs = [tuple(name.removesuffix(":0") for name in pair) for pair in pairs]
@@ -67,7 +67,7 @@ def load_checkpoint(prefix: Path, name_map: dict[str, str], shapes: Shapes) -> L
 
     Args:
         prefix: the checkpoint's absolute prefix.
-        name_map: {the checkpoint's variable: the net's}; variables that it does not name keep their names.
+        name_map: {variable in the checkpoint: variable in the net}. Other variables keep their names.
         shapes: {variable: shape} of the net.
 
     Raises:
@@ -77,7 +77,7 @@ def load_checkpoint(prefix: Path, name_map: dict[str, str], shapes: Shapes) -> L
     try:
         reader = tf1.train.NewCheckpointReader(str(prefix))
         stored = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
-        sources = {name: name for name in sorted(stored) if name not in name_map}  # {the net's: the checkpoint's}
+        sources = {name: name for name in sorted(stored) if name not in name_map}  # {net: checkpoint}
         sources |= {variable: name for name, variable in name_map.items() if name in stored}  # the map takes precedence
         fits = {variable: name for variable, name in sources.items() if shapes.get(variable) == stored[name]}
         values = {variable: np.asarray(reader.get_tensor(name), np.float32) for variable, name in fits.items()}

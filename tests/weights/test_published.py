@@ -107,7 +107,7 @@ def test_without_a_network_they_are_unavailable(kept, data_folder, tmp_path, com
 
 
 def test_a_net_that_has_none():
-    with pytest.raises(WeightsUnavailable, match=r"there are none for --net=vgg_tiny; expected --net to be"):
+    with pytest.raises(WeightsUnavailable, match=r"--net=vgg_tiny has no published weights; expected --net to be"):
         published_file("vgg_tiny")
 
 

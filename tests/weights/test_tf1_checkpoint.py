@@ -141,7 +141,7 @@ def test_what_does_not_fit_a_checkpoint_is_refused(script, tmp_path):
     cases = {
         "lacks 8 of the net's variables": {"weights": prefix, "name_map": str(partial), "epochs": 0},
         "fits --net=vgg_tiny by name and shape": {"weights": prefix},
-        "needs a checkpoint's prefix": {"weights": "other", "name_map": "assignment"},
+        "needs the prefix of a checkpoint": {"weights": "other", "name_map": "assignment"},
         "damaged, or not a checkpoint": {"weights": tmp_path / "damaged"},
     }
     for words, options in cases.items():
