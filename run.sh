@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command of graphcnn from any folder: ./run.sh COMMAND [flags]; ./run.sh --help lists the commands.
-# The first call makes .venv from requirements.txt; PYTHON=/path/to/python3 chooses the interpreter.
+# The first call creates .venv from requirements.txt. PYTHON=/path/to/python3 chooses the interpreter.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 venv=$here/.venv
@@ -9,7 +9,7 @@ stamp=$venv/installed
 
 fail() { echo "run.sh: $*" >&2; exit 2; }
 
-# Prints what the environment must be made from: the checksum of the requirements, and PYTHON's version if it is set.
+# Prints the stamp of an up-to-date .venv: the checksum of requirements.txt, and the version of $PYTHON if it is set.
 expected_stamp() {
     cksum < "$here/requirements.txt"
     if [ -n "${PYTHON:-}" ]; then "$PYTHON" -c 'import sys; print(sys.version_info[:3])' 2>/dev/null || true; else sed -n 2p "$stamp" 2>/dev/null; fi
@@ -17,15 +17,16 @@ expected_stamp() {
 
 install() {
     local base=${PYTHON:-python3} version
-    command -v "$base" > /dev/null || fail "$base: no such Python; name one with PYTHON=/path/to/python3"
-    version=$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || fail "$base is not a Python"
+    command -v "$base" > /dev/null || fail "$base: no such Python; choose one with PYTHON=/path/to/python3"
+    version=$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])') ||
+        fail "$base: is not a Python interpreter; choose one with PYTHON=/path/to/python3"
     case $version in
         3.10 | 3.11 | 3.12 | 3.13) ;;
-        *) fail "$base is Python $version, but TensorFlow 2.16 to 2.21 needs 3.10 to 3.13; name one with PYTHON=/path/to/python3" ;;
+        *) fail "$base is Python $version, but graphcnn needs Python 3.10 to 3.13; choose one with PYTHON=/path/to/python3" ;;
     esac
-    echo "run.sh: making $venv with Python $version (once; TensorFlow is large)" >&2
+    echo "run.sh: creating $venv with Python $version; this installs TensorFlow and takes some minutes, once" >&2
     rm -rf "$venv"
-    "$base" -m venv "$venv" || fail "cannot make $venv; on Debian: apt-get install python3-venv"
+    "$base" -m venv "$venv" || fail "cannot create $venv; on Debian and Ubuntu, run: apt-get install python3-venv"
     "$python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2 ||
         fail "installing requirements.txt failed; check the network and call again"
     { cksum < "$here/requirements.txt"; "$python" -c 'import sys; print(sys.version_info[:3])'; } > "$stamp.new"
@@ -38,12 +39,12 @@ usage() {
 usage: ./run.sh COMMAND [flags]
 
   train        train a network on your images, or on scikit-learn's digits
-  eval         score a run: macro F1, report, confusion matrix
+  eval         score a run: macro F1, scores of each class, confusion matrix
   predict      print the most probable classes of images
-  submit       write a verified submission: result.npy, graph, zip
+  submit       write and verify a submission: result.npy, graph, zip file
   explain      show which regions of an image support a class
-  export       write a run for other programs: SavedModel, TFLite, NumPy
-  experiments  train a suite or sweep of experiments and write its report
+  export       write a run as a SavedModel, TensorFlow Lite or NumPy file
+  experiments  train a suite or a sweep of experiments, and write a report
   bench        compare the speed with Keras and PyTorch
   launch       train with several workers on this machine
   test         run the tests
@@ -55,20 +56,20 @@ command=${1:-}
 case $command in
     train | eval | predict | submit | explain | export | experiments | bench | launch | test) shift ;;
     -h | --help | help) usage; exit 0 ;;
-    *) fail "${command:+unknown command '$command'; }usage: ./run.sh $commands [flags]   (./run.sh --help explains them)" ;;
+    *) fail "${command:+unknown command '$command'; }usage: ./run.sh $commands [flags]   (./run.sh --help explains the commands)" ;;
 esac
 
 is_ready() { [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(expected_stamp)" ]; }
 if ! is_ready; then
     exec 9> "$here/.venv.lock"
-    if command -v flock > /dev/null; then flock 9; fi # of two first calls at once, the second one waits
+    if command -v flock > /dev/null; then flock 9; fi # if two calls want to create .venv, the second call waits
     is_ready || install
     exec 9>&-
 fi
 
 if [ "$command" = test ]; then
     cd "$here"
-    [ $# -gt 0 ] || set -- --numprocesses=auto --maxprocesses=4 --dist=loadfile # each core runs one file of tests at a time
+    [ $# -gt 0 ] || set -- --numprocesses=auto --maxprocesses=4 --dist=loadfile # each process runs one file of tests at a time
     exec "$python" -m pytest "$@"
 fi
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1

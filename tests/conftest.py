@@ -19,13 +19,14 @@ FAST = ["--recipe=fast", "--image_size=18", "--early_size=16", "--batch_size=16"
 ZOO = pytest.StashKey()  # {(architecture, reference): {size: {"here", "there", "logits", "step"}}}
 ZOO_HEAD = """# The zoo and its originals
 
-Each architecture with random weights, 10 classes and a batch of 8 random images, in float32, here and in the library
-that its weights are from (the original). Written by `./run.sh test -m slow -k parity --zoo=docs/results/zoo.md`.
+The table compares each architecture of graphcnn with the original, which is the same architecture in Keras (tf_keras)
+or PyTorch (torchvision). Both have the same random weights, 10 classes and a batch of 8 random images, in float32.
+`./run.sh test -m slow -k parity --zoo=docs/results/zoo.md` wrote this page.
 
-- Parameters: the trainable ones.
-- Logits: the largest difference of a logit at inference, divided by the largest logit.
-- Step: after one step of SGD, the largest difference of the update of a weight or of a moving mean or variance, divided
-  by the norm of that update.
+- *Parameters* counts the trainable parameters.
+- *Logits* is the largest difference of a logit at inference, divided by the largest logit.
+- *Step* is the difference after one step of SGD: the largest difference in the update of a weight or of a moving mean
+  or variance, divided by the norm of this update.
 
 | architecture | original | parameters here | parameters of the original | size | logits | step | size | logits | step |
 |---|---|---|---|---|---|---|---|---|---|
@@ -35,16 +36,17 @@ that its weights are from (the original). Written by `./run.sh test -m slow -k p
 TALLY = pytest.StashKey()  # {what was tried: Counter(tried, lost)}
 FAULTS_HEAD = """# Faults
 
-Written by `GRAPHCNN_FAULTS=long ./run.sh test -m faults`, with {cores} cores, Python {python}, TensorFlow {tensorflow}.
+`GRAPHCNN_FAULTS=long ./run.sh test -m faults` wrote this page, with {cores} cores, Python {python} and TensorFlow
+{tensorflow}.
 
-The tests do something harmful to a run or to a file, and count what was lost.
+The tests damage a run or a file. They count the trials in which something is lost:
 
-- A run is lost if it differs afterwards from an undisturbed run (the bytes of its checkpoints, its history without
-  seconds, its best score), or if a command ends with the wrong exit status.
-- An input is lost if a loader raises another error than `InputError`, returns other numbers than the file holds, takes
-  more than 10 s, takes much more memory than the size of the file, runs something, or writes something.
+- A run is lost if afterwards the bytes of its checkpoints, its history without seconds, or its best score differ from
+  those of a run without the event, or if a command ends with the wrong exit status.
+- An input is lost if a loader raises another error than `InputError`, returns values that the file does not hold, takes
+  more than 10 s or much more memory than the size of the file, runs a program, or writes a file.
 
-| what | tried | lost |
+| fault | trials | lost |
 |---|---|---|
 """
 

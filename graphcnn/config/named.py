@@ -57,10 +57,10 @@ RECIPES = {
             keep_prob=1.0,
             stop_on="nothing",
         ),
-        description="an ImageNet network from random weights, at an image size that two cores can train",
+        description="an ImageNet network from random weights, at 160 pixels, which two cores can train",
     ),
     # ./run.sh train --recipe=transfer --data=DIR
-    # 3,457 photos of flowers: dev macro F1 0.776 in 39 s, with fine-tuning 0.826 (docs/results/transfer.md).
+    # 3,457 photos of flowers: dev macro F1 0.776, with fine-tuning 0.826 (docs/results/transfer.md).
     "transfer": NamedRecipe(
         recipe=Recipe(
             net="efficientnet_lite0",
@@ -83,7 +83,7 @@ RECIPES = {
             keep_prob=0.5,
             stop_on="nothing",
         ),
-        description="a new head on published ImageNet weights; --finetune_epochs then trains the whole network",
+        description="a new head for an ImageNet network with published weights; --finetune_epochs adds fine-tuning",
     ),
     # ./run.sh train --recipe=fast --data=DIR, then ./run.sh eval --tta
     # On a JPEG copy of CIFAR-10, seed 51, two cores of an AMD EPYC with AVX512-BF16 (docs/results/fast-recipe.md):

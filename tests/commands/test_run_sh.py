@@ -39,19 +39,19 @@ def fake_python(folder, version):
 def test_the_environment_is_made_once_repaired_and_renewed(clone, tmp_path):
     first = call(clone, "train", "--epochs=1", "a b", cwd=tmp_path)
     assert (first.returncode, first.stdout) == (7, f"{tmp_path} ['--epochs=1', 'a b']\n")
-    assert "making" in first.stderr
+    assert "creating" in first.stderr
     assert call(clone, "train").stderr == ""
 
     (clone / ".venv" / "installed").unlink()  # as an interrupted install leaves it
     (clone / ".venv" / "bin" / "python").unlink()
     repaired = call(clone, "train")
-    assert (repaired.returncode, "making" in repaired.stderr) == (7, True)
+    assert (repaired.returncode, "creating" in repaired.stderr) == (7, True)
 
     (clone / ".venv" / "bin" / "python").unlink()  # as an upgrade of the system's Python leaves it
-    assert "making" in call(clone, "train").stderr
+    assert "creating" in call(clone, "train").stderr
 
     (clone / "requirements.txt").write_text("# something else\n")
-    assert "making" in call(clone, "train").stderr
+    assert "creating" in call(clone, "train").stderr
     assert call(clone, "train").stderr == ""
 
 
@@ -66,13 +66,14 @@ def test_an_unsupported_python_is_refused_in_one_line(clone, tmp_path, version):
 
 def test_a_program_that_is_not_python_is_refused(clone):
     done = call(clone, "train", PYTHON="/bin/false")
-    assert (done.returncode, done.stderr) == (2, "run.sh: /bin/false is not a Python\n")
+    message = "run.sh: /bin/false: is not a Python interpreter; choose one with PYTHON=/path/to/python3\n"
+    assert (done.returncode, done.stderr) == (2, message)
 
 
 def test_a_missing_python_is_refused(clone):
     done = call(clone, "train", PYTHON="/nowhere/python3")
     assert done.returncode == 2
-    assert done.stderr == "run.sh: /nowhere/python3: no such Python; name one with PYTHON=/path/to/python3\n"
+    assert done.stderr == "run.sh: /nowhere/python3: no such Python; choose one with PYTHON=/path/to/python3\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["trian"]])

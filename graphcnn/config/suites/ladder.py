@@ -95,7 +95,7 @@ LADDER = Suite(
             published=81.40,
         ),
         "vgg_like_1": Experiment(
-            description="two convolutions in the place of each one",
+            description="two convolutions in place of each convolution",
             parent="complex_2",
             change={"net": "seven_layer_doubled"},
             published=85.87,

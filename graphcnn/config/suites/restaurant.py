@@ -74,7 +74,7 @@ RESTAURANT = Suite(
         ),
         "model_3_3": Experiment(
             parent="model_3_1",
-            description="batch norm, dropout 0.3 and batch size 32: published as code without a score",
+            description="batch norm, dropout 0.3 and batch size 32; the report has its code but no score",
             change={
                 "batch_norm": True,
                 "batch_norm_position": "after",
