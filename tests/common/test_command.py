@@ -1,4 +1,4 @@
-"""How errors of a command become a line and an exit status."""
+"""Errors of a command: the line on stderr and the exit status."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ ENDINGS = {  # name: (what main does, exit status, the line on stderr)
 
 
 @pytest.mark.parametrize("case", ENDINGS)
-def test_how_a_command_ends(case, capsys, monkeypatch):
+def test_exit_status_and_error_line(case, capsys, monkeypatch):
     ending, status, line = ENDINGS[case]
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # restored after the test
 

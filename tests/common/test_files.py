@@ -41,7 +41,7 @@ def test_a_full_disk_is_an_input_error_that_names_the_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_an_os_error(tmp_path):
+def test_a_missing_folder_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "none" / "a.txt"):
         raise AssertionError("the block must not run")
 

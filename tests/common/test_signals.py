@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM do while a training or a suite runs."""
+"""SIGINT and SIGTERM while a training or a suite runs."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from graphcnn.common.signals import SIGNALS, keyboard_interrupt, stop_signal
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_is_noted_and_the_second_one_acts(number):
+def test_the_first_signal_is_recorded_and_the_second_one_interrupts(number):
     received = []
     old = signal.signal(number, lambda *_: received.append("acted"))
     try:

@@ -1,4 +1,4 @@
-"""The names that settings had in version 1 are understood as flags, in config.json and in --sweep."""
+"""The names of settings in version 1 are accepted as flags, in config.json and in --sweep."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ VALUES = {  # of the settings that were renamed, other than their defaults
 FEATURES = {"head": "pooled", "freeze": "backbone", "flip": "random"}  # which feature_views=2 needs
 
 
-def test_every_alias_leads_to_a_field_of_its_own():
+def test_each_alias_names_another_field():
     assert set(ALIASES.values()) == set(VALUES)
     fields = {field.name for field in dataclasses.fields(Recipe)}
     assert set(ALIASES.values()) <= fields
@@ -49,14 +49,14 @@ def test_old_names_are_in_no_help_and_in_no_list_of_flags(old, command):
         assert old not in set(module.define_flags())
 
 
-def test_an_old_name_is_understood_in_a_flag_file(tmp_path):
+def test_an_old_name_is_accepted_in_a_flag_file(tmp_path):
     (tmp_path / "flags.txt").write_text("--muon_rate=0.06\n")
     values = train.define_flags()
     values(["train", f"--flagfile={tmp_path / 'flags.txt'}"])
     assert given_recipe_fields(values) == {"muon_learning_rate": 0.06}
 
 
-def test_what_follows_two_dashes_is_no_flag():
+def test_arguments_after_two_dashes_are_not_flags():
     values = train.define_flags()
     assert values(["train", "--", "--muon_rate=1"]) == ["train", "--muon_rate=1"]
 
@@ -88,7 +88,7 @@ def test_an_old_name_is_a_setting_of_a_sweep(old):
     assert [(row, each.change) for row, each in suite.experiments.items()] == [(f"{old}-{text}", {name: VALUES[name]})]
 
 
-def test_a_setting_of_a_sweep_is_no_flag_too(tmp_path, command):
+def test_a_swept_setting_is_refused_as_a_flag(tmp_path, command):
     outcome = command("experiments", f"--checkpoints={tmp_path}", "--sweep=bias_rate=1,2", "--bias_lr_multiplier=3")
     assert (outcome.status, one_line(outcome.err)) == (2, True)
 

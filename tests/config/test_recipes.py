@@ -76,7 +76,7 @@ def test_unknown_names_are_refused_with_the_nearest_one():
         recipe_from_dict([1], "config.json")
 
 
-def test_settings_that_the_first_version_lacked_have_their_defaults():
+def test_settings_missing_in_version_1_get_their_defaults():
     """The defaults describe how runs of the first version were trained."""
     names = ["net", "image_size", "normalisation", "optimizer", "learning_rate", "warmup_steps", "batch_size", "epochs"]
     names += ["l2", "keep_prob", "stop_on", "patience", "precision", "seed"]

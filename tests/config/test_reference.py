@@ -1,4 +1,4 @@
-"""docs/reference/flags.md says what the flags are."""
+"""docs/reference/flags.md agrees with the flags."""
 
 import importlib
 

@@ -1,4 +1,4 @@
-"""The suites' rows against what the reports publish."""
+"""The experiments of the suites against the published reports."""
 
 import dataclasses
 
@@ -92,7 +92,7 @@ SETTINGS = {  # name: settings that the reports give, spelt out
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_every_row_of_the_reports_is_there_with_its_score(name):
+def test_every_published_experiment_is_in_its_suite_with_its_score(name):
     experiments = SUITES[name].experiments
     published = {row: each.published for row, each in experiments.items() if each.published is not None}
     assert published == {row: score for row, score in PUBLISHED[name].items() if score is not None}
@@ -118,7 +118,7 @@ def test_the_ensembles_of_the_cartoon_faces():
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_rows_have_the_reports_settings(name):
+def test_experiments_have_the_settings_of_the_reports(name):
     settings = dataclasses.asdict(suites.named_recipe(name).recipe)
     assert {key: settings[key] for key in SETTINGS[name]} == SETTINGS[name]
 
@@ -129,7 +129,7 @@ def test_every_recipe_names_a_net_that_takes_its_size(name):
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_claims_are_about_rows_of_their_suite(name):
+def test_claims_name_experiments_of_their_suite(name):
     for claim in SUITES[name].claims:
         assert {claim.experiment, *claim.others} <= set(SUITES[name].experiments)
         assert claim.measure in ("score", "gap", "epoch_seconds")

@@ -8,7 +8,7 @@ from graphcnn.data import batches, statistics
 
 
 @pytest.mark.parametrize(("rows", "size"), [(10, 3), (9, 3), (1, 128), (257, 128)])
-def test_every_row_once_an_epoch_last_batch_included(rows, size):
+def test_an_epoch_has_each_row_once(rows, size):
     wanted = np.arange(rows) * 7
     for epoch in (1, 2):
         slices = list(batches.shuffled(wanted, size, np.random.default_rng([51, epoch])))
@@ -16,7 +16,7 @@ def test_every_row_once_an_epoch_last_batch_included(rows, size):
         assert [len(part) for part in slices] == [size] * (rows // size) + [rows % size] * (rows % size > 0)
 
 
-def test_each_epoch_has_an_order_of_its_own_that_repeats():
+def test_the_order_depends_on_the_epoch_and_is_reproducible():
     orders = [
         np.concatenate(list(batches.shuffled(np.arange(99), 8, np.random.default_rng([s, e]))))
         for s, e in ((1, 1), (1, 2), (2, 1), (1, 1))
@@ -55,12 +55,12 @@ def test_chunk_size(shape, rows):
     assert batches.chunk_size(shape) == rows
 
 
-class TestAhead:
+class TestPrefetch:
     def test_order_and_end(self):
         assert list(batches.prefetch(iter(range(5)))) == [0, 1, 2, 3, 4]
         assert list(batches.prefetch(iter(()))) == []
 
-    def test_the_next_item_is_made_while_one_is_in_use(self):
+    def test_the_next_item_is_computed_while_one_is_used(self):
         made = threading.Event()
 
         def items():

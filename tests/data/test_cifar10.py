@@ -1,4 +1,4 @@
-"""CIFAR-10's archive: a tiny one of the same form, from a folder or a server in this process."""
+"""CIFAR-10 from a small archive of the same format, in a folder or on a server in this process."""
 
 import hashlib
 import tarfile
@@ -15,7 +15,7 @@ from graphcnn.data import cifar10, sources
 
 @pytest.fixture
 def known(monkeypatch, tmp_path):
-    """Make an archive's bytes the known ones: known(content) -> its path in tmp_path, not yet written."""
+    """A function that expects `content` as the archive, and returns the path at which to write it."""
     return lambda content: make_known(monkeypatch, tmp_path, content)
 
 
@@ -47,7 +47,7 @@ def test_the_test_batch_is_not_read_unless_asked_for(known, tmp_path):
         cifar10.load(True, tmp_path)
 
 
-def test_the_official_archive_is_the_one_expected():
+def test_the_expected_archive_is_the_official_one():
     assert cifar10.ARCHIVE_SIZE == 170_052_171
     assert cifar10.SHA256 == "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
     assert cifar10.BATCH_BYTES == 30_730_000
@@ -100,7 +100,7 @@ def test_bad_archives(case, known, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {ARCHIVE}
 
 
-def test_another_file_under_its_name_is_refused_before_it_is_opened(known, tmp_path, monkeypatch):
+def test_an_archive_with_another_checksum_is_refused_unopened(known, tmp_path, monkeypatch):
     content = packed(members())
     path = known(content)
     monkeypatch.setattr(tarfile, "open", None)
@@ -129,7 +129,7 @@ def serve(monkeypatch):
         server.server_close()
 
 
-def left(tmp_path):
+def cached_files(tmp_path):
     """Return the names of the files in the cache, without its lock."""
     return {path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")}
 
@@ -141,7 +141,7 @@ def test_downloaded_once(known, serve, tmp_path):
     for _ in range(2):
         assert len(cifar10.load(False, tmp_path / "new").x_train) == 5 * ROWS
     assert server.asked == [None]
-    assert left(tmp_path / "new") == {ARCHIVE}
+    assert cached_files(tmp_path / "new") == {ARCHIVE}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_downloaded_once(known, serve, tmp_path):
         ("", 0, [None]),
     ],
 )
-def test_a_stopped_download_continues(manner, have, asked, known, serve, tmp_path):
+def test_an_interrupted_download_resumes(manner, have, asked, known, serve, tmp_path):
     content = packed(members())
     path = known(content)
     kept = content[:have] if have <= len(content) else bytes(have)
@@ -164,22 +164,22 @@ def test_a_stopped_download_continues(manner, have, asked, known, serve, tmp_pat
     assert len(cifar10.load(False, tmp_path).x_train) == 5 * ROWS
     assert server.asked == asked
     assert path.read_bytes() == content
-    assert left(tmp_path) == {ARCHIVE}
+    assert cached_files(tmp_path) == {ARCHIVE}
 
 
-def test_a_whole_part_is_not_asked_for_again(known, tmp_path):
+def test_a_complete_part_file_is_not_downloaded_again(known, tmp_path):
     content = packed(members())
     known(content).with_name(f"{ARCHIVE}.part").write_bytes(content)
     assert len(cifar10.load(False, tmp_path).x_train) == 5 * ROWS
 
 
-def test_a_server_that_hangs_up(known, serve, tmp_path):
+def test_a_server_that_closes_the_connection(known, serve, tmp_path):
     content = packed(members())
     path = known(content)
     server = serve(content, "hangs up")
     with pytest.raises(InputError, match=r"run the command again to continue"):
         cifar10.load(False, tmp_path)
-    assert left(tmp_path) == {f"{ARCHIVE}.part"}
+    assert cached_files(tmp_path) == {f"{ARCHIVE}.part"}
     have = (tmp_path / f"{ARCHIVE}.part").stat().st_size
     assert 0 < have <= len(content) // 2
     server.manner = ""
@@ -196,7 +196,7 @@ def test_wrong_bytes_are_not_kept(wrong, known, serve, tmp_path):
     with pytest.raises(InputError, match="not the known file") as caught:
         cifar10.load(False, tmp_path)
     assert str(tmp_path / ARCHIVE) in str(caught.value)
-    assert left(tmp_path) == set()
+    assert cached_files(tmp_path) == set()
 
 
 def test_no_network_says_where_to_put_the_file(known, serve, tmp_path):
@@ -207,10 +207,10 @@ def test_no_network_says_where_to_put_the_file(known, serve, tmp_path):
         with pytest.raises(DownloadFailed, match=f"or put the file at {tmp_path / ARCHIVE} by hand") as caught:
             cifar10.load(False, tmp_path)
         assert "\n" not in str(caught.value)
-        assert left(tmp_path) == set()
+        assert cached_files(tmp_path) == set()
 
 
-def test_two_at_once_download_once(known, serve, tmp_path):
+def test_two_concurrent_calls_download_once(known, serve, tmp_path):
     content = packed(members())
     known(content)
     server = serve(content)
@@ -220,4 +220,4 @@ def test_two_at_once_download_once(known, serve, tmp_path):
     for thread in threads:
         thread.join()
     assert server.asked == [None]
-    assert left(tmp_path) == {ARCHIVE}
+    assert cached_files(tmp_path) == {ARCHIVE}

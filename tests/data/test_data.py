@@ -131,7 +131,7 @@ def test_forms(case, tmp_path):
     assert dataset.class_names == ("0", "1", "2")
 
 
-def test_fingerprint_tells_data_apart(tmp_path):
+def test_different_data_have_different_fingerprints(tmp_path):
     prints = [sources.load(write_folder(tmp_path / str(n), **arrays)).fingerprint for n, arrays in
               enumerate([{}, {}, {"x_train": X[::-1]}, {"y_train": Y[::-1]}])]  # fmt: skip
     assert prints[0] == prints[1]
@@ -175,7 +175,7 @@ class TestSplit:
         assert np.array_equal(dev, np.arange(24))
         assert np.array_equal(train, np.arange(24, 96))
 
-    def test_stratified_keeps_shares_and_repeats(self):
+    def test_stratified_keeps_class_fractions_and_is_reproducible(self):
         dataset = digits.load(test=False)
         train, dev = split_dev(dataset, "stratified", 0.25)
         assert len(dev) == 359

@@ -1,4 +1,4 @@
-"""Folders of images: which files count, what becomes of them, and the cache of their pixels."""
+"""Folders of images: which files are read, how they are decoded, and the cache of their pixels."""
 
 import json
 import os
@@ -124,7 +124,7 @@ SIDE = 16
 
 
 class TestPixels:
-    """Of images that have the wanted size already, so that NumPy can tell what is right."""
+    """Decoding of images that need no resizing, against NumPy."""
 
     @pytest.mark.parametrize("orientation", TURNS)
     @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -185,7 +185,7 @@ class TestPixels:
         assert np.abs(found - expected).max() < 12
 
     def test_shrinking_averages(self, tmp_path):
-        """A checkerboard of single pixels becomes grey, not a pattern of its own."""
+        """A checkerboard of single pixels becomes grey when it is shrunk."""
         board = (np.indices((160, 160)).sum(axis=0) % 2 * 255).astype(np.uint8)
         found = images.read_image(saved(board, tmp_path / "a.png"), (SIDE, SIDE))
         assert np.abs(found[1:-1, 1:-1].astype(int) - 127).max() <= 3
@@ -297,7 +297,7 @@ def test_bad_layouts(case, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_class_of_which_nothing_is_left(tmp_path, cache_home):
+def test_a_class_whose_images_are_all_skipped_is_refused(tmp_path, cache_home):
     root = write_photos(tmp_path / "set")
     for path in (root / "owl").iterdir():
         path.write_bytes(b"")
@@ -393,7 +393,7 @@ class TestCache:
         monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home.parent))
         assert len(load(root).x_train) == 24
 
-    def test_what_a_kill_left_is_cleared(self, tmp_path, cache_home):
+    def test_files_of_a_killed_build_are_removed(self, tmp_path, cache_home):
         root = write_photos(tmp_path / "set")
         fingerprint = load(root).fingerprint
         place = cache_home / f"images-{fingerprint[:32]}"
@@ -401,7 +401,7 @@ class TestCache:
         assert len(load(root).x_train) == 24
         assert [entry for entry in cache_home.iterdir() if entry.is_dir()] == [place]
 
-    def test_several_at_once_decode_once(self, tmp_path, decoded):
+    def test_concurrent_loads_decode_once(self, tmp_path, decoded):
         root, found = write_photos(tmp_path / "set"), []
         threads = [threading.Thread(target=lambda: found.append(load(root))) for _ in range(4)]
         for thread in threads:

@@ -82,7 +82,7 @@ def test_bfloat16_agrees_with_float32_and_keeps_master_weights():
 
 
 def test_a_portable_graph_has_tensorflow_s_own_operations_and_gradients():
-    """Other programs restore and differentiate it; the same weights give the same answer in the faster forms."""
+    """Other programs restore it and compute gradients. With the same weights, the faster algorithms agree with it."""
     recipe = dataclasses.replace(RECIPES["assignment"].recipe, precision="float32")
     x, _ = batch(rows=3, size=32)
     logits = []

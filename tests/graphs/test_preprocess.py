@@ -1,4 +1,4 @@
-"""What the net sees of images: normalisation, size, test-time-augmentation views."""
+"""The input of the net: normalisation, size, test-time-augmentation views."""
 
 import dataclasses
 

@@ -39,8 +39,8 @@ def test_batch_norm_s_moving_moments_follow_the_batches_and_serve_inference():
         assert -np.log(softmax[np.arange(32), y]).mean() == pytest.approx(entropy, rel=0.01)
 
 
-def test_the_first_steps_see_small_images():
-    """The loss of a step is that of the same weights in a graph of its own for that size."""
+def test_the_first_steps_use_small_images():
+    """The loss of each step equals the loss of the same weights in a graph for the image size of that step."""
     x, y = batch(size=18)
     losses = {}
     for fraction in (0.0, 0.5, 1.0):
@@ -56,7 +56,7 @@ def test_the_first_steps_see_small_images():
 
 
 def test_an_early_step_is_a_step_on_images_of_that_size():
-    """The same weights, the images resized outside: the same loss and, after two updates, the same weights."""
+    """A graph that gets resized images has the same loss and, after two updates, the same weights."""
     x, y = batch(size=32)
     small = x.reshape(8, 16, 2, 16, 2, 3).mean(axis=(2, 4))
     early = dataclasses.replace(FAST, image_size=32, early_size=16, early_fraction=1.0, l2=0.0)

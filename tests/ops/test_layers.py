@@ -23,7 +23,7 @@ def evaluate(build, feed=None):
             return running.run(tensors, feed)
 
 
-def test_conv2d_against_the_sum_it_stands_for():
+def test_conv2d_equals_its_definition():
     x = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype(np.float32)
 
     def build():
@@ -85,7 +85,7 @@ def test_whitened_patches_are_uncorrelated_with_unit_deviation():
 
 
 def test_constant_directions_get_the_filters_of_the_others():
-    """Grey images: three equal channels leave four of the twelve directions; a filter for the rest shows noise."""
+    """Grey images have three equal channels, so only four of the twelve directions vary."""
     grey = np.random.default_rng(0).normal(size=(100, 9, 9, 1)).astype(np.float32)
     filters = statistics.whitening_filters([np.repeat(grey, 3, axis=3)], 2).reshape(12, 24)
     assert np.array_equal(filters, np.concatenate([sign * filters[:, :4] for sign in (1, 1, 1, -1, -1, -1)], axis=1))

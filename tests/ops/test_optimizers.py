@@ -35,7 +35,7 @@ def run_steps(recipe, values, gradients, steps=3, total_steps=4):
         return found
 
 
-def test_nesterov_with_its_own_rate_for_biases():
+def test_nesterov_with_a_learning_rate_multiplier_for_biases():
     recipe = Recipe(optimizer="nesterov", learning_rate=0.1, bias_lr_multiplier=5.0, momentum=0.8, warmup_steps=0)
     recipe = dataclasses.replace(recipe, schedule="linear")
     found = run_steps(recipe, [MATRIX, VECTOR], [MATRIX * 0.1, VECTOR * 0.2])
@@ -68,7 +68,7 @@ def test_orthogonalize_keeps_singular_vectors_and_evens_out_singular_values(shap
     assert after.max() / after.min() < before.max() / before.min()
 
 
-def test_muon_moves_filters_and_nesterov_the_rest():
+def test_muon_updates_kernels_and_nesterov_all_other_weights():
     recipe = Recipe(
         optimizer="muon", learning_rate=0.1, momentum=0.8, muon_learning_rate=0.2, muon_momentum=0.6, warmup_steps=0
     )
@@ -84,7 +84,7 @@ def test_muon_moves_filters_and_nesterov_the_rest():
         assert np.array_equal(found[step][1], plain[step][0])
 
 
-def test_lookahead_pulls_every_so_many_steps_and_after_the_last():
+def test_lookahead_acts_every_n_steps_and_after_the_last():
     with tf1.Graph().as_default() as graph:
         step = tf1.placeholder(tf.int64, [])
         fast = tf1.get_variable("w", initializer=np.float32(1.0))

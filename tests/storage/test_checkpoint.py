@@ -50,7 +50,7 @@ DAMAGES = {  # name: (what is done to the folder, words of the message)
 
 
 @pytest.mark.parametrize("case", DAMAGES)
-def test_damage_is_named(case, trained_copy, command):
+def test_a_damaged_file_is_named(case, trained_copy, command):
     damage, words = DAMAGES[case]
     run = Run(trained_copy, "tiny")
     damage((run.path / "best").resolve())
@@ -61,7 +61,7 @@ def test_damage_is_named(case, trained_copy, command):
     assert one_line(outcome.err)
 
 
-def test_another_net_s_variables(trained_copy, command):
+def test_variables_of_another_net_are_refused(trained_copy, command):
     run = Run(trained_copy, "tiny")
     config = run.config()
     run.write_config({**config, "recipe": {**config["recipe"], "image_size": 32}})

@@ -1,4 +1,4 @@
-"""A run's folder, and which runs a command means."""
+"""The folder of a run, and the selection of runs by --run."""
 
 import json
 
@@ -65,7 +65,7 @@ def test_clear_leaves_the_lock_and_a_crash_in_it_leaves_no_run(trained_copy, mon
     assert {path.name for path in run.path.iterdir()} <= {".lock"}
 
 
-def test_a_lost_config_is_told_from_a_run_that_was_not_started(trained_copy):
+def test_a_missing_config_differs_from_a_run_that_was_not_started(trained_copy):
     run = Run(trained_copy, "tiny")
     assert not run.lacks_config()
     run.config_path.unlink()
@@ -73,7 +73,7 @@ def test_a_lost_config_is_told_from_a_run_that_was_not_started(trained_copy):
     assert not Run(trained_copy, "new").lacks_config()
 
 
-def test_only_other_bytes_are_damage(trained_copy):
+def test_only_changed_bytes_raise_damaged_run(trained_copy):
     run = Run(trained_copy, "tiny")
     index = (run.path / "best" / "model.ckpt.index").resolve()
     content = index.read_bytes()

@@ -1,4 +1,4 @@
-"""Keras's HDF5 files of tiny nets, good and bad."""
+"""HDF5 files of Keras for tiny nets, valid and invalid."""
 
 import os
 import struct
@@ -55,7 +55,7 @@ def test_a_depthwise_kernel_of_keras_3(tmp_path):
     same(read_keras(path, shapes).values, arrays(shapes))
 
 
-def test_a_model_in_the_model(tmp_path):
+def test_a_nested_model(tmp_path):
     values = arrays()
     inner = {name: array for found in layers_of(values).values() for name, array in found.items()}
     same(read_keras(write_h5(tmp_path / "a.h5", {"input_2": {}, "base": inner}), SHAPES).values, values)
@@ -72,7 +72,7 @@ def test_layers_with_slashes_and_names_of_any_length(tmp_path):
     same(read_keras(path, shapes).values, values)
 
 
-def test_numbered_names_count_from_where_they_begin(tmp_path):
+def test_generated_names_are_renumbered_from_their_first_number(tmp_path):
     shapes = {f"conv2d_{n}/w": (1, 1, n, 4) for n in (1, 2, 3)}
     values = arrays(shapes)
     places = {"conv2d_12": 3, "conv2d_9": 1, "conv2d_10": 2}
@@ -80,7 +80,7 @@ def test_numbered_names_count_from_where_they_begin(tmp_path):
     same(read_keras(write_h5(tmp_path / "a.h5", layers), shapes).values, values)
 
 
-def test_a_file_whose_layers_are_all_numbered_goes_by_their_order(tmp_path):
+def test_layers_with_generated_names_are_matched_by_order(tmp_path):
     """As Xception's published file; with a top of other classes, and without a top."""
     values = arrays()
     scopes = {"conv1_1": "convolution2d_4", "conv2_1": "convolution2d_5", "conv3_1": "convolution2d_10"}
@@ -103,7 +103,7 @@ def test_a_file_whose_layers_are_all_numbered_goes_by_their_order(tmp_path):
     assert read_keras(write_h5(tmp_path / "e.h5", layers), SHAPES).values == {}
 
 
-def test_what_does_not_fit_is_told(tmp_path):
+def test_weights_that_do_not_fit_are_reported(tmp_path):
     values = arrays() | {"output/w": np.zeros((16, 10)), "output/b": np.zeros(10), "more/w": np.zeros((1, 2))}
     fit = read_keras(write_h5(tmp_path / "a.h5", layers_of(values)), SHAPES)
     assert set(SHAPES) - set(fit.values) == {"output/w", "output/b"}
@@ -111,7 +111,7 @@ def test_what_does_not_fit_is_told(tmp_path):
 
 
 def changed(change):
-    """Return what writes a good file and then change(file)."""
+    """Return a function that writes a valid file and then calls change(file)."""
 
     def write(path):
         write_h5(path, layers_of(arrays()))
@@ -122,7 +122,7 @@ def changed(change):
 
 
 def linked(link):
-    """Return what writes a good file whose first layer is a link."""
+    """Return a function that writes a file whose first layer is a link, and which is valid otherwise."""
 
     def change(file):
         file.move("conv1_1", "aside")
@@ -132,7 +132,7 @@ def linked(link):
 
 
 def dataset(make, name="conv1_1/conv1_1/kernel:0"):
-    """Return what writes a good file but for one dataset, which make(file, name) makes."""
+    """Return a function that writes a file with one dataset from make(file, name), and which is valid otherwise."""
 
     def change(file):
         del file[name]
@@ -226,7 +226,7 @@ def test_bad_files(case, tmp_path):
     assert str(path) in str(caught.value)
 
 
-def test_what_the_net_lacks_is_checked_too(tmp_path):
+def test_datasets_that_the_net_lacks_are_checked_too(tmp_path):
     dataset(virtual)(tmp_path / "a.h5")
     with pytest.raises(InputError, match="is virtual"):
         read_keras(tmp_path / "a.h5", {"output/w": (16, 3)})

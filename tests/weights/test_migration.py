@@ -1,4 +1,4 @@
-"""docs/guides/migration.md: each row's right-hand side runs and gives what the left-hand side gave."""
+"""docs/guides/migration.md: the right-hand side of each row runs and gives the result of the left-hand side."""
 
 import re
 import subprocess
@@ -91,7 +91,7 @@ class Values:
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_what_stands_there_now_computes_it(name, space):
+def test_each_right_hand_side_gives_the_expected_value(name, space):
     assert CHECKS[name](Values(space))
 
 
@@ -103,7 +103,7 @@ def test_every_row_is_checked():
     assert all("sess" in now for now in others), others
 
 
-def test_what_stands_there_then_is_gone():
+def test_left_hand_sides_that_no_longer_work():
     """Some of the left-hand sides do not work any more. They run in a process that keeps TensorFlow's defaults."""
     calls = ["tf.placeholder(tf.float32, [1])", "tf.contrib.layers", "tf.compat.v1.layers.dense", "tf.Session()"]
     script = """

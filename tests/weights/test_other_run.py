@@ -17,15 +17,15 @@ STATISTICS = ("normalisation/mean", "normalisation/scale")
 
 
 @pytest.fixture
-def theirs(trained_copy):
-    """The weights of the trained run's best epoch, {variable: array}."""
+def best_weights(trained_copy):
+    """The weights of the best epoch of the trained run, {variable: array}."""
     return checkpoint.read_variables(Run(trained_copy, "tiny"), "best", lambda name, shape: True)[1]
 
 
-def test_variables_that_fit_are_loaded(trained_copy, theirs, capfd):
+def test_variables_that_fit_are_loaded(trained_copy, best_weights, capfd):
     initial = prepare(trained_copy, "tiny", classes=4)
     assert set(initial.values) == {*SHAPES, *STATISTICS} - {"output/w", "output/b"}
-    assert all(np.array_equal(array, theirs[name]) for name, array in initial.values.items())
+    assert all(np.array_equal(array, best_weights[name]) for name, array in initial.values.items())
     manifest = json.loads((trained_copy / "tiny/best/manifest.json").read_text())
     assert initial.origin.source == "tiny"
     assert initial.origin.sha256 == manifest["model.ckpt.data-00000-of-00001"]
@@ -34,10 +34,10 @@ def test_variables_that_fit_are_loaded(trained_copy, theirs, capfd):
     assert "w 16x3, b 3" in out
 
 
-def test_statistics_are_scaled_to_the_range_of_the_new_images(trained_copy, theirs):
+def test_statistics_are_scaled_to_the_range_of_the_new_images(trained_copy, best_weights):
     values = prepare(trained_copy, "tiny", pixel_max=1).values
     for name in STATISTICS:
-        assert np.allclose(values[name], theirs[name] / 255)
+        assert np.allclose(values[name], best_weights[name] / 255)
 
 
 def test_no_statistics_with_another_normalisation(trained_copy, capfd):
@@ -54,7 +54,7 @@ def test_no_statistics_with_another_normalisation(trained_copy, capfd):
     assert set(initial.values) == set(SHAPES)
 
 
-def test_training_starts_from_them(trained_copy, theirs, data_folder, command):
+def test_training_starts_from_the_weights_of_a_run(trained_copy, best_weights, data_folder, command):
     """Also from those of the run that is overwritten."""
     (trained_copy / "suite").mkdir()
     (trained_copy / "tiny").rename(trained_copy / "suite" / "tiny")
@@ -63,7 +63,7 @@ def test_training_starts_from_them(trained_copy, theirs, data_folder, command):
         outcome = command("train", *flags, f"--weights={source}", *more)
         assert outcome.status == 0, outcome.err
         found = last_weights(trained_copy, "b")
-        assert all(np.array_equal(found[name], theirs[name]) for name in (*SHAPES, *STATISTICS))
+        assert all(np.array_equal(found[name], best_weights[name]) for name in (*SHAPES, *STATISTICS))
         assert Run(trained_copy, "b").config()["weights"]["source"] == source
 
 

@@ -1,4 +1,4 @@
-"""Published weights of a net: downloads, packages, and why they cannot be had."""
+"""Published weights of a net: downloads, packages, and errors if they are unavailable."""
 
 import hashlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""PyTorch's format before version 1.6, good and malicious files."""
+"""PyTorch's format before version 1.6: valid and malicious files."""
 
 import os
 import pickle
@@ -113,7 +113,7 @@ def test_bad_and_malicious_torch_files(case, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["bad.pth"]
 
 
-def test_the_malicious_files_are_so(tmp_path, monkeypatch):
+def test_pythons_unpickler_runs_the_malicious_files(tmp_path, monkeypatch):
     """Python's unpickler does run them."""
     monkeypatch.chdir(tmp_path)
     pickle.loads(poisoned(os.system, "touch HERE"))

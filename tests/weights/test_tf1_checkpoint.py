@@ -50,7 +50,7 @@ NAMES |= {name.replace("W", "b"): ours.replace("/w", "/b") for name, ours in NAM
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory):
-    """What a plain TF1 script left: (folder with data/, prefix of its checkpoint, its probabilities of x_test)."""
+    """The results of a plain TF1 script: (folder with data/, prefix of its checkpoint, its probabilities of x_test)."""
     folder = tmp_path_factory.mktemp("script")
     data = write_folder(folder / "data")
     arguments = [folder / "model.ckpt", data / "x_test.npy", folder / "found.npy"]
@@ -87,7 +87,7 @@ def test_a_tf1_script_s_checkpoint_opens_and_is_evaluated(script, tmp_path, comm
     assert len(Run(tmp_path, "old").history(2)) == 2
 
 
-def test_a_mapped_variable_comes_before_one_of_that_name(tmp_path):
+def test_a_mapped_variable_takes_precedence_over_one_of_that_name(tmp_path):
     with tf1.Graph().as_default() as graph, session(graph) as running:
         made = [
             tf1.get_variable(name, initializer=np.full(8, value, np.float32))
