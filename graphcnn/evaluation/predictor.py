@@ -64,9 +64,10 @@ def open_predictor(
     """
     with graph.graph.as_default():
         saver = checkpoint.saver(graph.variables)
-    graph.graph.finalize()
-    session = new_session(graph.graph)
-    return Predictor(graph, session, saver, load(session, saver))
+        graph.graph.finalize()
+        session = new_session(graph.graph)
+        state = load(session, saver)  # with a default graph, because Saver.restore refuses eager execution
+    return Predictor(graph, session, saver, state)
 
 
 def probabilities(
