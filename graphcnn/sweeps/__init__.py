@@ -1,1 +1,1 @@
-"""Suites and sweeps: many trainings and their report."""
+"""Suites and sweeps: they train many experiments and write one report."""

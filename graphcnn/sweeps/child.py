@@ -1,4 +1,4 @@
-"""Commands of this package in child processes, which report their epochs and their ending as lines of JSON."""
+"""Run this package's commands in child processes, which report each epoch and their end as lines of JSON."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Ending(NamedTuple):
     """How a child process ended.
 
     Attributes:
-        status: its exit status; -n where signal n ended it.
-        message: its error line; "" where it reported none.
-        error: the name of the error's type, where there was one.
-        path: the file that the error is about, where it names one.
+        status: exit status of the process; -n if signal n terminated it.
+        message: its error message; "" if it reported none.
+        error: name of the error's class; None without an error.
+        path: the file that caused the error; None if the error names no file.
     """
 
     status: int
@@ -35,7 +35,7 @@ class Ending(NamedTuple):
 
 
 class ChildProcesses:
-    """Runs commands, each in a process of its own, until `stop` is called. Several threads may run one each."""
+    """Runs each command in a child process, until `stop` is called. Several threads may call `run` at once."""
 
     def __init__(self) -> None:
         self.stopped = False
@@ -46,13 +46,13 @@ class ChildProcesses:
         """Run a command to its end.
 
         Args:
-            command: such as train.
-            arguments: its flags.
-            log: file to which the process's stdout and stderr are appended.
-            on_epoch: called with the line of each epoch that the process reports.
+            command: name of the command, such as train.
+            arguments: flags of the command.
+            log: file to which the stdout and stderr of the process are appended.
+            on_epoch: called for each epoch with the line that the process reports.
 
         Returns:
-            How it ended; status 130 where `stop` was called before it was started.
+            The Ending of the process. Its status is 130 if `stop` was called before the process started.
         """
         reader, writer = os.pipe()
         with open(reader, encoding="utf-8", errors="replace") as events, log.open("ab") as output:  # noqa: PTH123
@@ -66,7 +66,7 @@ class ChildProcesses:
                         stderr=subprocess.STDOUT,
                         env=child_environment() | {REPORT_FD: str(writer)},
                         pass_fds=[writer],
-                        start_new_session=True,  # Ctrl-C reaches this process alone
+                        start_new_session=True,  # Ctrl-C reaches only the parent process
                     )
                     self._running.add(process)
             finally:
@@ -84,7 +84,7 @@ class ChildProcesses:
         return ending_of(status, ending)
 
     def stop(self) -> None:
-        """Start no more processes and ask those that run to end: train then finishes its step."""
+        """Start no more processes and send SIGTERM to the running ones; train then finishes its step."""
         with self._lock:
             self.stopped = True
             for process in self._running:
@@ -92,22 +92,24 @@ class ChildProcesses:
 
 
 def ending_of(status: int, event: dict[str, Any]) -> Ending:
-    """Return the Ending of a process with this exit status that reported this "end" event, {} where it did not."""
+    """Return the Ending for an exit status and an "end" event; the event is {} if the process reported none."""
     if status < 0:
-        return Ending(status, f"it was ended by {_signal_name(-status)}")
+        return Ending(status, f"it was terminated by {_signal_name(-status)}")
     path = event.get("path")
     return Ending(status, str(event.get("message") or ""), event.get("error"), Path(path) if path else None)
 
 
 def output_lines(command: str, arguments: Sequence[str], folder: Path) -> list[str]:
     """Run a command in a folder and return the lines of its stdout."""
-    words = [sys.executable, "-m", f"graphcnn.{command}", *arguments]
-    done = subprocess.run(words, cwd=folder, env=child_environment(), capture_output=True, text=True, check=False)
+    command_line = [sys.executable, "-m", f"graphcnn.{command}", *arguments]
+    done = subprocess.run(
+        command_line, cwd=folder, env=child_environment(), capture_output=True, text=True, check=False
+    )
     return done.stdout.splitlines()
 
 
 def _parse(line: str) -> dict[str, Any]:
-    """Return the event of a line; {} where a process that was killed left half of it."""
+    """Return the event of a line; {} for an incomplete line of a killed process."""
     try:
         event = json.loads(line)
     except ValueError:

@@ -1,6 +1,7 @@
-"""Successive halving: all experiments of a sweep for some epochs, the best third for three times as many, and so on.
+"""Successive halving: train all experiments of a sweep for a few epochs, then the best third for three times as many.
 
-Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016.
+Each further rung again trains the best third for three times as many epochs. Source: Jamieson and Talwalkar,
+"Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from graphcnn.common.progress import say
 from graphcnn.config.recipe import ALIASES, Recipe
 from graphcnn.sweeps.job import Job
 
-KEPT = 3  # one in so many experiments of a rung is trained in the next rung
-LONGER = 3  # the next rung has so many times as many epochs
+REDUCTION = 3  # a rung has 1/REDUCTION of the experiments of the rung before it
+GROWTH = 3  # a rung has GROWTH times the epochs of the rung before it
 
 
-class Trains(Protocol):
-    """Trains jobs; see Scheduler."""
+class JobTrainer(Protocol):
+    """The interface of Scheduler that halving uses."""
 
     def train(self, jobs: Sequence[Job], budget: float | None = None) -> list[Job]:
-        """Train the jobs that are not done and return those that failed."""
+        """Train the unfinished jobs and return the failed ones."""
 
 
-class MakesJobs(Protocol):
-    """Makes jobs; see Setup."""
+class JobFactory(Protocol):
+    """The interface of Setup that halving uses."""
 
     def job(self, experiment: str, recipe: Recipe, seed_index: int) -> Job:
         """Return the Job that trains an experiment with its recipe's seed + seed_index."""
@@ -39,18 +40,18 @@ class MakesJobs(Protocol):
 
 @dataclass
 class Memory:
-    """Remembers the number of epochs of the first rung, so that a call that continues a sweep uses the same number.
+    """A file with the number of epochs of the first rung, so that a call that continues a sweep uses the same number.
 
     Args:
         path: the file.
-        key: of everything that the number depends on; the number of another key is not used.
+        key: hash of everything that the number depends on; a number with another key is ignored.
     """
 
     path: Path
     key: str
 
     def read(self) -> int | None:
-        """Return the number of epochs that an earlier call with the same key has written, or None."""
+        """Return the number of epochs that an earlier call with the same key wrote; None if there is none."""
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             epochs = content["first_epochs"]
@@ -68,26 +69,26 @@ class Halving:
     """A sweep by successive halving.
 
     Args:
-        setup: makes the jobs.
-        scheduler: trains them.
-        recipes: {experiment: Recipe}. `train` gives each recipe the number of epochs that its experiment gets.
-        budget: seconds of epochs of all jobs together.
-        seeds: the number of seeds of each experiment.
+        setup: creates the jobs.
+        scheduler: trains the jobs.
+        recipes: {experiment: Recipe}. `train` replaces the number of epochs of each recipe.
+        budget: total seconds of training epochs.
+        seeds: number of seeds of each experiment.
     """
 
     def __init__(
-        self, setup: MakesJobs, scheduler: Trains, recipes: dict[str, Recipe], budget: float, seeds: int
+        self, setup: JobFactory, scheduler: JobTrainer, recipes: dict[str, Recipe], budget: float, seeds: int
     ) -> None:
         self.setup, self.scheduler = setup, scheduler
         self.recipes, self.budget, self.seeds = recipes, budget, seeds
-        self.counts = [len(recipes)]  # experiments of each rung
+        self.counts = [len(recipes)]  # number of experiments in each rung
         while self.counts[-1] > 1:
-            self.counts.append(math.ceil(self.counts[-1] / KEPT))
-        self.factors = [LONGER**rung for rung in range(len(self.counts))]  # epochs of each rung, in first rung's epochs
+            self.counts.append(math.ceil(self.counts[-1] / REDUCTION))
+        self.factors = [GROWTH**rung for rung in range(len(self.counts))]  # epochs relative to the first rung
         self.most_epochs = next(iter(recipes.values())).epochs
 
     def memory(self, folder: Path, fingerprints: dict[int, str]) -> Memory:
-        """Return the Memory of this sweep in the suite's folder; fingerprints are those of the data."""
+        """Return the Memory of this sweep in the suite's folder; fingerprints: {image size: data fingerprint}."""
         old_names = {name: old for old, name in ALIASES.items()}  # so that the key of a sweep of version 1 stays valid
         recipes = {
             experiment: {old_names.get(name, name): value for name, value in dataclasses.asdict(recipe).items()}
@@ -97,7 +98,7 @@ class Halving:
         return Memory(folder / ".halving.json", hashlib.sha256(text.encode()).hexdigest())
 
     def train(self, memory: Memory) -> list[Job]:
-        """Train all rungs that the budget allows and return the jobs that failed."""
+        """Train as many rungs as the budget allows; return the failed jobs."""
         first = memory.read()
         if first is None:
             probe, failed = self._probe()
@@ -114,14 +115,14 @@ class Halving:
             failed += self.scheduler.train(jobs, self.budget)
             experiments = _best_first(jobs)
             if any(job.state == "waiting" for job in jobs):
-                say(f"the budget of {self.budget / 60:g} minutes is spent")
+                say(f"the budget of {self.budget / 60:g} minutes is used up")
                 break
             if not experiments:
                 break
         return failed
 
     def _jobs(self, experiments: Sequence[str], epochs: int) -> list[Job]:
-        """Return the jobs of a rung, and note its number of epochs in the recipes."""
+        """Return the jobs of a rung; set its number of epochs in the recipes."""
         for experiment in experiments:
             recipe = dataclasses.replace(self.recipes[experiment], epochs=min(epochs, self.most_epochs))
             self.recipes[experiment] = recipe
@@ -132,7 +133,7 @@ class Halving:
         ]
 
     def _probe(self) -> tuple[Job | None, list[Job]]:
-        """Train one epoch of the first experiment that does not fail; return (its job or None, the failed jobs)."""
+        """Train experiments for one epoch until one succeeds; return (its job or None, the failed jobs)."""
         failed: list[Job] = []
         for experiment in list(self.recipes):
             job = self._jobs([experiment], 1)[0]
@@ -143,12 +144,12 @@ class Halving:
         return None, failed
 
     def _first_epochs(self, probe: Job) -> int:
-        """Return how many epochs the first rung gets, by the seconds of the probe's epochs.
+        """Return the number of epochs of the first rung, from the seconds per epoch of the probe.
 
         A run continues from one rung to the next one, unless its schedule depends on the number of epochs.
         """
-        already = [0] * len(self.factors) if probe.recipe.planned() else [0, *self.factors]
-        rungs = zip(self.counts, self.factors, already, strict=False)
+        trained = [0] * len(self.factors) if probe.recipe.planned() else [0, *self.factors]
+        rungs = zip(self.counts, self.factors, trained, strict=False)
         units = self.seeds * sum(count * (factor - earlier) for count, factor, earlier in rungs)
         finetuning = self.seeds * sum(self.counts) * probe.recipe.finetune_epochs
         affordable = self.budget * probe.epoch / probe.seconds - finetuning
@@ -156,7 +157,7 @@ class Halving:
 
 
 def _best_first(jobs: Sequence[Job]) -> list[str]:
-    """Return the experiments that have a finished job, the highest mean dev macro F1 first."""
+    """Return the experiments with a finished job, in decreasing order of mean dev macro F1."""
     scores: dict[str, list[float]] = {}
     for job in jobs:
         if job.state == "done" and job.score is not None:

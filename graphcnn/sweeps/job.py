@@ -1,4 +1,4 @@
-"""One run of an experiment, and what has to be done with it: nothing, resume or retrain."""
+"""One run of an experiment, and the action that it needs: nothing, resume or retrain."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Job:
     """One run of an experiment and its progress.
 
     Attributes:
-        experiment: its name in the suite.
-        recipe: its settings, with the seed of this run.
-        run: the folder.
-        state: waiting, then training and scoring, at the end done or failed.
-        epoch: the number of finished epochs.
-        score: the best dev macro F1 among the recipe's epochs so far.
-        seconds: of all finished epochs.
+        experiment: name of the experiment.
+        recipe: settings of the experiment, with the seed of this run.
+        run: folder of the run.
+        state: waiting, then training and scoring, finally done or failed.
+        epoch: number of finished epochs.
+        score: best dev macro F1 of the finished epochs up to the recipe's number of epochs.
+        seconds: duration of all finished epochs.
     """
 
     experiment: str
@@ -34,7 +34,7 @@ class Job:
     seconds: float = 0.0
 
     def read_progress(self) -> None:
-        """Set epoch, score and seconds by the run's history.csv."""
+        """Set epoch, score and seconds from the run's history.csv."""
         history = self.run.history_so_far()
         scores = [row["dev_macro_f1"] for row in history[: self.recipe.all_epochs()]]
         self.epoch, self.score = len(history), max((score for score in scores if score is not None), default=None)
@@ -42,30 +42,30 @@ class Job:
 
 
 class Standing(NamedTuple):
-    """What a job needs, and a line for the user that says why ("" where there is nothing to say)."""
+    """The action that a job needs, and its reason for the user; the reason may be empty."""
 
     action: Literal["done", "resume", "retrain"]
     reason: str = ""
 
 
 def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
-    """Return what the job's folder says about it.
+    """Return the action that a job needs, from the content of its run's folder.
 
-    Only a changed recipe, dataset or dev split makes a job "retrain". A run that cannot be read is an error.
+    A job needs "retrain" only if the recipe, the dataset or the dev split changed.
 
     Args:
         job: the job.
-        split: {"kind", "fraction"} of the dev split that is asked for.
-        fingerprint: of the dataset at the recipe's image size.
+        split: {"kind", "fraction"} of the requested dev split.
+        fingerprint: fingerprint of the dataset at the recipe's image size.
 
     Raises:
-        InputError: a file of the run is missing or has another content than train writes.
+        InputError: a file of the run is missing, or its content is not what train writes.
         OSError: a file of the run cannot be read.
     """
     run = job.run
     if run.lacks_config():
         raise InputError(
-            f"{run.config_path}: missing, though the run has checkpoints; restore the file, or delete the folder "
+            f"{run.config_path}: this file is missing, but the run has checkpoints; restore it, or delete the folder "
             f"{run.path} to train the experiment again"
         )
     if not run.exists():
@@ -83,14 +83,14 @@ def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
         return Standing("retrain", "; ".join(reasons))
     epoch, stopped_early = run.last_epoch()
     if epoch >= job.recipe.all_epochs() or stopped_early:
-        return Standing("done", f"has {epoch} epochs, is kept" if changes else "")
+        return Standing("done", f"it has {epoch} epochs and is kept" if changes else "")
     if changes:
         return Standing("resume", changes["epochs"])
     return Standing("resume", f"continues after epoch {epoch}" if epoch else "")
 
 
 def _comparable(recipe: Recipe, recorded: Recipe) -> Recipe:
-    """Return the recipe with those recorded settings that make no difference to the run."""
+    """Return the recipe with the recorded values of settings that do not change the result of the run."""
     if recipe.precision == "auto":
         recipe = dataclasses.replace(recipe, precision=recorded.precision)
     if recipe.stop_on == recorded.stop_on == "nothing":
@@ -99,6 +99,6 @@ def _comparable(recipe: Recipe, recorded: Recipe) -> Recipe:
 
 
 def _changes(recorded: Recipe, recipe: Recipe) -> dict[str, str]:
-    """Return {setting: "setting was 1, is now 2"} of the settings that differ."""
+    """Return {setting: "setting was 1, is now 2"} for the settings that differ."""
     old, new = dataclasses.asdict(recorded), dataclasses.asdict(recipe)
     return {name: f"{name} was {old[name]}, is now {new[name]}" for name in new if new[name] != old[name]}

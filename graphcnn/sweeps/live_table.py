@@ -1,4 +1,4 @@
-"""The jobs of a suite on a terminal, and the time that they still need."""
+"""A table of a suite's jobs on the terminal, and the estimated remaining time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.table import Table
 from graphcnn.common.progress import console, format_duration
 from graphcnn.sweeps.job import Job
 
-LINES_AROUND = 6  # lines of the terminal that are no rows: borders, titles, caption, prompt
+LINES_AROUND = 6  # lines of the terminal for borders, titles, caption and prompt
 
 
 @contextmanager
 def live_table(jobs: Sequence[Job], jobs_at_once: int) -> Iterator[Callable[[], None]]:
-    """Yield refresh(), which renews a table of the jobs on a terminal; in a log it does nothing."""
+    """Yield a function that redraws a table of the jobs. It does nothing if stdout is not a terminal."""
     if not console.is_terminal:
         yield lambda: None
         return
@@ -25,9 +25,10 @@ def live_table(jobs: Sequence[Job], jobs_at_once: int) -> Iterator[Callable[[], 
 
 
 def time_left(jobs: Sequence[Job], jobs_at_once: int) -> str:
-    """Return "left h:mm:ss" for the missing epochs.
+    """Return "left h:mm:ss", the estimated time for the remaining epochs.
 
-    An epoch counts as long as the mean epoch of the same experiment, or of all experiments where it has none yet.
+    The estimate for an epoch is the mean of the experiment's finished epochs. If it has none, the mean over all
+    experiments is used.
     """
     paces: dict[str, list[float]] = {}
     for job in jobs:
@@ -39,14 +40,14 @@ def time_left(jobs: Sequence[Job], jobs_at_once: int) -> str:
     seconds = 0.0
     for job in jobs:
         if job.state not in ("done", "failed"):
-            own = paces.get(job.experiment)
-            pace = sum(own) / len(own) if own else overall
+            measured = paces.get(job.experiment)
+            pace = sum(measured) / len(measured) if measured else overall
             seconds += max(0, job.recipe.all_epochs() - job.epoch) * pace
     return f"left {format_duration(seconds / jobs_at_once)}"
 
 
 def _table(jobs: Sequence[Job], jobs_at_once: int) -> Table:
-    """Return the table; where the terminal is too low, the first started and the last waiting jobs are left out."""
+    """Return the table; on a small terminal it omits the first started jobs and the last waiting jobs."""
     done = sum(job.state == "done" for job in jobs)
     caption = f"{done} of {len(jobs)} done, {time_left(jobs, jobs_at_once)}"
     table = Table("experiment", "seed", "state", caption=caption)

@@ -1,4 +1,4 @@
-"""The processors of this machine, and the share of each of several trainings at a time."""
+"""The processors of this machine, and their division between simultaneous trainings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def processors() -> list[int]:
 
 
 def processors_of_jobs(jobs: int) -> list[set[int] | None]:
-    """Return for each of the jobs at a time the processors that it may use; None: all of them."""
+    """Return the processors of each of `jobs` simultaneous trainings; None means all processors."""
     if jobs == 1 or not hasattr(os, "sched_setaffinity"):
         return [None] * jobs
     available = processors()

@@ -1,6 +1,6 @@
-"""The numbers of a suite's report: scores, spread over seeds, ranks, the published order, conclusions.
+"""The numbers of a suite's report: scores, standard deviations over seeds, ranks, and the source's conclusions.
 
-Everything but the seconds repeats exactly: it comes from histories and from the scores that eval wrote.
+The numbers come from the runs' histories and from the scores that eval wrote. All except the seconds are reproducible.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def summary(suite: Suite, results: dict[str, list[Result]]) -> dict[str, Any]:
 
     Args:
         suite: the suite.
-        results: {experiment: the Results of its seeds}; experiments without a finished run are left out.
+        results: {experiment: the Results of its seeds}, for experiments with a finished run.
     """
     rows = [_experiment(suite, name, seeds) for name, seeds in results.items()]
     _rank(rows)
@@ -47,7 +47,7 @@ def summary(suite: Suite, results: dict[str, list[Result]]) -> dict[str, Any]:
 
 
 def _experiment(suite: Suite, name: str, seeds: list[Result]) -> dict[str, Any]:
-    """Return an experiment's entry of the report: means over its seeds, and the numbers of each."""
+    """Return an experiment's entry of the report: means over its seeds, and the numbers of each seed."""
     experiment = suite.experiments[name]
     published = experiment.published
     limits = list(published) if isinstance(published, tuple) else None
@@ -70,7 +70,10 @@ def _experiment(suite: Suite, name: str, seeds: list[Result]) -> dict[str, Any]:
 
 
 def _rank(rows: list[dict[str, Any]]) -> None:
-    """Set each row's rank by dev macro F1, among the rows with a published score if there are any, and there."""
+    """Set the ranks of the experiments by dev macro F1 and by published score.
+
+    If some experiments have a published score, only these are ranked.
+    """
     published = [row for row in rows if row["published"] is not None]
     ranked = published or rows
     for row in rows:
@@ -92,7 +95,10 @@ def _deviation(seeds: list[Result], key: str) -> float | None:
 
 
 def _spearman(rows: list[dict[str, Any]]) -> float | None:
-    """Return Spearman's rank correlation of dev macro F1 with the published scores; None below three rows."""
+    """Return Spearman's rank correlation of dev macro F1 with the published scores; None if it is not defined.
+
+    It needs at least three experiments with a published score, and at least two different scores of each kind.
+    """
     from scipy.stats import spearmanr
 
     pairs = [(row["dev_macro_f1"], row["published"]) for row in rows if row["published"] is not None]
@@ -102,9 +108,9 @@ def _spearman(rows: list[dict[str, Any]]) -> float | None:
 
 
 def _checked(claim: Claim, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return a claim with the numbers compared and whether it holds.
+    """Return a claim with the compared numbers and whether it holds.
 
-    "holds" is None where an experiment is missing, and where seconds come from different numbers of processors.
+    "holds" is None if an experiment is missing, or if seconds were measured with different numbers of processors.
     """
     key = {"score": "dev_macro_f1"}.get(claim.measure, claim.measure)
     names = (claim.experiment, *claim.others)
@@ -139,8 +145,8 @@ def write(folder: Path, report: dict[str, Any], results: dict[str, list[Result]]
 
     Args:
         folder: the suite's folder.
-        report: what `summary` returned, and "suite" (its name), "command", "data" (a description); where there are
-            any also "longer" (experiments with more epochs than asked for), "predictions" (lines) and "ensembles".
+        report: the dict of `summary`, and "suite" (name), "command" and "data" (description). Optional keys are
+            "longer" (experiments with more epochs than requested), "predictions" (lines) and "ensembles".
         results: as for `summary`.
     """
     per_class = results[best_experiment(report)][0]["per_class"]

@@ -9,17 +9,17 @@ from typing import Any
 Row = dict[str, Any]
 Cell = Callable[[Row], object]
 
-SCORES = ("precision", "recall", "f1-score")  # of a class
-MOST_COMPARED = 3  # experiments that a conclusion names; of more it names the one that comes nearest
+SCORES = ("precision", "recall", "f1-score")  # of each class
+MOST_COMPARED = 3  # if a conclusion compares with more experiments, only the closest one is listed
 
 
 def markdown(report: Row, best: str, per_class: Mapping[str, Mapping[str, float]]) -> str:
     """Return the report as Markdown.
 
     Args:
-        report: as report.write takes it.
+        report: as in report.write.
         best: the experiment with the highest dev macro F1.
-        per_class: {class: {"precision", "recall", "f1-score", "support"}} of its first seed.
+        per_class: {class: {"precision", "recall", "f1-score", "support"}} of this experiment's first seed.
     """
     rows, unit = report["experiments"], report["unit"]
     tested = any(row["test_accuracy"] is not None for row in rows)
@@ -41,13 +41,13 @@ def markdown(report: Row, best: str, per_class: Mapping[str, Mapping[str, float]
     ]
     lines += ["", *_classes(per_class)]
     if report.get("predictions"):
-        lines += ["", f"Predictions of {best} for some photos of the test split:", ""]
+        lines += ["", f"Predictions of {best} for some images of the test split:", ""]
         lines += ["```", *report["predictions"], "```"]
     return "\n".join([*lines, "", "![curves of each experiment](report.png)", ""])
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int = 1) -> list[str]:
-    """Return the lines of a Markdown table; the columns after the first `text_columns` are aligned to the right."""
+    """Return the lines of a Markdown table; columns after the first `text_columns` are right-aligned."""
     numbers = len(titles) - text_columns
     lines = [titles, ["---"] * text_columns + ["--:"] * numbers, *rows]
     return ["| " + " | ".join(map(str, cells)) + " |" for cells in lines]
@@ -89,7 +89,7 @@ def _experiments(rows: list[Row], unit: str, tested: bool) -> list[str]:
 
 
 def _claims(claims: list[Row]) -> list[str]:
-    """Return the lines of a table of the source's conclusions, and whether they hold."""
+    """Return the lines of a table that says which conclusions of the source hold."""
     if not claims:
         return []
     answers = {True: "yes", False: "no", None: "not compared"}
@@ -98,7 +98,7 @@ def _claims(claims: list[Row]) -> list[str]:
 
 
 def _published_scores(rows: list[Row], columns: dict[str, str]) -> list[str]:
-    """Return the lines of a table of the further scores that the source gives, each behind the score of this report."""
+    """Return the lines of a table of the source's further scores, each after the corresponding score of this report."""
     if not columns:
         return []
 

@@ -11,20 +11,20 @@ from graphcnn.common.errors import InputError
 from graphcnn.storage.run import Run
 from graphcnn.storage.state import read_state
 
-NUMBERS = ("parameters", "accuracy", "macro_f1", "cross_entropy", "top2_accuracy")  # of a report that eval writes
+NUMBERS = ("parameters", "accuracy", "macro_f1", "cross_entropy", "top2_accuracy")  # required in eval's report
 
 Result = dict[str, Any]  # as `read_result` returns it
 
 
 def read_result(run: Run, test: bool) -> Result | None:
-    """Return the numbers of a run's best epoch, with its config and history; None where eval has to score it first.
+    """Return the numbers of a run's best epoch, with its config and history; None if eval must score it first.
 
     Args:
-        run: a run that has been trained to its end.
-        test: whether the data have test labels, so that the test split is scored too.
+        run: a finished run.
+        test: whether the data have test labels. If so, the result includes the scores on the test split.
 
     Raises:
-        InputError: a file of the run has another content than train or eval writes.
+        InputError: the content of a file is not what train or eval writes.
         OSError: a file of the run cannot be read.
     """
     state = read_state(run.path / "last")
@@ -41,7 +41,7 @@ def read_result(run: Run, test: bool) -> Result | None:
         settings = {"seed": recipe["seed"], "precision": recipe["precision"], **config["versions"], **machine}
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{run.config_path}: is not what train writes ({type(error).__name__}: {error}); restore the file"
+            f"{run.config_path}: this is not a config.json of train ({type(error).__name__}: {error}); restore the file"
         ) from None
     return {
         "config": config,
@@ -63,7 +63,7 @@ def read_result(run: Run, test: bool) -> Result | None:
         "test_loss": test_scores and test_scores["cross_entropy"],
         "test_top2_accuracy": test_scores and test_scores["top2_accuracy"],
         "dev_top2_accuracy": dev["top2_accuracy"],
-        "weights": recipe.get("weights", "none"),  # the first versions did not record it
+        "weights": recipe.get("weights", "none"),  # the config.json of an old run may lack it
         "run": run.name,
         "per_class": (test_scores or dev)["per_class"],
         "history": history,
@@ -71,7 +71,7 @@ def read_result(run: Run, test: bool) -> Result | None:
 
 
 def _read_scores(run: Run, split: str, epoch: int) -> dict[str, Any] | None:
-    """Return what eval wrote about a split; None where it has not scored this epoch without test-time augmentation."""
+    """Return eval's scores of a split; None if eval has not scored this epoch without test-time augmentation."""
     path = run.path / "report" / f"{split}.json"
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
@@ -79,7 +79,7 @@ def _read_scores(run: Run, split: str, epoch: int) -> dict[str, Any] | None:
             return None
         wrong = [key for key in NUMBERS if not isinstance(scores[key], (int, float))]
         if wrong or not isinstance(scores["per_class"], dict):
-            raise TypeError(f"{', '.join(wrong) or 'per_class'} of another type")
+            raise TypeError(f"{', '.join(wrong) or 'per_class'} has the wrong type")
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -88,7 +88,7 @@ def _read_scores(run: Run, split: str, epoch: int) -> dict[str, Any] | None:
 
 
 def _not_a_report(path: Path, error: Exception) -> InputError:
-    cause = f"no {error}" if isinstance(error, KeyError) else str(error)
+    cause = f"{error} is missing" if isinstance(error, KeyError) else str(error)
     return InputError(
-        f"{path}: is not a report that eval writes ({cause}); delete this file, then experiments scores the run again"
+        f"{path}: this is not a report of eval ({cause}); delete the file, and experiments will score the run again"
     )

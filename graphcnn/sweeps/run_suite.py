@@ -1,4 +1,4 @@
-"""Trains a suite or a sweep and writes its report."""
+"""Train a suite or a sweep and write its report."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from graphcnn.sweeps.write_report import Report
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for.
+    """The settings of one call of `experiments`.
 
     Attributes:
-        name: the suite's name.
-        suite: its experiments.
-        recipes: {experiment: Recipe} of all of them; the report has those that are finished.
-        selected: the experiments to train.
+        name: name of the suite.
+        suite: the suite.
+        recipes: {experiment: Recipe} of all experiments; the report includes the finished ones.
+        selected: names of the experiments to train.
         recipe_name: the recipe that a sweep changes; None for a suite of named experiments.
         root: folder of all runs.
-        source: as --data of train; None for the default.
-        options: {name: value} of sources.DataOptions that the user set.
-        dev_split: first or stratified; None for the source's own.
-        dev_fraction: fraction of the training rows in the dev split; None for the suite's own.
-        seeds: the number of seeds of each experiment.
-        jobs: the number of trainings at a time.
-        budget: seconds of epochs for successive halving; None to train all experiments to their end.
+        source: value of --data; None for the default.
+        options: {DataOptions field: value} for the flags that were given.
+        dev_split: first or stratified; None for the default of the data.
+        dev_fraction: fraction of the training images in the dev split; None for the default of the suite.
+        seeds: number of seeds of each experiment.
+        jobs: number of simultaneous trainings.
+        budget: seconds of training epochs for successive halving; None to train all experiments for all epochs.
         command: the command line without the user's folders, for the report.
         full_command: the command line that continues the suite.
     """
@@ -60,10 +60,10 @@ class Request:
 
 
 def run_suite(request: Request) -> int:
-    """Train what is missing and write the report.
+    """Train the unfinished experiments and write the report.
 
     Returns:
-        The exit status: 1 where an experiment failed, 130 after SIGINT or SIGTERM.
+        The exit status: 1 if an experiment failed, 130 after SIGINT or SIGTERM, else 0.
     """
     setup = _setup(request)
     scheduler = Scheduler(setup, request.jobs, ChildProcesses())
@@ -82,7 +82,7 @@ def run_suite(request: Request) -> int:
                 selected = {experiment: recipes[experiment] for experiment in request.selected}
                 halving = Halving(setup, scheduler, selected, request.budget, request.seeds)
                 failed = halving.train(halving.memory(setup.folder, setup.data.fingerprints))
-                recipes |= selected  # with the epochs that each of them got
+                recipes |= selected  # with the number of epochs that halving chose
             report = Report(scheduler, recipes)
             report.write(request.command, failed)
     except KeyboardInterrupt:
@@ -92,7 +92,7 @@ def run_suite(request: Request) -> int:
 
 
 def _setup(request: Request) -> Setup:
-    """Load the data and return what the experiments share; say what is trained on what."""
+    """Load the data and return the Setup of the suite; print the suite and the data."""
     folder = request.root / request.name
     if (folder / "config.json").exists():
         raise InputError(f"--suite={request.name}: {folder} is a single run; delete or rename it")

@@ -1,4 +1,4 @@
-"""Trains and scores the jobs of a suite, several at a time, each command in a process of its own."""
+"""Train and score the jobs of a suite, several at a time. Each command runs in a child process."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from graphcnn.sweeps.processors import processors_of_jobs
 from graphcnn.sweeps.results import Result, read_result
 from graphcnn.sweeps.setup import Setup, with_random_weights
 
-LOCK_SECONDS = 0.5  # between two looks at a run that another process trains
+LOCK_SECONDS = 0.5  # between two checks of a run that another process is training
 
 
 class Runner(Protocol):
-    """Runs commands to their end; see ChildProcesses."""
+    """The interface of ChildProcesses that the scheduler uses."""
 
     stopped: bool
 
     def run(self, command: str, arguments: Sequence[str], log: Path, on_epoch: OnEpoch) -> Ending:
-        """Run a command and return how it ended."""
+        """Run a command and return its Ending."""
 
     def stop(self) -> None:
-        """End the commands that run and start no more."""
+        """End the running commands and start no more commands."""
 
 
-class JobFailed(Exception):  # noqa: N818 (a name that says what happened)
+class JobFailed(Exception):  # noqa: N818 (the name states the event)
     """A command of a job has failed.
 
     Args:
-        message: what it said.
-        damaged: the file whose sha256 does not fit, where that is the reason.
+        message: the error message of the command.
+        damaged: the file with a wrong sha256, if this caused the failure; else None.
     """
 
     def __init__(self, message: str, damaged: Path | None = None) -> None:
@@ -55,24 +55,24 @@ class Scheduler:
 
     Args:
         setup: the suite.
-        jobs_at_once: the number of trainings at a time; each gets the same number of processors.
-        runner: runs `train` and `eval`; by default in child processes.
+        jobs_at_once: number of simultaneous trainings; each gets the same number of processors.
+        runner: runs `train` and `eval`; None to run them in child processes.
     """
 
     def __init__(self, setup: Setup, jobs_at_once: int, runner: Runner | None = None) -> None:
         self.setup = setup
         self.runner = runner or ChildProcesses()
         self._processors = processors_of_jobs(jobs_at_once)
-        self._seconds: dict[str, float] = {}  # {name of a run: seconds of its epochs so far}
+        self._seconds: dict[str, float] = {}  # {name of a run: seconds of its finished epochs}
         self._turn = threading.Lock()
         self._refresh: Callable[[], None] = lambda: None
 
     def train(self, jobs: Sequence[Job], budget: float | None = None) -> list[Job]:
-        """Train and score the jobs that are not done, and return those that failed.
+        """Train and score the unfinished jobs, and return the failed ones.
 
         Args:
             jobs: the jobs, in the order in which they are started.
-            budget: seconds of epochs of all jobs so far, after which no job is started; such jobs stay "waiting".
+            budget: total seconds of training epochs. No job is started after that; the remaining ones stay "waiting".
         """
         began, waiting = time.monotonic(), iter(jobs)
         for job in jobs:
@@ -80,15 +80,15 @@ class Scheduler:
         threads = ThreadPoolExecutor(len(self._processors))
         with live_table(jobs, len(self._processors)) as self._refresh:
             try:
-                working = [threads.submit(self._work, each, waiting, jobs, budget) for each in self._processors]
-                for thread in wait(working, return_when=FIRST_EXCEPTION).done:
-                    thread.result()
+                futures = [threads.submit(self._work, cores, waiting, jobs, budget) for cores in self._processors]
+                for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                    future.result()
             except BaseException:
                 self.runner.stop()
                 try:
                     threads.shutdown()
                 except KeyboardInterrupt:
-                    self.runner.stop()  # the second signal ends a training at once
+                    self.runner.stop()  # a second signal ends a training immediately
                 raise
             finally:
                 threads.shutdown()
@@ -97,18 +97,18 @@ class Scheduler:
         return [job for job in jobs if job.state == "failed"]
 
     def standing(self, job: Job) -> Standing:
-        """Return what the job needs; see job.standing."""
+        """Return the action that the job needs; see job.standing."""
         data = self.setup.data
         return standing(job, data.split, data.fingerprints[job.recipe.image_size])
 
     def result(self, run: Run) -> Result | None:
-        """Return the results of a trained run; None where eval has to score it first. See results.read_result."""
+        """Return the results of a trained run; None if eval must score it first. See results.read_result."""
         return read_result(run, self.setup.data.has_test_labels)
 
     def _work(
         self, processors: set[int] | None, waiting: Iterator[Job], jobs: Sequence[Job], budget: float | None
     ) -> None:
-        """Take one waiting job after another, on some of the processors."""
+        """Run one waiting job after another, on the given processors."""
         if processors:
             os.sched_setaffinity(0, processors)  # of this thread and of the processes that it starts
         while True:
@@ -120,7 +120,7 @@ class Scheduler:
             self._run_job(job, jobs)
 
     def _run_job(self, job: Job, jobs: Sequence[Job]) -> None:
-        """Train and score a job as far as necessary. Whatever fails, it is this job alone that fails."""
+        """Train and score a job as far as necessary. An error makes only this job fail."""
         failure, action = None, "failed"
         try:
             action = self._complete(job)
@@ -138,16 +138,16 @@ class Scheduler:
             self._seconds[job.run.name] = job.seconds
         job.state = "done" if failure is None else "failed"
         if failure is not None:
-            say(f"{job.run.name}: failed: {failure}; the suite continues (its output: {self.setup.log(job.run)})")
+            say(f"{job.run.name}: failed: {failure}; the suite continues (output: {self.setup.log(job.run)})")
         elif action != "done":
             score = "" if job.score is None else f", best dev macro F1 {job.score:.4f}"
             say(f"{job.run.name}: done, {job.epoch} epochs{score}, {time_left(jobs, len(self._processors))}")
         self._refresh()
 
     def _complete(self, job: Job) -> str:
-        """Train and score a job as far as necessary, and return what it needed: done, resume or retrain."""
+        """Train and score a job as far as necessary; return its action: done, resume or retrain."""
         state = self.standing(job)
-        begun = state.action == "resume" and job.run.has_last()  # needs the published weights no more
+        begun = state.action == "resume" and job.run.has_last()  # it no longer needs published weights
         if state.action != "done" and not begun and job.recipe.net in self.setup.without_weights:
             job.recipe = with_random_weights(job.recipe)
             state = self.standing(job)
@@ -161,7 +161,7 @@ class Scheduler:
         return state.action
 
     def _follow(self, job: Job, state: Standing) -> None:
-        """Do with a job what its standing says, then score it; raise where that fails."""
+        """Perform the action of a job, then score its run; raise an exception if this fails."""
         if state.reason:
             say(f"{job.run.name}: {state.reason}{'; retrained' if state.action == 'retrain' else ''}")
         if state.action != "done":
@@ -170,7 +170,7 @@ class Scheduler:
             splits = "train,dev" + ",test" * self.setup.data.has_test_labels
             self._run(job, "scoring", "eval", [f"--split={splits}"])
             if self.result(job.run) is None:
-                raise JobFailed(f"{job.run.path / 'report'}: eval has left no scores of the best epoch there")
+                raise JobFailed(f"{job.run.path / 'report'}: eval has written no scores of the best epoch")
 
     def _train(self, job: Job, action: Literal["resume", "retrain"]) -> None:
         split, recipe = self.setup.data.split, dataclasses.asdict(job.recipe)
@@ -181,7 +181,7 @@ class Scheduler:
         self._run(job, "training", "train", [*flags, *(f"--{name}={value}" for name, value in recipe.items())])
 
     def _run(self, job: Job, state: Literal["training", "scoring"], command: str, flags: list[str]) -> None:
-        """Run a command for the job's run; raise JobFailed where it fails."""
+        """Run a command for the job's run; raise JobFailed if it fails."""
 
         def on_epoch(line: str) -> None:
             job.read_progress()
@@ -192,23 +192,23 @@ class Scheduler:
         job.state = state
         self._wait(job.run)
         self._refresh()
-        own = [f"--run={job.run.name}", f"--checkpoints={self.setup.root}", *self.setup.data.flags]
-        ending = self.runner.run(command, [*own, *flags], self.setup.log(job.run), on_epoch)
+        common = [f"--run={job.run.name}", f"--checkpoints={self.setup.root}", *self.setup.data.flags]
+        ending = self.runner.run(command, [*common, *flags], self.setup.log(job.run), on_epoch)
         if ending.status:
             message = f"{command} ended with status {ending.status}: {ending.message or 'it reported no reason'}"
             raise JobFailed(message, ending.path if ending.error == DamagedRun.__name__ else None)
 
     def _wait(self, run: Run) -> None:
-        """Wait while a training that outlived an earlier call of this command is still writing the run."""
-        told = False
+        """Wait until no other process is training the run; it may be left over from an interrupted call."""
+        reported = False
         while not self.runner.stopped:
             try:
                 with run.lock():
                     return
             except InputError:
-                if not told:
-                    say(f"{run.name}: another process is still training it; waiting for the end of its epoch")
-                told = True
+                if not reported:
+                    say(f"{run.name}: another process is still training this run; waiting for the end of its epoch")
+                reported = True
                 time.sleep(LOCK_SECONDS)
 
     def _log_traceback(self, job: Job) -> None:

@@ -1,4 +1,4 @@
-"""The experiments that the command line asks for: --suite, --sweep, --only and the flags of a recipe."""
+"""The experiments that the flags select: --suite, --sweep, --only and the flags of a recipe."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from graphcnn.config import suites
 from graphcnn.config.recipe import ALIASES, Recipe, check_one_name, parse_setting
 from graphcnn.config.suite import Experiment, Suite, recipe_of
 
-DEV_FRACTION = 0.25  # of a sweep
+DEV_FRACTION = 0.25  # default fraction of the training images in the dev split of a sweep
 
 
 def select_suite(name: str | None) -> Suite:
     """Return the suite that --suite names.
 
     Raises:
-        InputError: there is no such suite.
+        InputError: --suite is not given, or the suite does not exist.
     """
     if name is None or name not in suites.SUITES:
         problem = unknown_name(name, list(suites.SUITES)) if name else "name one, or use --sweep"
@@ -31,12 +31,12 @@ def parse_sweep(text: str, recipe_name: str, taken: dict[str, str]) -> Suite:
     """Build a suite with one experiment for each combination of the swept settings.
 
     Args:
-        text: as "learning_rate=1e-3,1e-4 keep_prob=0.6,0.8".
+        text: value of --sweep, such as "learning_rate=1e-3,1e-4 keep_prob=0.6,0.8".
         recipe_name: the recipe that the settings change.
-        taken: {setting: the flag that sets it}, for settings that cannot be swept too.
+        taken: {setting: the flag that sets it} for settings that a flag sets, so that they cannot be swept.
 
     Raises:
-        InputError: the text has another form, or a setting or a value is not known.
+        InputError: the text has a wrong format, or an unknown setting or value.
     """
     base, values_of = suites.named_recipe(recipe_name), {}
     for word in text.split():
@@ -45,7 +45,7 @@ def parse_sweep(text: str, recipe_name: str, taken: dict[str, str]) -> Suite:
             raise InputError(f"--sweep: found {word!r}, expected setting=value,value,… once for each setting")
         flag = taken.get(ALIASES.get(setting, setting))
         if flag is not None:
-            raise InputError(f"--sweep: {setting} is set by {flag} too; drop one of them")
+            raise InputError(f"--sweep: {setting} is also set by {flag}; drop one of them")
         values_of[setting] = {value: parse_setting(setting, value, "--sweep") for value in texts.split(",")}
     check_one_name(values_of, "--sweep: ")
     if not values_of:
@@ -62,22 +62,22 @@ def parse_sweep(text: str, recipe_name: str, taken: dict[str, str]) -> Suite:
 
 
 def sweep_name(suite_name: str | None, recipe_name: str) -> str:
-    """Return the name of a sweep's folder: --suite, or one after the recipe.
+    """Return the name of a sweep's folder: the value of --suite, or sweep-<recipe>.
 
     Raises:
-        InputError: the name is a suite's, or no name for a folder.
+        InputError: the name belongs to a suite, or cannot be the name of a folder.
     """
     name = suite_name or f"sweep-{recipe_name.replace('/', '-')}"
     if name in suites.SUITES or not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
         raise InputError(
-            f"--suite={name}: is not a name for a sweep's folder; expected letters, digits, '.', '_', '-', and no "
-            "name of a suite"
+            f"--suite={name}: this cannot be the name of a sweep's folder; expected letters, digits, '.', '_' and '-', "
+            "and not the name of a suite"
         )
     return name
 
 
 def select_experiments(suite: Suite, only: str | None) -> list[str]:
-    """Return the names of the experiments to train: those of --only, or all.
+    """Return the names of the experiments to train: those in --only, or all of them.
 
     Raises:
         InputError: --only names an experiment that the suite does not have.
@@ -93,8 +93,8 @@ def experiment_recipe(suite: Suite, name: str, settings: dict[str, Any]) -> Reci
     """Return the recipe of an experiment, changed by the settings that the user gave.
 
     `epochs` sets the length of the longest experiment. The other experiments, and their early-stopping patience, are
-    scaled by the same factor. Schedules and early image sizes are fractions of a run's steps, so they follow; warm-up
-    steps stay.
+    scaled by the same factor. Schedules and early image sizes are defined as fractions of a run's steps, so they scale
+    too. The number of warm-up steps does not change.
 
     Args:
         suite: the suite.
@@ -102,7 +102,7 @@ def experiment_recipe(suite: Suite, name: str, settings: dict[str, Any]) -> Reci
         settings: {Recipe field: value}.
 
     Raises:
-        InputError: the settings are not possible.
+        InputError: the settings are invalid.
     """
     changes = dict(settings)
     if changes.get("epochs", 1) < 1:

@@ -1,4 +1,4 @@
-"""What the experiments of a suite share: the folder, the data, the dev split, the nets without published weights."""
+"""The folder, data and dev split that are common to all experiments of a suite."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class SuiteData:
         flags: --data and its options, for the command line of a child process.
         split: {"kind", "fraction"} of the dev split.
         fingerprints: {image size: fingerprint of the dataset}; a folder of images is decoded at each size.
-        description: the number of training and dev rows, for the user.
-        has_test_labels: whether there is a labelled test split.
-        photos: the folder of images with a test split; None for other sources.
+        description: text with the numbers of training and dev images, for the user.
+        has_test_labels: whether the data have a labelled test split.
+        image_folder: the folder of the image files, if it has a labelled test split; else None.
     """
 
     flags: tuple[str, ...]
@@ -36,7 +36,7 @@ class SuiteData:
     fingerprints: dict[int, str]
     description: str
     has_test_labels: bool
-    photos: Path | None
+    image_folder: Path | None
 
 
 def load_data(
@@ -45,42 +45,44 @@ def load_data(
     """Return the SuiteData of a data source.
 
     Args:
-        source: as --data of train.
-        options: {name: value} of sources.DataOptions that the user set.
-        split_kind: first or stratified; None for the source's own.
-        fraction: fraction of the training rows in the dev split.
-        image_sizes: sizes in pixels of all experiments' images.
+        source: value of --data.
+        options: {DataOptions field: value} for the flags that were given.
+        split_kind: first or stratified; None for the default of the data.
+        fraction: fraction of the training images in the dev split.
+        image_sizes: image sizes of all experiments, in pixels.
     """
     if fraction == 0:
-        raise InputError("--dev_fraction: found 0, expected a fraction above 0: the dev split compares experiments")
+        raise InputError(
+            "--dev_fraction: found 0, expected a fraction above 0, because the experiments are compared on dev"
+        )
     dataset = sources.load(source, options=sources.DataOptions(image_sizes[0], **options))
     kind = split_kind or dataset.dev_split
     train_rows, dev_rows = split_dev(dataset, kind, fraction)
     fingerprints = {image_sizes[0]: dataset.fingerprint}
     for size in image_sizes[1:]:
         fingerprints[size] = sources.load(source, options=sources.DataOptions(size, **options)).fingerprint
-    photos = dataset.has_test_labels and Path(dataset.file("x_train")).is_dir()
+    has_image_files = dataset.has_test_labels and Path(dataset.file("x_train")).is_dir()
     return SuiteData(
         flags=(f"--data={source}", *(f"--{name}={value}" for name, value in options.items())),
         split={"kind": kind, "fraction": fraction},
         fingerprints=fingerprints,
-        description=f"{len(train_rows):,} training, {len(dev_rows):,} dev rows ({kind})",
+        description=f"{len(train_rows):,} training, {len(dev_rows):,} dev images ({kind})",
         has_test_labels=dataset.has_test_labels,
-        photos=Path(source).resolve() if photos else None,
+        image_folder=Path(source).resolve() if has_image_files else None,
     )
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A suite of experiments that is to be trained.
+    """A suite with its data and folder.
 
     Attributes:
-        name: the suite's name, which is its folder under `root` too.
+        name: name of the suite, and of its folder under `root`.
         suite: the experiments.
         root: folder of all runs.
-        data: what the experiments are trained on.
+        data: data of all experiments.
         recipe_name: the recipe that a sweep changes; None for a suite of named experiments.
-        without_weights: nets whose published weights cannot be had; their runs start with random weights.
+        without_weights: nets whose published weights are not available; their runs start with random weights.
     """
 
     name: str
@@ -98,14 +100,15 @@ class Setup:
     def job(self, experiment: str, recipe: Recipe, seed_index: int) -> Job:
         """Return the Job that trains an experiment with its recipe's seed + seed_index.
 
-        A run whose schedule depends on its number of epochs cannot be made longer, so each length has its own run.
+        A run whose schedule depends on its number of epochs cannot be extended, so each number of epochs has its own
+        run.
         """
         recipe = dataclasses.replace(recipe, seed=recipe.seed + seed_index)
         length = f"-epochs{recipe.epochs}" if recipe.planned() else ""
         return Job(experiment, recipe, Run(self.root, f"{self.name}/{experiment}-seed{recipe.seed}{length}"))
 
     def log(self, run: Run) -> Path:
-        """Return the file that gets all output of the processes that train and score the run."""
+        """Return the log file for all output of the processes that train and score the run."""
         return self.root / f"{run.name}.log"
 
 
@@ -115,8 +118,8 @@ def with_random_weights(recipe: Recipe) -> Recipe:
 
 
 def nets_without_weights(nets: Iterable[str], data_cache: str | None) -> frozenset[str]:
-    """Return those of the nets whose published weights cannot be had; print why."""
-    from graphcnn.weights.published import published_file  # imports TensorFlow, which nothing else here needs
+    """Return the nets whose published weights are not available; print the reasons."""
+    from graphcnn.weights.published import published_file  # imports TensorFlow, which no other function here needs
 
     missing = set()
     for net in sorted(nets):

@@ -1,4 +1,4 @@
-"""Writes the report of a suite from all its finished runs, those of earlier calls included."""
+"""Write the report of a suite from all its finished runs, including runs of earlier calls."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from graphcnn.sweeps.scheduler import Scheduler
 from graphcnn.sweeps.setup import with_random_weights
 
 FILES = ("report.md", "report.json", "report.png")
-PHOTO_ENDINGS = (".png", ".jpg", ".jpeg")
-MOST_PHOTOS, PHOTOS_OF_A_CLASS = 12, 2  # that a report shows predictions for
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+MOST_IMAGES, IMAGES_PER_CLASS = 12, 2  # limits for the images whose predictions the report shows
 
 
 class Report:
     """The report of a suite.
 
     Args:
-        scheduler: trains the suite; reads results and scores ensembles.
-        recipes: {experiment: Recipe} that the command asks for.
+        scheduler: reads results and scores ensembles.
+        recipes: {experiment: Recipe} of this call.
 
     Attributes:
-        failed: names of runs that could not be read and of ensembles that could not be scored.
+        failed: names of unreadable runs, and descriptions of ensembles that could not be scored.
     """
 
     def __init__(self, scheduler: Scheduler, recipes: dict[str, Recipe]) -> None:
@@ -42,15 +42,15 @@ class Report:
         self.failed: list[str] = []
 
     def write(self, command: str, failed_jobs: list[Job]) -> None:
-        """Write the report and print it; without a finished run, delete an earlier report.
+        """Write the report and print it; if no run is finished, delete an earlier report.
 
         Args:
             command: the command line, for the report.
-            failed_jobs: jobs that this call has failed to train; an unreadable one is not reported twice.
+            failed_jobs: jobs that failed in this call. Their error is already printed, so it is not printed again.
         """
-        told = {job.run.name for job in failed_jobs}
-        found = {experiment: self._results(experiment, told) for experiment in self.recipes}
-        results = {experiment: seeds for experiment, seeds in found.items() if seeds}
+        reported = {job.run.name for job in failed_jobs}
+        all_results = {experiment: self._results(experiment, reported) for experiment in self.recipes}
+        results = {experiment: seeds for experiment, seeds in all_results.items() if seeds}
         folder = self.setup.folder
         if not results:
             for name in FILES:
@@ -65,21 +65,22 @@ class Report:
             if any(seed["epochs"] > self.recipes[experiment].all_epochs() for seed in seeds)
         ]
         best = results[report.best_experiment(contents)][0]["run"]
-        predictions = self.setup.data.photos and self._predictions(best, self.setup.data.photos)
+        image_folder = self.setup.data.image_folder
+        predictions = image_folder and self._predictions(best, image_folder)
         contents |= {"longer": longer, "predictions": predictions, "ensembles": self._ensembles(results)}
         report.write(folder, contents, results)
         say((folder / "report.md").read_text(encoding="utf-8"))
         say(f"written: {folder}/{', '.join(FILES)}")
 
-    def _results(self, experiment: str, told: set[str]) -> list[Result]:
-        """Return the results of the experiment's finished runs, by seed."""
+    def _results(self, experiment: str, reported: set[str]) -> list[Result]:
+        """Return the results of the experiment's finished runs, in the order of their seeds."""
         results = []
-        for run, seed_index in sorted(self._runs(experiment), key=lambda each: each[1]):
+        for run, seed_index in sorted(self._runs(experiment), key=lambda pair: pair[1]):
             try:
                 result = self._result(experiment, run, seed_index)
             except (InputError, OSError) as error:
-                if run.name not in told:
-                    say(f"{run.name}: not in the report: {error_line(error)}")
+                if run.name not in reported:
+                    say(f"{run.name}: this run is not in the report: {error_line(error)}")
                     self.failed.append(run.name)
                 continue
             if result is not None:
@@ -87,7 +88,7 @@ class Report:
         return results
 
     def _runs(self, experiment: str) -> Iterator[tuple[Run, int]]:
-        """Yield (Run, how much its seed is above the recipe's) of the experiment's runs in the suite's folder."""
+        """Yield (Run, its seed - the recipe's seed) for the experiment's runs in the suite's folder."""
         pattern = re.compile(re.escape(experiment) + r"-seed(\d+)(-epochs\d+)?")
         for path in self.setup.folder.glob(f"{experiment}-seed*"):
             match = pattern.fullmatch(path.name)
@@ -96,9 +97,10 @@ class Report:
                 yield Run(self.setup.root, f"{self.setup.name}/{path.name}"), index
 
     def _result(self, experiment: str, run: Run, seed_index: int) -> Result | None:
-        """Return the results of a run; None where it is not finished, or is of another recipe, dataset or dev split.
+        """Return the results of a run; None if it is unfinished or has another recipe, dataset or dev split.
 
-        An earlier call may have had no published weights, so a run of the same recipe with random ones counts too.
+        A run of the same recipe with random weights also counts, since an earlier call may have lacked the published
+        weights.
         """
         recipe = self.recipes[experiment]
         for variant in dict.fromkeys((recipe, with_random_weights(recipe))):
@@ -108,19 +110,19 @@ class Report:
         return None
 
     def _ensembles(self, results: dict[str, list[Result]]) -> list[dict[str, Any]]:
-        """Return an entry for each of the suite's ensembles whose members are finished; eval scores them."""
-        rows = []
+        """Return the report's entries for ensembles whose members are finished; eval scores the ensembles."""
+        entries = []
         for ensemble in self.setup.suite.ensembles:
             if set(ensemble.members) <= set(results):
-                row = self._ensemble(ensemble, [results[member][0]["run"] for member in ensemble.members])
-                if row is None:
+                entry = self._ensemble(ensemble, [results[member][0]["run"] for member in ensemble.members])
+                if entry is None:
                     self.failed.append(ensemble.description)
                 else:
-                    rows.append(row)
-        return rows
+                    entries.append(entry)
+        return entries
 
     def _ensemble(self, ensemble: Ensemble, runs: list[str]) -> dict[str, Any] | None:
-        """Return the entry of an ensemble of these runs; None where eval could not score it."""
+        """Return the report's entry for an ensemble of these runs; None if eval could not score it."""
         root, data = self.setup.root, self.setup.data
         splits = ["dev"] + ["test"] * data.has_test_labels
         files = {split: ensemble_folder(root, runs) / f"{split}.json" for split in splits}
@@ -131,7 +133,7 @@ class Report:
             log = self.setup.folder / "ensembles.log"
             ending = self.scheduler.runner.run("eval", flags, log, lambda line: None)
             if ending.status:
-                say(f"ensemble: {ensemble.description}: failed: {ending.message} (its output: {log})")
+                say(f"ensemble: {ensemble.description}: failed: {ending.message} (output: {log})")
                 return None
         scores = {split: json.loads(file.read_text(encoding="utf-8")) for split, file in files.items()}
         best = max(scores["dev"]["members"], key=lambda member: member["macro_f1"])
@@ -145,21 +147,21 @@ class Report:
         }
 
     def _predictions(self, run: str, folder: Path) -> list[str]:
-        """Return what `predict` prints for some photos of the test split in the folder of images."""
+        """Return the lines that `predict` prints for some images of the test split of an image folder."""
         classes = sorted(path for path in (folder / "test").iterdir() if path.is_dir())
-        photos = [
+        images = [
             path.relative_to(folder).as_posix()
-            for each in classes
-            for path in [file for file in sorted(each.iterdir()) if file.suffix.lower() in PHOTO_ENDINGS][
-                :PHOTOS_OF_A_CLASS
+            for class_folder in classes
+            for path in [file for file in sorted(class_folder.iterdir()) if file.suffix.lower() in IMAGE_ENDINGS][
+                :IMAGES_PER_CLASS
             ]
         ]
-        flags = [f"--run={run}", f"--checkpoints={self.setup.root}", *photos[:MOST_PHOTOS]]
+        flags = [f"--run={run}", f"--checkpoints={self.setup.root}", *images[:MOST_IMAGES]]
         return output_lines("predict", flags, folder)
 
 
 def _is_fresh_mean(file: Path, members_scored: int) -> bool:
-    """Return whether a file of eval has scores of a plain mean and is newer than its members' (time in nanoseconds)."""
+    """Return whether eval wrote a file after `members_scored` (in nanoseconds), for an ensemble with equal weights."""
     try:
         scores = json.loads(file.read_text(encoding="utf-8"))
         return file.stat().st_mtime_ns > members_scored and scores["ensemble"] == "mean" and not scores["tta"]

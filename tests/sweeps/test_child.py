@@ -42,7 +42,7 @@ def test_a_process_that_is_killed_has_no_report(tmp_path, monkeypatch):
 
     threading.Thread(target=kill).start()
     ending = processes.run("train", [], tmp_path / "log", epochs.append)
-    assert ending == Ending(-signal.SIGKILL, "it was ended by SIGKILL")
+    assert ending == Ending(-signal.SIGKILL, "it was terminated by SIGKILL")
     assert epochs == ["epoch 1/2"]
     assert not processes._running
 

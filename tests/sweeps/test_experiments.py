@@ -86,7 +86,7 @@ def test_finished_experiments_are_kept_and_changed_ones_are_retrained(copy, suit
     assert "2 of 2 done" in again.out
     assert (copy / "ladder/report.json").read_text() == before
     fewer = suite(copy, *TWO, "--epochs=1", "--only=four_layer_1")
-    assert "ladder/four_layer_1-seed51: has 2 epochs, is kept" in fewer.out
+    assert "ladder/four_layer_1-seed51: it has 2 epochs and is kept" in fewer.out
     assert times == {path: path.stat().st_mtime_ns for path in times}  # nothing was trained
 
     changed = suite(copy, *TWO, "--only=four_layer_1", "--learning_rate=0.01")
@@ -163,7 +163,7 @@ def garbled_history(run):
 
 UNREADABLE = {  # name: (what happens to a finished run, words of the message)
     "no macro F1 in its report": (lambda run: lacking(run / "report/dev.json", "macro_f1"), "no 'macro_f1'"),
-    "a garbled report": (lambda run: (run / "report/train.json").write_text("{"), "is not a report that eval writes"),
+    "a garbled report": (lambda run: (run / "report/train.json").write_text("{"), "this is not a report of eval"),
     "a garbled config.json": (lambda run: (run / "config.json").write_text("garbage"), "config.json: cannot be read"),
     "a config.json of a newer version": (
         lambda run: (run / "config.json").write_text(
@@ -171,7 +171,10 @@ UNREADABLE = {  # name: (what happens to a finished run, words of the message)
         ),
         "unknown name 'new_setting'",
     ),
-    "no config.json": (lambda run: (run / "config.json").unlink(), "config.json: missing, though the run has"),
+    "no config.json": (
+        lambda run: (run / "config.json").unlink(),
+        "config.json: this file is missing, but the run has",
+    ),
     "no history.csv": (lambda run: (run / "history.csv").unlink(), "history.csv: cannot be read"),
     "a garbled history.csv": (garbled_history, "history.csv: expected rows for epochs 1 to 2"),
     "no link last": (lambda run: (run / "last").unlink(), "/last: missing"),
@@ -231,8 +234,8 @@ BAD = {  # name: (arguments, words of the message)
     "a setting twice": (["--sweep=l2=0 l2=1"], "once for each setting"),
     "a word for a number": (["--sweep=l2=some"], "--sweep: found l2=some, expected a number"),
     "out of range": (["--sweep=keep_prob=0.5,2"], "keep_prob-2: --keep_prob=2.0: expected a number"),
-    "a suite's name for a sweep": (["--sweep=l2=0", "--suite=ladder"], "is not a name for a sweep"),
-    "a path for a sweep": (["--sweep=l2=0", "--suite=../x"], "is not a name for a sweep"),
+    "a suite's name for a sweep": (["--sweep=l2=0", "--suite=ladder"], "this cannot be the name of a sweep"),
+    "a path for a sweep": (["--sweep=l2=0", "--suite=../x"], "this cannot be the name of a sweep"),
     "an empty sweep": (["--sweep= "], "--sweep: found no setting"),
     "a swept setting given too": (["--sweep=l2=0,1", "--l2=2"], "l2 is set by --l2"),
     "swept epochs under a budget": (["--sweep=epochs=1,2", "--budget=1"], "epochs is set by"),

@@ -18,7 +18,7 @@ from graphcnn.sweeps.setup import Setup, SuiteData, with_random_weights
 
 SPLIT = {"kind": "first", "fraction": 0.2}
 RECIPE = Recipe(epochs=2)
-DATA = SuiteData(("--data=there",), SPLIT, {32: "fingerprint"}, "", has_test_labels=False, photos=None)
+DATA = SuiteData(("--data=there",), SPLIT, {32: "fingerprint"}, "", has_test_labels=False, image_folder=None)
 EXPERIMENTS = {name: Experiment(description=name) for name in ("a", "b")}
 DONE = Ending(0)
 
@@ -127,7 +127,7 @@ def test_a_damaged_run_is_retrained_once(made, tmp_path, capsys):
         Ending(2, "{root}/s/a-seed51/last: missing; restore it or use --overwrite", "InputError"),
         Ending(2, "Permission denied", "PermissionError", "{root}/s/a-seed51/best/model.ckpt.index"),
         Ending(1, "KeyError: 'damaged'", "KeyError"),
-        Ending(-9, "it was ended by SIGKILL"),
+        Ending(-9, "it was terminated by SIGKILL"),
     ],
 )
 def test_no_other_ending_has_a_run_retrained(ending, made, tmp_path):
@@ -168,7 +168,7 @@ def test_eval_that_leaves_no_scores_is_said(made, monkeypatch, capsys):
     trains, setup, _ = made()
     monkeypatch.setattr(scheduler, "read_result", lambda run, test: None)
     assert len(trains.train([setup.job("a", RECIPE, 0)])) == 1
-    assert "eval has left no scores" in capsys.readouterr().out
+    assert "eval has written no scores" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(len(processors()) < 2 or not hasattr(os, "sched_setaffinity"), reason="needs two processors")
@@ -190,7 +190,7 @@ def test_no_job_is_started_after_the_budget(made):
 
 STANDINGS = {  # name: (recorded recipe, epochs trained, recipe, (action, words of the reason))
     "finished": (RECIPE, 2, RECIPE, ("done", "")),
-    "longer than asked for": (Recipe(epochs=3), 3, RECIPE, ("done", "has 3 epochs, is kept")),
+    "longer than asked for": (Recipe(epochs=3), 3, RECIPE, ("done", "it has 3 epochs and is kept")),
     "interrupted": (RECIPE, 1, RECIPE, ("resume", "continues after epoch 1")),
     "shorter than asked for": (RECIPE, 2, Recipe(epochs=5), ("resume", "epochs was 2, is now 5")),
     "another rate": (RECIPE, 2, Recipe(epochs=2, l2=0.5), ("retrain", "l2 was 0.01, is now 0.5")),

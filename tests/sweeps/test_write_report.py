@@ -62,8 +62,8 @@ def report(tmp_path, monkeypatch):
 
     monkeypatch.setattr(write_report.report, "write", write)
 
-    def make(names, status=0, photos=None):
-        data = SuiteData(("--data=there",), {}, {}, "rows", has_test_labels=True, photos=photos)
+    def make(names, status=0, image_folder=None):
+        data = SuiteData(("--data=there",), {}, {}, "rows", has_test_labels=True, image_folder=image_folder)
         setup = Setup("s", SUITE, tmp_path, data)
         for name in names:
             (setup.folder / name / "report").mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_a_run_that_cannot_be_read_is_said_once_and_left_out(report, capsys):
     made.write("command", [])
     assert list(contents[0]["results"]) == ["a"]
     assert made.failed == ["s/b-seed51"]
-    assert "s/b-seed51: not in the report: " in capsys.readouterr().out
+    assert "s/b-seed51: this run is not in the report: " in capsys.readouterr().out
     again, scheduler, _ = report([])
     scheduler.unreadable = "s/b-seed51"
     again.write("command", [SimpleNamespace(run=SimpleNamespace(name="s/b-seed51"))])
@@ -136,7 +136,7 @@ def test_an_ensemble_that_cannot_be_scored_is_said(report, capsys):
     assert "ensemble: both: failed: failed as told" in capsys.readouterr().out
 
 
-def test_predictions_are_of_two_photos_a_class(report, tmp_path, monkeypatch):
+def test_report_shows_predictions_for_two_images_of_each_class(report, tmp_path, monkeypatch):
     for name in ("ants", "bees"):
         (tmp_path / "photos/test" / name).mkdir(parents=True)
         for n in range(3):
@@ -144,9 +144,9 @@ def test_predictions_are_of_two_photos_a_class(report, tmp_path, monkeypatch):
         (tmp_path / "photos/test" / name / "notes.txt").write_text("")
     called = []
     monkeypatch.setattr(write_report, "output_lines", lambda *arguments: called.append(arguments) or ["ants 0.9"])
-    made, _, contents = report(["a-seed51"], photos=tmp_path / "photos")
+    made, _, contents = report(["a-seed51"], image_folder=tmp_path / "photos")
     made.write("command", [])
-    photos = ["test/ants/0.JPG", "test/ants/1.JPG", "test/bees/0.JPG", "test/bees/1.JPG"]
-    flags = ["--run=s/a-seed51", f"--checkpoints={tmp_path}", *photos]
+    images = ["test/ants/0.JPG", "test/ants/1.JPG", "test/bees/0.JPG", "test/bees/1.JPG"]
+    flags = ["--run=s/a-seed51", f"--checkpoints={tmp_path}", *images]
     assert called == [("predict", flags, tmp_path / "photos")]
     assert contents[0]["predictions"] == ["ants 0.9"]
