@@ -159,7 +159,7 @@ def test_stderr_has_one_line_of_an_error_and_nothing_of_tensorflow(tmp_path):
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert second.returncode == 2
     assert one_line(second.stderr)
-    assert "continue it with --resume, replace it with --overwrite" in second.stderr
+    assert "continue it with --resume or replace it with --overwrite" in second.stderr
 
 
 def test_the_default_data_and_its_recipe_are_said_and_recorded(tmp_path, command, monkeypatch):
