@@ -64,10 +64,9 @@ def open_predictor(
     """
     with graph.graph.as_default():
         saver = checkpoint.saver(graph.variables)
-        graph.graph.finalize()
-        session = new_session(graph.graph)
-        state = load(session, saver)  # with a default graph, because Saver.restore refuses eager execution
-    return Predictor(graph, session, saver, state)
+    graph.graph.finalize()
+    session = new_session(graph.graph)
+    return Predictor(graph, session, saver, load(session, saver))
 
 
 def probabilities(

@@ -64,7 +64,8 @@ def save(run: Run, session: tf1.Session, saver: tf1.train.Saver, epoch: int, sta
             if stale.exists():
                 shutil.rmtree(stale)
         new.mkdir()
-        saver.save(session, str(new / PREFIX), write_state=False)
+        with session.graph.as_default():  # a Saver refuses eager execution
+            saver.save(session, str(new / PREFIX), write_state=False)
         (new / "state.json").write_text(json.dumps(state, indent=2) + "\n")
         manifest = {path.name: sha256_of(path) for path in sorted(new.iterdir())}
         (new / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
@@ -193,7 +194,8 @@ def _use_verified(run: Run, which: str, use: Callable[[Path], Result]) -> Result
 
 def export(session: tf1.Session, saver: tf1.train.Saver, folder: Path) -> None:
     """Write model.ckpt.* and the `checkpoint` file that tf.train.latest_checkpoint reads, for other programs."""
-    saver.save(session, str(folder / PREFIX), write_state=False)
+    with session.graph.as_default():  # a Saver refuses eager execution
+        saver.save(session, str(folder / PREFIX), write_state=False)
     tf1.train.update_checkpoint_state(str(folder), PREFIX)
 
 
@@ -208,7 +210,8 @@ def _restore(session: tf1.Session, saver: tf1.train.Saver, folder: Path, variabl
                 f"{prefix}: for {name} found {stored_shape}, expected shape {shape}: this is the checkpoint of "
                 "another network; name the run that wrote it, or restore config.json"
             )
-    saver.restore(session, prefix)
+    with session.graph.as_default():  # a Saver refuses eager execution
+        saver.restore(session, prefix)
 
 
 def _folder(epoch: int) -> str:
