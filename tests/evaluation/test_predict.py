@@ -116,7 +116,7 @@ def test_published_weights(missing, command, tmp_path, monkeypatch):
     ("flags", "words"),
     [
         (["--net=resnet5"], "did you mean 'resnet50'"),
-        (["--net=alexnet"], "there are none"),
+        (["--net=alexnet"], "has no published weights"),
         (["--net=vgg16", "--run=a"], "--run: needs a run, but --net replaces the run"),
     ],
 )
