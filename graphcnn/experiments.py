@@ -69,7 +69,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
         suite = settings.parse_sweep(values.sweep, values.recipe, taken)
         name = settings.sweep_name(values.suite, values.recipe)
     selected = settings.select_experiments(suite, values.only)
-    recipes = {row: settings.experiment_recipe(suite, row, changes) for row in suite.experiments}
+    recipes = {experiment: settings.experiment_recipe(suite, experiment, changes) for experiment in suite.experiments}
 
     from graphcnn.sweeps.run_suite import Request, run_suite
 
@@ -94,7 +94,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
 
 
 def _check(values: FlagValues) -> None:
-    """Refuse numbers out of range and unknown words."""
+    """Refuse invalid values of --seeds, --jobs, --budget and --dev_split."""
     most = len(processors())
     if values.seeds < 1:
         raise InputError(f"--seeds: found {values.seeds}, expected a whole number at least 1")

@@ -32,7 +32,7 @@ def define_flags() -> FlagValues:
 
 
 def main(values: FlagValues, positional: list[str]) -> None:
-    """Write the sheet and print a line for each image."""
+    """Write the picture and print a line for each image."""
     if bool(values.split) == bool(positional):
         raise InputError("expected image files, or --split=dev, and not both")
     if values.split not in (None, *flags.SPLITS):

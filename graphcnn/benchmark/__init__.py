@@ -1,1 +1,1 @@
-"""The benchmark: graphcnn, Keras and PyTorch train and evaluate the same net in turns; timings of operations."""
+"""The benchmark of graphcnn, Keras and PyTorch, which train and evaluate the same net; timings of operations."""

@@ -1,4 +1,4 @@
-"""The contest: every implementation trains and evaluates the same net in turns on one machine."""
+"""The comparison of implementations: they take turns in training and evaluating the same net on one machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ WARM_UP_STEPS = 3
 
 @dataclass(frozen=True)
 class Turns:
-    """How much each implementation does: rounds, training steps in a turn, images to evaluate in a turn."""
+    """The work of each implementation.
+
+    Attributes:
+        rounds: number of turns in training, and in evaluation.
+        steps: number of training steps in a turn.
+        images: number of images that are evaluated in a turn.
+    """
 
     rounds: int
     steps: int
@@ -33,28 +39,34 @@ class Turns:
 
 @dataclass
 class Measurements:
-    """What was measured of one implementation in one precision."""
+    """The measurements of one implementation in one precision.
+
+    Attributes:
+        step_seconds: seconds of each training step.
+        evaluation_seconds: seconds of each evaluation turn.
+        peak_memory_bytes: peak memory after training.
+    """
 
     step_seconds: list[float]
-    evaluation_seconds: list[float]  # one a turn
+    evaluation_seconds: list[float]
     peak_memory_bytes: int = 0
 
 
-Processes = dict[str, ImplementationProcess]  # by label, such as "keras float32"
+Processes = dict[str, ImplementationProcess]  # {label, such as "keras float32": process}
 
 
 def run(recipe: Recipe, recipe_name: str, turns: Turns, interpreters: Mapping[str, str]) -> dict[str, Any]:
-    """Run the contest and return the content of bench.json.
+    """Run the comparison and return the content of bench.json.
 
     Args:
-        recipe: what is timed.
-        recipe_name: its name for the file.
-        turns: how much each implementation does.
-        interpreters: {implementation to compare with: path of its Python}.
+        recipe: the recipe that is timed.
+        recipe_name: its name in bench.json.
+        turns: the work of each implementation.
+        interpreters: {implementation besides graphcnn: path of its Python}.
     """
     countable = timed_recipe.countable_graph(recipe)
     products = op_timings.products(countable)
-    flops = {"inference": sum(each.flops for each in products), "training": op_timings.training_flops(products)}
+    flops = {"inference": sum(product.flops for product in products), "training": op_timings.training_flops(products)}
     parameters = count_parameters(countable)
     contestants = _contestants(recipe, interpreters)
     with contextlib.ExitStack() as stack, bar("bench", len(contestants) * (1 + 2 * turns.rounds)) as advance:
@@ -63,22 +75,24 @@ def run(recipe: Recipe, recipe_name: str, turns: Turns, interpreters: Mapping[st
             process = ImplementationProcess(name, precision, python, timed_recipe.job_of(recipe))
             stack.callback(process.close)
             if process.parameters not in (None, parameters):
-                raise InputError(f"{name}: its net has {process.parameters} parameters, graphcnn's has {parameters}")
+                raise InputError(
+                    f"{name}: its net has {process.parameters} parameters, but graphcnn's net has {parameters}"
+                )
             process.train(WARM_UP_STEPS)
             processes[f"{name} {precision}"] = process
             say(f"ready: {name} in {precision}, {process.versions}")
             advance(1)
         measured = _take_turns(processes, turns, advance)
-        peaks = {each.precision: each.peaks() for each in processes.values() if each.name == "graphcnn"}
+        peaks = {own.precision: own.peaks() for own in processes.values() if own.name == "graphcnn"}
     table = {}
     for label, process in processes.items():
-        each = measured[label]
+        measurements = measured[label]
         table[label] = {
             "versions": process.versions,
             "settings": process.settings,
-            "train": _rates(each.step_seconds, recipe.batch_size, flops["training"]),
-            "evaluate": _rates(each.evaluation_seconds, turns.images, flops["inference"]),
-            "peak_memory_bytes": each.peak_memory_bytes,
+            "train": _rates(measurements.step_seconds, recipe.batch_size, flops["training"]),
+            "evaluate": _rates(measurements.evaluation_seconds, turns.images, flops["inference"]),
+            "peak_memory_bytes": measurements.peak_memory_bytes,
         }
     return {
         "recipe": recipe_name,
@@ -99,9 +113,10 @@ def run(recipe: Recipe, recipe_name: str, turns: Turns, interpreters: Mapping[st
 
 
 def _contestants(recipe: Recipe, interpreters: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Return (implementation, precision, path of its Python) of each contestant.
+    """Return (implementation, precision, path of its Python) for each process.
 
-    graphcnn runs in the recipe's precision and in float32; the others also in the precision that is fastest here.
+    graphcnn runs in the recipe's precision and in float32. The other implementations also run in the precision that is
+    fastest on this machine.
     """
     own = {recipe.precision, "float32"}
     fastest, _ = choose_precision("auto")
@@ -112,13 +127,13 @@ def _contestants(recipe: Recipe, interpreters: Mapping[str, str]) -> list[tuple[
 
 
 def _take_turns(processes: Processes, turns: Turns, advance: Callable[[int], None]) -> dict[str, Measurements]:
-    """Let the processes train in turns, then evaluate in turns; return what was measured, by label."""
+    """Train in turns, then evaluate in turns; return {label: Measurements}."""
     measured = {label: Measurements([], []) for label in processes}
     for turn in range(1, turns.rounds + 1):
         for label, process in processes.items():
             measured[label].step_seconds += process.train(turns.steps)
             advance(1)
-        say(f"training, turn {turn}/{turns.rounds} done")
+        say(f"training: turn {turn}/{turns.rounds} is done")
     for label, process in processes.items():
         measured[label].peak_memory_bytes = process.peak_memory()
     for process in processes.values():
@@ -127,15 +142,17 @@ def _take_turns(processes: Processes, turns: Turns, advance: Callable[[int], Non
         for label, process in processes.items():
             measured[label].evaluation_seconds.append(process.evaluate(turns.images))
             advance(1)
-        say(f"evaluation, turn {turn}/{turns.rounds} done")
+        say(f"evaluation: turn {turn}/{turns.rounds} is done")
     return measured
 
 
 def _rates(seconds: list[float], images: int, flops: int) -> dict[str, Any]:
-    """Return the numbers of one implementation: its seconds, and images and GFLOP in a second.
+    """Return the seconds, images/s and GFLOP/s of one implementation.
 
     Args:
-        seconds: measured times. images: images in each of them. flops: of an image.
+        seconds: measured seconds.
+        images: number of images in each measurement.
+        flops: FLOPs of an image.
     """
     rate = images / statistics.median(seconds)
     return {
@@ -146,17 +163,19 @@ def _rates(seconds: list[float], images: int, flops: int) -> dict[str, Any]:
     }
 
 
-def ratios(table: Mapping[str, Any], precision: str, kind: str) -> dict[str, float]:
-    """Return {name of the ratio: graphcnn's images per second over another implementation's}.
+def ratios(table: Mapping[str, Any], precision: str, phase: str) -> dict[str, float]:
+    """Return {name of the ratio: images/s of graphcnn divided by images/s of another implementation}.
 
-    - pytorch_best, keras_best: graphcnn in `precision` over the fastest precision of the other implementation;
-    - keras_default: graphcnn in `precision` over Keras in float32, its default;
+    - pytorch_best, keras_best: graphcnn in `precision` against the fastest precision of the other implementation;
+    - keras_default: graphcnn in `precision` against Keras in float32, the default of Keras;
     - pytorch_float32: both in float32.
 
     Args:
-        table: {label: {kind: {"images_per_second"}}}. precision: of graphcnn. kind: train or evaluate.
+        table: {label: {phase: {"images_per_second"}}}.
+        precision: precision of graphcnn.
+        phase: train or evaluate.
     """
-    rates = {label: row[kind]["images_per_second"] for label, row in table.items()}
+    rates = {label: row[phase]["images_per_second"] for label, row in table.items()}
     own = rates[f"graphcnn {precision}"]
     values = {}
     for name in MODULES:

@@ -1,4 +1,4 @@
-"""Timings of a net's convolutions: TensorFlow's own beside interleaved, per-tap and spectral convolution."""
+"""Timings of a net's convolutions: TensorFlow's implementation, and interleaved, per-tap and spectral convolution."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ ODD_KERNELS = (3, 5)  # kernel sizes that interleaved and per-tap convolution ar
 
 
 class ConvolutionTime(NamedTuple):
-    """Median milliseconds of TensorFlow's own convolution and of graphcnn's, and whether training uses graphcnn's."""
+    """The times of one pass of a convolution.
+
+    Attributes:
+        tensorflow: median milliseconds of TensorFlow's implementation.
+        graphcnn: median milliseconds of graphcnn's implementation.
+        chosen: whether training uses graphcnn's implementation.
+    """
 
     tensorflow: float
     graphcnn: float
@@ -26,8 +32,8 @@ class ConvolutionTime(NamedTuple):
 
 
 def print_convolutions(recipe: Recipe) -> None:
-    """Time each convolution of the recipe's net in both ways and print a table."""
-    convolutions = {}  # one of each shape
+    """Time both implementations of each convolution of the recipe's net; print a table."""
+    convolutions = {}  # one for each shape
     for product in op_timings.products(timed_recipe.countable_graph(recipe)):
         size = product.weights_shape[0]
         if product.map_size and (size in ODD_KERNELS or size >= kernels.SPECTRAL_MIN_KERNEL):
@@ -39,26 +45,25 @@ def print_convolutions(recipe: Recipe) -> None:
         for (map_size, weights_shape), product in convolutions.items():
             times = time_convolution(product, recipe.batch_size, tf.as_dtype(recipe.precision))
             cells = [
-                f"{each.tensorflow:.2f} {each.graphcnn:.2f} {each.tensorflow / each.graphcnn:.2f}"
-                f"{'*' if each.chosen else ' '}"
-                for each in times.values()
+                f"{time.tensorflow:.2f} {time.graphcnn:.2f} {time.tensorflow / time.graphcnn:.2f}"
+                f"{'*' if time.chosen else ' '}"
+                for time in times.values()
             ]
             table.add_row("x".join(map(str, map_size)), "x".join(map(str, weights_shape)), *cells)
             advance(1)
     say(
-        f"batch {recipe.batch_size}, {recipe.precision}; the columns of graphcnn are spectral convolution for kernels "
-        f"from {kernels.SPECTRAL_MIN_KERNEL}x{kernels.SPECTRAL_MIN_KERNEL} on, else interleaved convolution and, for "
-        "the filter gradient, per-tap convolution; * means that training uses it for this shape"
+        f"batch {recipe.batch_size}, {recipe.precision}. graphcnn uses spectral convolution for kernels of size "
+        f"{kernels.SPECTRAL_MIN_KERNEL}x{kernels.SPECTRAL_MIN_KERNEL} or larger. For smaller kernels it uses per-tap "
+        "convolution for the filter gradient, and interleaved convolution for the other passes. * means that training "
+        "uses graphcnn's implementation for this shape."
     )
     print_table(table)
 
 
 def time_convolution(product: Product, batch: int, dtype: tf.DType, rounds: int = 5) -> dict[str, ConvolutionTime]:
-    """Time a convolution with stride 1 and SAME padding in both ways.
+    """Return {pass: times} of both implementations of a convolution with stride 1 and SAME padding.
 
-    The kernel is odd, or large enough for spectral convolution.
-
-    Returns: {pass: its times} for each of PASSES.
+    The kernel size must be odd, or large enough for spectral convolution.
     """
     (height, width), (rows, columns, channels, filters) = product.map_size, product.weights_shape
     with tf1.Graph().as_default() as graph:
@@ -82,6 +87,6 @@ def time_convolution(product: Product, batch: int, dtype: tf.DType, rounds: int 
             ]
             chosen = [interleaved, interleaved, per_tap]
         seconds = op_timings.median_seconds(graph, tensorflow + graphcnn, rounds)
-    milliseconds = [1e3 * each for each in seconds]
+    milliseconds = [1e3 * median for median in seconds]
     times = zip(milliseconds[:3], milliseconds[3:], chosen, strict=True)
-    return {name: ConvolutionTime(*each) for name, each in zip(PASSES, times, strict=True)}
+    return {name: ConvolutionTime(*values) for name, values in zip(PASSES, times, strict=True)}

@@ -1,4 +1,4 @@
-"""The Python interpreters that have Keras and PyTorch; PyTorch can be installed into an environment of its own."""
+"""The Python interpreters for Keras and PyTorch. PyTorch can be installed into a separate environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def find_interpreters(value: str) -> dict[str, str]:
     """Return {implementation: path of its Python} for the value of --implementations.
 
     Args:
-        value: installed, all (install what is missing), none, or names with commas between them.
+        value: installed, all (install missing libraries), none, or names with commas between them.
 
     Raises:
         InputError: a name is unknown, or its library is not installed.
@@ -42,11 +42,11 @@ def find_interpreters(value: str) -> dict[str, str]:
 
 
 def _interpreter(name: str, install: bool) -> str | Path | None:
-    """Return a Python that has the implementation's library, after installing it where asked; None if none has it."""
+    """Return a Python that has the implementation's library; None if there is none and `install` is False."""
     if importlib.util.find_spec(MODULES[name]):
         return sys.executable
     python = ENVIRONMENT / "bin" / "python"
-    if name != "pytorch":  # the environment holds PyTorch only
+    if name != "pytorch":  # the environment has only PyTorch
         return None
     if not _has_module(python, MODULES[name]):
         if not install:
@@ -61,8 +61,8 @@ def _has_module(python: Path, module: str) -> bool:
 
 
 def _install(python: Path) -> None:
-    """Make the environment and install the requirements into it."""
-    say(f"installing {REQUIREMENTS.name} into {ENVIRONMENT.name} (once; PyTorch is large)")
+    """Create the environment and install the requirements into it."""
+    say(f"installing {REQUIREMENTS.name} into {ENVIRONMENT.name}; this is a large download, needed only once")
     commands = (
         [sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)],
         [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(REQUIREMENTS)],

@@ -1,4 +1,4 @@
-"""An implementation in a process of its own, which answers requests in JSON."""
+"""Child processes that run one implementation each and answer requests in JSON."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from graphcnn.common.errors import InputError
 
 
 class ImplementationProcess:
-    """A process of graphcnn.benchmark.implementations that has got its job; `close` ends it.
+    """A process of graphcnn.benchmark.implementations that has received its job; `close` ends the process.
 
     Args:
         name: graphcnn, keras or pytorch.
         precision: float32 or bfloat16.
         python: path of the interpreter that has the implementation's library.
-        job: what it trains and evaluates.
+        job: the job to train and evaluate.
 
     Attributes:
-        versions, settings: text for the table. parameters: of its net, None from graphcnn.
+        versions, settings: text for the table.
+        parameters: number of parameters of its net; None for graphcnn.
     """
 
     def __init__(self, name: str, precision: str, python: str, job: Job) -> None:
@@ -45,11 +46,11 @@ class ImplementationProcess:
         return json.loads(self._ask(json.dumps({"train": steps})))
 
     def evaluate(self, images: int) -> float:
-        """Return the seconds that the softmax of so many images takes."""
+        """Return the seconds for computing the softmax outputs of `images` images."""
         return json.loads(self._ask(json.dumps({"evaluate": images})))
 
     def peak_memory(self) -> int:
-        """Return the largest resident size of the process so far, in bytes."""
+        """Return the peak resident memory of the process so far, in bytes."""
         return json.loads(self._ask(json.dumps({"memory": True})))
 
     def peaks(self) -> dict[str, float]:
@@ -57,7 +58,11 @@ class ImplementationProcess:
         return json.loads(self._ask(json.dumps({"peaks": True})))
 
     def _ask(self, line: str) -> str:
-        """Send a line and return the reply, both JSON; an InputError has the last line that a dead process wrote."""
+        """Send a line of JSON and return the reply, also JSON.
+
+        Raises:
+            InputError: the process has ended; the message is the last line of its stderr.
+        """
         assert self.process.stdin and self.process.stdout
         try:
             self.process.stdin.write(line + "\n")

@@ -1,6 +1,6 @@
-"""The job that every implementation gets: a recipe, the layers of its net, the images, and how steps are timed.
+"""The job that every implementation gets: a recipe, the layers of its net, the images, and the timing of steps.
 
-The process of each implementation imports this module, so it imports NumPy and the recipe's schema only.
+The process of each implementation imports this module, so it imports only NumPy and the recipe's schema.
 """
 
 from __future__ import annotations
@@ -16,18 +16,16 @@ import numpy as np
 from graphcnn.config.recipe import Recipe
 
 CLASSES = 10
-PLANNED_STEPS = 1000  # a learning-rate schedule needs the number of steps
-DISTINCT_BATCHES = 8  # training repeats them in turn
-MEAN, SCALE = 120.0, 64.0  # every net normalises its images with them
-EVALUATION_BATCH = {
-    "keras": 512,
-    "pytorch": 128,
-}  # the fastest of 64 to 512 for small images; the others are a few percent slower
-PIXELS_AT_ONCE = 1 << 20  # limit of an evaluation batch, as in graphcnn: larger batches may not fit into memory
+PLANNED_STEPS = 1000  # number of steps for the learning-rate schedule
+DISTINCT_BATCHES = 8  # number of different batches; training repeats them
+MEAN, SCALE = 120.0, 64.0  # normalisation of the images: (pixel - MEAN) / SCALE
+# For small images, these batch sizes are the fastest of 64 to 512, by a few percent
+EVALUATION_BATCH = {"keras": 512, "pytorch": 128}
+PIXELS_AT_ONCE = 1 << 20  # limit of an evaluation batch, as in graphcnn, to limit the memory
 
 
 class Layer(NamedTuple):
-    """A single layer of a net: its kind, and its options by name. `single_layers` lists the kinds."""
+    """A single layer of a net: its type, and its options by name. `single_layers` lists the types."""
 
     kind: str
     options: dict[str, Any]
@@ -35,11 +33,11 @@ class Layer(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What an implementation trains and evaluates.
+    """The net and the settings that an implementation trains and evaluates.
 
     Args:
         recipe: the net's name, the batch size, the image size, the loss and the optimizer.
-        rows: the rows of a sequential net, as [name of the row's type, its fields]; empty for other nets.
+        rows: the rows of a sequential net, as [name of the row's class, its fields]; empty for other nets.
         batch_norm_epsilon: epsilon of each batch norm.
         classes: number of classes.
         cores: number of processors that the implementation may use.
@@ -63,7 +61,7 @@ class Job:
 
 
 def evaluation_batch_size(implementation: str, image_size: int) -> int:
-    """Return how many images Keras or PyTorch evaluates at once."""
+    """Return the batch size of Keras or PyTorch in evaluation."""
     return max(1, min(EVALUATION_BATCH[implementation], PIXELS_AT_ONCE // image_size**2))
 
 
@@ -76,18 +74,18 @@ def images_and_labels(job: Job) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batch_slice(job: Job, step: int) -> slice:
-    """Return the slice of the training images that a step uses; the first step is 0."""
+    """Return the slice of the training images for a step, from step 0."""
     start = step % DISTINCT_BATCHES * job.recipe.batch_size
     return slice(start, start + job.recipe.batch_size)
 
 
 def repeat_to(images: np.ndarray, count: int) -> np.ndarray:
-    """Return `count` images: all of them in their order, again and again."""
+    """Return `count` images, by repeating all images in their order."""
     return images[np.arange(count) % len(images)]
 
 
 def time_steps(batches: Iterable[tuple], step: Callable[..., None]) -> list[float]:
-    """Call step(*batch) for each batch; return the seconds of each, including the time to make the batch."""
+    """Call step(*batch) for each batch; return the seconds of each step, which include creating the batch."""
     seconds, start = [], time.perf_counter()
     for batch in batches:
         step(*batch)
@@ -98,9 +96,9 @@ def time_steps(batches: Iterable[tuple], step: Callable[..., None]) -> list[floa
 
 
 def single_layers(job: Job) -> Iterator[Layer]:
-    """Yield the layers of the job's sequential net in the order of their computation.
+    """Yield the layers of the job's sequential net, from input to output.
 
-    Kinds and their options: conv (size, stride, padding, filters, bias), pool (size, stride, padding), norm (scale),
+    Types and their options: conv (size, stride, padding, filters, bias), pool (size, stride, padding), norm (scale),
     activation (name), dense (units, bias), scale (factor), dropout (rate), global_max_pool and flatten (none).
     """
     recipe, flat = job.recipe, False
@@ -120,7 +118,7 @@ def single_layers(job: Job) -> Iterator[Layer]:
 
 
 def _norm_position(recipe: Recipe) -> str:
-    """Return where batch norm stands: before or after the activation, or none."""
+    """Return the position of batch norm: "before" or "after" the activation, or "none"."""
     return recipe.batch_norm_position if recipe.batch_norm else "none"
 
 

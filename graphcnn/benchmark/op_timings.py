@@ -1,4 +1,4 @@
-"""The cost of a net in FLOPs, and timings of single operations: the machine's peaks, alternating runs of tensors."""
+"""The FLOPs of a net, and timings of single operations, such as the machine's peak performance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Product(NamedTuple):
         layer: scope of the layer.
         map_size: (H, W) of the input; () for a dense layer.
         weights_shape: (h, w, C, K), or (C, K) of a dense layer.
-        flops: of the forward pass of one image: 2 for a multiplication and its addition; padding counts like pixels.
+        flops: FLOPs in the forward pass of one image. A multiplication and its addition count 2, also at padded pixels.
     """
 
     layer: str
@@ -30,7 +30,7 @@ class Product(NamedTuple):
 
 
 def products(graph: InferenceGraph) -> list[Product]:
-    """Return the products of an inference graph that was built with portable=True, first layer first."""
+    """Return the products of an inference graph that was built with portable=True, from input to output."""
     result = []
     for op in graph.graph.get_operations():
         if op.type in ("Conv2D", "MatMul"):
@@ -45,14 +45,14 @@ def products(graph: InferenceGraph) -> list[Product]:
 def training_flops(net: Sequence[Product]) -> int:
     """Return the FLOPs of one image in a training step: the forward pass and both gradients of each product.
 
-    Frozen whitening has no gradients, and the first layer that learns has no gradient of its input.
+    The frozen whitening layer has no gradients, and the first trained layer has no input gradient.
     """
-    learning = [each.flops for each in net if each.layer != "whitening"]
-    return sum(each.flops for each in net) + 2 * sum(learning) - learning[0]
+    trained = [product.flops for product in net if product.layer != "whitening"]
+    return sum(product.flops for product in net) + 2 * sum(trained) - trained[0]
 
 
 def peaks(precision: str, rounds: int = 5) -> dict[str, float]:
-    """Return the machine's peak GFLOP/s: {"matmul": of 2048x2048 matrices, "convolution": the best of three 3x3}."""
+    """Return the machine's peak GFLOP/s, {"matmul": 2048x2048 matrices, "convolution": best of three 3x3 kernels}."""
     dtype = tf.as_dtype(precision)
     size = 2048
     with tf1.Graph().as_default() as graph:
@@ -69,12 +69,12 @@ def peaks(precision: str, rounds: int = 5) -> dict[str, float]:
 
 
 def random_variable(shape: Sequence[int], dtype: tf.DType) -> tf.Tensor:
-    """Return the value of a random variable; TensorFlow would compute with a constant before the run."""
+    """Return the value of a random variable. TensorFlow would fold a constant before the timed run."""
     return tf1.Variable(tf.cast(tf.random.stateless_normal(shape, [1, 2]), dtype)).read_value()
 
 
 def median_seconds(graph: tf.Graph, tensors: Sequence[Any], rounds: int) -> list[float]:
-    """Return the median seconds that each tensor takes; each round computes all of them in turn."""
+    """Return the median seconds for computing each tensor; each round computes all tensors one after another."""
     init = tf1.global_variables_initializer()
     spent: list[list[float]] = [[] for _ in tensors]
     with session(graph) as opened:
@@ -82,6 +82,6 @@ def median_seconds(graph: tf.Graph, tensors: Sequence[Any], rounds: int) -> list
         for _ in range(rounds + 1):
             for tensor, times in zip(tensors, spent, strict=True):
                 start = time.perf_counter()
-                opened.run(tensor.op)  # the value is computed, but not copied out
+                opened.run(tensor.op)  # computes the value without copying it
                 times.append(time.perf_counter() - start)
     return [statistics.median(times[1:]) for times in spent]

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: by type of operation, and by layer of the net."""
+"""The time of a training step by type of operation, and by layer of the net."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PHASES = ("forward", "gradient", "update")
 UPDATE = re.compile(r"(^|/)(update_|beta[12]_power|Adam|GradientDescent)")
 UNTRACED_STEPS = 6  # the second half is timed
 TRACED_STEPS = 5
-SMALLEST_SHOWN = 0.001  # fraction of the step's time
+SMALLEST_SHOWN = 0.001  # smallest fraction of the step's time that the table shows
 
 
 @dataclass
 class OpTime:
-    """Time of one type of operation in a step: milliseconds, and how many operations there are."""
+    """Milliseconds and number of all operations of one type in a step."""
 
     milliseconds: float = 0.0
     count: float = 0.0
@@ -37,14 +37,19 @@ class OpTime:
 
 @dataclass
 class StepTimes:
-    """Time of a step: by type of operation, and by layer ("l2" and "other" included) and phase in milliseconds."""
+    """The time of a step.
+
+    Attributes:
+        by_op: {type of operation: OpTime}.
+        by_layer: {layer, "l2" or "other": {phase: milliseconds}}.
+    """
 
     by_op: dict[str, OpTime] = field(default_factory=dict)
     by_layer: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def print_profile(recipe: Recipe) -> None:
-    """Trace training steps of the recipe and print where their time goes."""
+    """Trace training steps of the recipe; print their time by operation and by layer."""
     job = timed_recipe.job_of(recipe)
     images, labels = images_and_labels(job)
     normalisation = np.full(3, MEAN), np.full(3, SCALE)
@@ -61,7 +66,7 @@ def print_profile(recipe: Recipe) -> None:
             opened.run(fetches, feed)
             untraced.append(1e3 * (time.perf_counter() - start))
         times = trace(opened, fetches, feed, layers)
-    total = sum(each.milliseconds for each in times.by_op.values())
+    total = sum(op.milliseconds for op in times.by_op.values())
     say(
         f"{recipe.net}, batch {recipe.batch_size}, {recipe.precision}: {total:.1f} ms of operations in a traced step; "
         f"{statistics.median(untraced[UNTRACED_STEPS // 2 :]):.1f} ms for a step without the trace"
@@ -74,10 +79,10 @@ def _table_by_op(times: StepTimes, total: float) -> Table:
     table = Table("type of operation")
     for title in ("operations", "ms", "fraction"):
         table.add_column(title, justify="right")
-    for kind, each in times.by_op.items():
-        if each.milliseconds >= SMALLEST_SHOWN * total:
-            spent = each.milliseconds
-            table.add_row(kind, f"{each.count:.0f}", f"{spent:.2f}", f"{spent / total:.1%}")
+    for op_type, op in times.by_op.items():
+        if op.milliseconds >= SMALLEST_SHOWN * total:
+            spent = op.milliseconds
+            table.add_row(op_type, f"{op.count:.0f}", f"{spent:.2f}", f"{spent / total:.1%}")
     return table
 
 
@@ -94,13 +99,13 @@ def _table_by_layer(times: StepTimes, total: float) -> Table:
 def trace(
     opened: tf1.Session, fetches: list[Any], feed: dict[Any, Any], layers: Iterable[str], steps: int = TRACED_STEPS
 ) -> StepTimes:
-    """Trace training steps with TensorFlow's FULL_TRACE and return the mean times of a step, slowest first.
+    """Trace training steps with TensorFlow's FULL_TRACE; return the mean times of a step, the slowest first.
 
     Args:
         opened: a session that has run some steps already.
         fetches, feed: the arguments of its run method.
         layers: the scopes of the net's layers.
-        steps: how many steps are traced.
+        steps: number of traced steps.
     """
     layers, times = tuple(layers), StepTimes()
     for _ in range(steps):
@@ -109,8 +114,8 @@ def trace(
         for device in metadata.step_stats.dev_stats:
             for node in device.node_stats:
                 spent = (node.op_end_rel_micros - node.op_start_rel_micros) / 1e3 / steps
-                kind = node.timeline_label.rpartition(" = ")[2].partition("(")[0] or node.node_name
-                op = times.by_op.setdefault(kind, OpTime())
+                op_type = node.timeline_label.rpartition(" = ")[2].partition("(")[0] or node.node_name
+                op = times.by_op.setdefault(op_type, OpTime())
                 op.milliseconds += spent
                 op.count += 1 / steps
                 layer, phase = _layer_and_phase(node.node_name, layers)
@@ -121,7 +126,7 @@ def trace(
 
 
 def _layer_and_phase(node: str, layers: tuple[str, ...]) -> tuple[str, str]:
-    """Return the layer, "l2" or "other", and the phase of a graph node by its name."""
+    """Return (layer, "l2" or "other"; phase) of the graph node with this name."""
     phase = "gradient" if "gradients/" in node else "update" if UPDATE.search(node) else "forward"
     scopes = set(re.split(r"/|update_", node))
     return next((layer for layer in (*layers, "l2") if layer in scopes), "other"), phase

@@ -1,4 +1,4 @@
-"""The table and the lines that `bench` prints after a contest."""
+"""The table and the lines that `bench` prints after the comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from graphcnn.common.progress import print_table, say
 
-RATIOS = {  # key in bench.json: its text
+RATIOS = {  # {key in bench.json: text}
     "pytorch_best": "PyTorch's best",
     "pytorch_float32": "PyTorch float32 (graphcnn in float32 too)",
     "keras_default": "Keras's default fit",
@@ -18,7 +18,7 @@ RATIOS = {  # key in bench.json: its text
 
 
 def print_contest(results: Mapping[str, Any]) -> None:
-    """Print what contest.run returned: the net, the machine, a row for each implementation, and the ratios."""
+    """Print the result of contest.run: the net, the machine, a row for each implementation, and the ratios."""
     flops, machine = results["flops_per_image"], results["machine"]
     say(
         f"{results['net']}, {results['parameters']:,} parameters, batch {results['batch_size']}, "

@@ -1,4 +1,4 @@
-"""The recipe that the benchmark times: without augmentation and stages, checked against what each library offers."""
+"""The recipe that the benchmark times, without augmentation and stages. Keras and PyTorch must support it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WHOLE_NET: dict[str, Any] = {
     "feature_views": 1,
     "finetune_epochs": 0,
 }
-OTHERS_OFFER = {  # settings that a training step depends on: the values that Keras and PyTorch get
+SUPPORTED = {  # {setting of the training step: values that the Keras and PyTorch implementations support}
     "optimizer": ("adam", "sgd"), "bias_lr_multiplier": (1,), "whitening_patch_size": (0,), "label_smoothing": (0,),
     "lookahead": (0,),
     "head": ("own",),
@@ -30,7 +30,7 @@ OTHERS_OFFER = {  # settings that a training step depends on: the values that Ke
 
 
 def whole_net(recipe: Recipe, **changes: object) -> Recipe:
-    """Return the recipe with the changes, so that each step trains the whole net on one batch of full-size images."""
+    """Return the changed recipe, with steps that train the whole net on one batch of full-size images."""
     settings: dict[str, Any] = WHOLE_NET | changes
     changed = dataclasses.replace(recipe, **settings)
     validate_net(changed)
@@ -38,19 +38,15 @@ def whole_net(recipe: Recipe, **changes: object) -> Recipe:
 
 
 def check_others(recipe: Recipe, recipe_name: str, others: Collection[str]) -> None:
-    """Refuse a recipe that Keras or PyTorch, whose names are `others`, cannot train in the same way.
-
-    Raises:
-        InputError: names the setting and says which implementations can be left out.
-    """
+    """Refuse a recipe that the other implementations (keras, pytorch) cannot train in the same way."""
     if not others:
         return
-    for setting, offered in OTHERS_OFFER.items():
-        if getattr(recipe, setting) not in offered:
-            expected = " or ".join(map(str, offered))
+    for setting, supported in SUPPORTED.items():
+        if getattr(recipe, setting) not in supported:
+            expected = " or ".join(map(str, supported))
             raise InputError(
-                f"--recipe={recipe_name}: has {setting} {getattr(recipe, setting)}, but the benchmark gives other "
-                f"implementations {expected} only; use --implementations=none"
+                f"--recipe={recipe_name}: has {setting} {getattr(recipe, setting)}, but the benchmark supports only "
+                f"{expected} for other implementations; use --implementations=none"
             )
     if not net_rows(recipe.net):
         _validate_net_without_rows(recipe, others)
@@ -59,21 +55,21 @@ def check_others(recipe: Recipe, recipe_name: str, others: Collection[str]) -> N
 def _validate_net_without_rows(recipe: Recipe, others: Collection[str]) -> None:
     for name, nets in NETS_WITHOUT_ROWS.items():
         if name in others and recipe.net not in nets:
-            rest = ",".join(each for each in others if each != name) or "none"
+            rest = ",".join(other for other in others if other != name) or "none"
             raise InputError(
-                f"--net={recipe.net}: the benchmark does not have this net in {name}, where it has "
+                f"--net={recipe.net}: the benchmark has no {name} implementation of this net, only of "
                 f"{', '.join(sorted(nets))}; use --implementations={rest}"
             )
     for setting, value in {"l2": 0, "keep_prob": 1}.items():
         if getattr(recipe, setting) != value:
             raise InputError(
-                f"--net={recipe.net}: the other implementations of this net have no {setting}; use --recipe=zoo, or "
-                "--implementations=none"
+                f"--net={recipe.net}: the other implementations of this net do not support {setting}; use --recipe=zoo "
+                "or --implementations=none"
             )
 
 
 def net_rows(net: str) -> tuple:
-    """Return the rows of a sequential net; () for other nets, and for rows that only graphcnn can build."""
+    """Return the rows of a sequential net; () for other nets, and for nets with a row that only graphcnn supports."""
     rows = registry.SEQUENTIAL.get(net, ())
     return () if any(isinstance(row, sequential.AdaptiveAveragePool) for row in rows) else rows
 
@@ -90,5 +86,5 @@ def job_of(recipe: Recipe) -> Job:
 
 
 def countable_graph(recipe: Recipe) -> InferenceGraph:
-    """Return the recipe's inference graph with operations of tf.nn only, so that its products can be counted."""
+    """Return the recipe's inference graph with operations of tf.nn only, so that its FLOPs can be counted."""
     return build_inference(recipe, (recipe.image_size, recipe.image_size), CLASSES, portable=True)

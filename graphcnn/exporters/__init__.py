@@ -1,1 +1,1 @@
-"""Inference graphs for other programs: SavedModel, TensorFlow Lite, NumPy arrays."""
+"""Export of inference graphs for other programs: SavedModel, TensorFlow Lite and NumPy arrays."""

@@ -1,4 +1,4 @@
-"""What the export formats share."""
+"""Functions that several export formats use."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-ENDINGS = {"savedmodel": "", "tflite": ".tflite", "npz": ".npz"}  # {format: ending of its file; "" for a folder}
-BATCH = 32  # images that a runtime computes at once
+ENDINGS = {"savedmodel": "", "tflite": ".tflite", "npz": ".npz"}  # {format: ending of the file name; "" for a folder}
+BATCH = 32  # number of images in a batch
 
 
 def in_batches(compute: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Return compute(batch) of consecutive batches of the images, as one array."""
+    """Call compute(batch) for consecutive batches of the images; return the results as one array."""
     return np.concatenate([compute(batch) for batch in _batches(images)])
 
 

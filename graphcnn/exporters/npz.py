@@ -1,4 +1,4 @@
-"""A .npz file: each variable as an array, and the settings as JSON. N images, H x W pixels, K classes."""
+"""Export to a .npz file with an array for each variable and the settings as JSON. N images, H x W pixels, K classes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from graphcnn.ops.tf1 import session as new_session
 from graphcnn.ops.tf1 import tf1
 from graphcnn.storage import checkpoint
 
-ABOUT = "config.json"  # name of the array that holds the JSON text
+ABOUT = "config.json"  # name of the array that contains the JSON text
 
 
 def write(path: Path, predictor: Predictor, about: dict[str, Any]) -> None:
-    """Write the file; `about` becomes a JSON text in it."""
+    """Write the file; it contains `about` as JSON text."""
     arrays: dict[str, Any] = {variable.op.name: variable for variable in predictor.graph.variables}
     arrays = predictor.session.run(arrays) | {ABOUT: np.array(json.dumps(about))}
     with path.open("wb") as file:
@@ -28,7 +28,7 @@ def write(path: Path, predictor: Predictor, about: dict[str, Any]) -> None:
 
 
 def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return (softmax outputs [N, K] of images [N, H, W, 3], the runtime's name), computed from the file alone."""
+    """Return (softmax outputs [N, K] for images [N, H, W, 3], name of the runtime), computed only from the file."""
     with np.load(path, allow_pickle=False) as file:
         values = dict(file)
     about = json.loads(str(values.pop(ABOUT)))
@@ -38,11 +38,11 @@ def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
     with graph.graph.as_default(), new_session(graph.graph) as session:
         session.run(tf1.global_variables_initializer())
         checkpoint.assign(session, graph.variables, values)
-        return probabilities(session, graph, images), f"NumPy {np.__version__}, the graph rebuilt,"
+        return probabilities(session, graph, images), f"graphcnn, with the arrays of NumPy {np.__version__},"
 
 
 def is_export(path: Path) -> bool:
-    """Whether `write` wrote this file."""
+    """Return whether `write` wrote this file."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as packed:

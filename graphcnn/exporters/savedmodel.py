@@ -1,4 +1,4 @@
-"""SavedModel: a folder for TensorFlow and its servers. N images, H x W pixels, K classes."""
+"""Export to a SavedModel, a folder for TensorFlow and TensorFlow Serving. N images, H x W pixels, K classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ABOUT = "assets.extra/graphcnn.json"  # TensorFlow reserves this folder for file
 
 
 def write(folder: Path, predictor: Predictor, about: dict[str, Any]) -> None:
-    """Write the folder; `about` becomes a JSON file in it."""
+    """Write the folder; it contains `about` as a JSON file."""
     graph, saved_model = predictor.graph, tf1.saved_model
     with graph.graph.as_default():
         inputs = {"x": saved_model.build_tensor_info(graph.x)}
@@ -35,7 +35,7 @@ def write(folder: Path, predictor: Predictor, about: dict[str, Any]) -> None:
 
 
 def compute(folder: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return (softmax outputs [N, K] of images [N, H, W, 3], the runtime's name), computed from the folder alone."""
+    """Return (softmax outputs [N, K] for images [N, H, W, 3], name of the runtime), computed only from the folder."""
     with tf1.Graph().as_default() as graph, new_session(graph) as session:
         model = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], str(folder))
         signature = model.signature_def[SIGNATURE]
@@ -45,5 +45,5 @@ def compute(folder: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def is_export(path: Path) -> bool:
-    """Whether `write` wrote this folder, or it is empty."""
+    """Return whether `write` wrote this folder, or the folder is empty."""
     return (path / ABOUT).is_file() or (path.is_dir() and not any(path.iterdir()))

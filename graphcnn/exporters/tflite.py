@@ -1,4 +1,4 @@
-"""A file for TensorFlow Lite. N images, H x W pixels, K classes."""
+"""Export to a TensorFlow Lite file. N images, H x W pixels, K classes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from graphcnn.ops.tf1 import quiet_stderr, tf, tf1
 
 
 def write(path: Path, predictor: Predictor, about: dict[str, Any]) -> None:
-    """Write the file; the format has no room for `about`.
+    """Write the file, without `about`, which the format cannot store.
 
     Raises:
-        InputError: the graph resizes its images, which TensorFlow Lite cannot do in the same way.
+        InputError: the graph resizes its images with an operation that TensorFlow Lite lacks.
     """
     graph = predictor.graph
     if any(operation.type == "ScaleAndTranslate" for operation in graph.graph.get_operations()):
@@ -32,9 +32,9 @@ def write(path: Path, predictor: Predictor, about: dict[str, Any]) -> None:
 
 
 def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return (softmax outputs [N, K] of images [N, H, W, 3], the runtime's name), computed from the file alone."""
+    """Return (softmax outputs [N, K] for images [N, H, W, 3], name of the runtime), computed only from the file."""
     with warnings.catch_warnings(), quiet_stderr():
-        warnings.simplefilter("ignore")  # about the package that the interpreter will move to
+        warnings.simplefilter("ignore")  # that the interpreter will move to another package
         interpreter = tf.lite.Interpreter(model_path=str(path))
         x = interpreter.get_input_details()[0]["index"]
         hypothesis = interpreter.get_output_details()[0]["index"]
@@ -50,5 +50,5 @@ def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def is_export(path: Path) -> bool:
-    """Whether this is a file in TensorFlow Lite's format."""
+    """Return whether this is a TensorFlow Lite file."""
     return path.is_file() and path.read_bytes()[4:8] == b"TFL3"

@@ -1,4 +1,4 @@
-"""Write a model's inference graph for another program, and compare that program's outputs with ours.
+"""Export a model's inference graph for another program, and verify the export with that program's runtime.
 
 N images, H x W pixels, K classes.
 """
@@ -26,12 +26,14 @@ from graphcnn.exporters.common import ENDINGS
 from graphcnn.ops.tf1 import reason, tf
 
 FORMATS: dict[str, ModuleType] = {"savedmodel": savedmodel, "tflite": tflite, "npz": npz}
-IMAGES = 256  # that are compared
-TOLERANCE = 1e-4  # of a probability
+IMAGES = 256  # number of images whose outputs are compared
+TOLERANCE = 1e-4  # largest difference of a probability
 
 
 def export(model: Model[TrainedRun], format_name: str, source: DataSource, out: Path) -> None:
-    """Write a model in a format; its own runtime must compute the same probabilities before it replaces an older one.
+    """Export a model; replace an older export only if the new one computes the same probabilities.
+
+    The format's runtime computes them from the new export alone.
 
     Args:
         model: one run, or several runs as one graph.
@@ -40,8 +42,8 @@ def export(model: Model[TrainedRun], format_name: str, source: DataSource, out: 
         out: the file or folder to write.
 
     Raises:
-        InputError: something else stands at `out`, the model cannot be written in this format, or the probabilities
-            differ by more than TOLERANCE.
+        InputError: `out` exists and is not such an export, the model cannot be written in this format, or the
+            probabilities differ by more than TOLERANCE.
     """
     check_one_graph(model)
     weights = ensemble_weights(model, lambda runs: load_data(runs, source)).tolist()
@@ -62,23 +64,25 @@ def export(model: Model[TrainedRun], format_name: str, source: DataSource, out: 
         probabilities, runtime = exporter.compute(new, images)
         difference = float(abs(probabilities - expected).max())
         if probabilities.shape != expected.shape or not difference <= TOLERANCE:
-            raise InputError(f"--format={format_name}: {runtime} differs by {difference:.2g}; nothing was replaced")
+            raise InputError(
+                f"--format={format_name}: a probability of {runtime} differs by {difference:.2g}; nothing was replaced"
+            )
         size = sum(path.stat().st_size for path in [new, *new.rglob("*")] if path.is_file())
         _replace(out, new)
     finally:
         _remove(new)
-    say(f"{runtime} agrees on {len(images)} {description}: largest difference of a probability {difference:.2g}")
+    say(f"{runtime} agrees on {len(images)} {description}; the largest difference of a probability is {difference:.2g}")
     _print_signature(model.nets[0])
     say(f"written: {out}, {size:,} bytes")
 
 
 def default_name(model: Model[TrainedRun], format_name: str) -> str:
-    """Return the name of the file or folder that is written without --out: "a+b.npz"."""
+    """Return the default name of the exported file or folder, such as "a+b.npz"."""
     return "+".join(run.name.replace("/", "-") for run in model.nets) + ENDINGS[format_name]
 
 
 def _about(model: Model[TrainedRun], weights: Sequence[float]) -> dict[str, Any]:
-    """Return what a program needs to know besides the arrays, as JSON values; "share" is the ensemble weight."""
+    """Return the settings that a program needs besides the weights, as JSON values; "share": the ensemble weight."""
     first = model.nets[0]
     members = [
         {"run": run.name, "share": weight, "recipe": run.config["recipe"]}
@@ -93,7 +97,11 @@ def _about(model: Model[TrainedRun], weights: Sequence[float]) -> dict[str, Any]
 
 
 def _compared_images(run: TrainedRun, source: DataSource) -> tuple[np.ndarray, str]:
-    """Return (images float32 [N, H, W, 3], their description): of the run's dev split, or noise without its data."""
+    """Return (images float32 [N, H, W, 3], their description).
+
+    The images are from the dev split, or from the training split if the run has no dev split. They are noise if the
+    run's data are missing.
+    """
     try:
         data = load_run_data(run, source)
         rows = (data.dev_rows if len(data.dev_rows) else data.train_rows)[:IMAGES]
@@ -103,7 +111,7 @@ def _compared_images(run: TrainedRun, source: DataSource) -> tuple[np.ndarray, s
             raise
         shape = (IMAGES, *run.image_shape, 3)
         noise = np.random.default_rng(0).uniform(0, run.pixel_max, shape).astype(np.float32)
-        return noise, "images of noise (the run's data are not where it recorded them)"
+        return noise, "images of noise (the data that the run recorded are missing)"
 
 
 def _print_signature(run: TrainedRun) -> None:
@@ -115,9 +123,11 @@ def _print_signature(run: TrainedRun) -> None:
 
 
 def _check_replaceable(out: Path, format_name: str) -> None:
-    """Refuse to replace something that an export in this format did not write."""
+    """Refuse an existing file or folder that is not an export in this format."""
     if out.exists() and not FORMATS[format_name].is_export(out):
-        raise InputError(f"--out={out}: exists, and is not an export in the format {format_name}; name another")
+        raise InputError(
+            f"--out={out}: this exists and is not an export in the format {format_name}; name another path"
+        )
 
 
 def _replace(out: Path, new: Path) -> None:

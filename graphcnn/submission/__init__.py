@@ -1,1 +1,1 @@
-"""A submission: result.npy, the inference graph, and a script with which a grader verifies both."""
+"""Submissions: result.npy, the inference graph, and a script that verifies both for the grader."""

@@ -1,4 +1,4 @@
-"""The folder and the zip of a submission: which files they hold, and when they may be replaced."""
+"""The folder and the zip file of a submission: their files, and their safe replacement."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ FILES = {
     "config.json",
     "grader.py",
     "history.csv",
-    *(f"history_{n}.csv" for n in range(1, 100)),  # of the members of an ensemble
+    *(f"history_{n}.csv" for n in range(1, 100)),  # one for each member of an ensemble
     "model.ckpt.data-00000-of-00001",
     "model.ckpt.index",
     "model.ckpt.meta",
     "result.npy",
-    "x_test.npy",  # only where the grader has no such file
+    "x_test.npy",  # only if the test images are not from a .npy file
 }
 SIGNATURE = {"grader.py", "model.ckpt.meta", "result.npy"}  # files that every submission has
 
 
 def archive_path(out: Path) -> Path:
-    """Return the path of the zip beside a submission's folder."""
+    """Return the path of the zip file beside a submission's folder."""
     return out.with_name(f"{out.name}.zip")
 
 
 def check_replaceable(out: Path) -> None:
-    """Refuse an existing folder or zip that is not an older submission, so that nothing else is ever deleted."""
+    """Refuse an existing folder or zip file that is not an older submission, so that no other files are deleted."""
     if not out.name or out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"--out={out}: is not a folder that can be replaced; name another")
+        raise InputError(f"--out={out}: this is not a folder that can be replaced; name another folder")
     archive = archive_path(out)
     contents = {out: {path.name for path in out.iterdir()} if out.exists() else set()}
     if archive.exists():
@@ -48,15 +48,15 @@ def check_replaceable(out: Path) -> None:
         foreign = sorted(names - FILES) or (sorted(names) if names and not names >= SIGNATURE else [])
         if foreign:
             raise InputError(
-                f"--out={out}: {path} holds {foreign[0]} and is not an older submission; name another folder"
+                f"--out={out}: {path} contains {foreign[0]} and is not an older submission; name another folder"
             )
 
 
 @contextmanager
 def replace_submission(out: Path) -> Iterator[Path]:
-    """Yield an empty folder; when the block ends without an error, zip the folder and replace an older submission.
+    """Yield an empty folder; if the block ends without an error, zip this folder and replace an older submission.
 
-    After an error the older submission is unchanged.
+    After an error in the block, the older submission is unchanged.
     """
     new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     shutil.rmtree(new, ignore_errors=True)

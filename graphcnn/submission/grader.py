@@ -1,4 +1,4 @@
-"""Verify a submission as a grader would: with TensorFlow and NumPy alone, without graphcnn.
+"""Verify a submission with TensorFlow and NumPy only, without graphcnn.
 
   python grader.py [--tta] x_test.npy [result.npy]
 
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-TOLERANCE = 1e-5  # of a probability
-BATCH = 250  # images
+TOLERANCE = 1e-5  # largest difference of a probability
+BATCH = 250  # number of images in a batch
 
 tf.compat.v1.disable_eager_execution()
 
@@ -45,7 +45,7 @@ def main(images_path: str, result_path: str = "result.npy", *, tta: bool = False
             outputs.append(session.run("hypothesis:0", {"x:0": batch, **tta_feed}))
     probabilities = np.concatenate(outputs)
     if probabilities.shape != expected.shape:
-        print(f"shapes differ: the graph gives {probabilities.shape}, the file holds {expected.shape}")
+        print(f"shapes differ: the graph computes {probabilities.shape}, the file contains {expected.shape}")
         return 1
     difference = float(np.abs(probabilities - expected).max())
     print(f"largest difference: {difference:.3g} over {len(probabilities)} images")

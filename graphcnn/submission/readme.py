@@ -1,4 +1,4 @@
-"""The README.md of a submission, for the grader. H x W pixels, K classes."""
+"""The README.md of a submission, for the grader. N images, H x W pixels, K classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = """# Submission of {title}
 - `model.ckpt.*`: the inference graph (float32, without an optimizer) and its weights, written by TensorFlow {version}.
 - `config.json`: all settings, the fingerprint of the data, and the versions of the software.
 - {histories}: one row for each epoch of the training.
-- `grader.py`: restores the graph with TensorFlow and NumPy alone and compares its outputs with result.npy. Run
+- `grader.py`: restores the graph with TensorFlow and NumPy only and compares its outputs with result.npy. Run
   `python grader.py {flag}x_test.npy`
 
 To use the graph, feed `x:0` alone, float32 [N, {height}, {width}, 3], with the raw pixels of the training file
@@ -36,10 +36,10 @@ def readme(model: Model[TrainedRun], weights: Sequence[float], dataset: Dataset,
     """Return the text of README.md.
 
     Args:
-        model: what is submitted.
+        model: the submitted model.
         weights: ensemble weight of each run.
         dataset: the data.
-        shape: of result.npy, (N, K).
+        shape: shape of result.npy, (N, K).
     """
     several = len(model.nets) > 1
     if several:
@@ -66,7 +66,7 @@ def readme(model: Model[TrainedRun], weights: Sequence[float], dataset: Dataset,
 
 
 def _describe(run: TrainedRun) -> str:
-    """Return a sentence about a run's settings and its score."""
+    """Return a sentence with a run's settings and score."""
     state, recipe = checkpoint.read_state(run.run.path / "best"), run.config["recipe"]
     best = state["best_score"]
     score = "trained without a dev split" if best is None else f"dev macro F1 {best:.6f}"

@@ -1,4 +1,4 @@
-"""Verification of a submission by a fresh process that has TensorFlow and cannot import this package."""
+"""Verification of a submission in a new process, with TensorFlow and without this package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def verify(folder: Path, images: np.ndarray, path: Path | None, tta: bool) -> st
     Args:
         folder: the submission.
         images: the test images.
-        path: the file or folder that they are from. If it is not a .npy file, the images are written into the
+        path: the file or folder of the test images. If it is not a .npy file, the images are written into the
             submission as x_test.npy.
         tta: whether result.npy was computed with test-time augmentation.
 

@@ -1,4 +1,4 @@
-"""Write a submission: result.npy for the test images, the inference graph with the best weights, and a zip of both."""
+"""Write a submission: result.npy for the test images, the inference graph with the best weights, and a zip file."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ GRADER = Path(__file__).with_name("grader.py")
 
 
 def submit(model: Model[TrainedRun], source: DataSource, out: Path) -> None:
-    """Write, verify and zip a submission; an older one stays until the new one is verified.
+    """Write, verify and zip a submission; it replaces an older submission only after the verification.
 
     Args:
         model: one run, or several runs as one graph.
         source: where the data are.
-        out: the folder to write; its zip is written beside it.
+        out: the folder to write; its zip file is written beside it.
 
     Raises:
-        InputError: the folder holds something else, there are no test images, or the graph that was written does not
-            reproduce result.npy.
+        InputError: the folder contains other files, there are no test images, or the written graph does not reproduce
+            result.npy.
     """
     check_replaceable(out)
     check_one_graph(model)
@@ -45,10 +45,10 @@ def submit(model: Model[TrainedRun], source: DataSource, out: Path) -> None:
     dataset = runs_data[0].dataset
     images = dataset.x_test
     if images is None:
-        raise InputError(f"no {dataset.file('x_test')}: there is nothing to predict; add it beside the training images")
+        raise InputError(f"{dataset.file('x_test')} is missing, so there are no test images; add it beside x_train")
     with replace_submission(out) as folder:
         write(folder, model, runs_data, images)
-        say("verifying with TensorFlow alone, in a fresh process")
+        say("verifying in a new process, with TensorFlow only")
         say(verify(folder, images, dataset.files.get("x_test"), model.tta))
     say(f"ready: {out} and {archive_path(out)}")
 
@@ -58,7 +58,7 @@ def write(folder: Path, model: Model[TrainedRun], runs_data: Sequence[RecordedDa
 
     Args:
         folder: the folder.
-        model: what is submitted.
+        model: the submitted model.
         runs_data: the data of each run.
         images: the test images.
     """
@@ -77,7 +77,7 @@ def write(folder: Path, model: Model[TrainedRun], runs_data: Sequence[RecordedDa
 
 
 def _copy_records(folder: Path, model: Model[TrainedRun], weights: Sequence[float]) -> None:
-    """Write config.json and history.csv; for an ensemble, one history for each run."""
+    """Write config.json and history.csv; an ensemble gets history_<n>.csv for each run instead."""
     if len(model.nets) == 1:
         for name in ("config.json", "history.csv"):
             shutil.copyfile(model.nets[0].run.path / name, folder / name)

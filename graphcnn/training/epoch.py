@@ -97,7 +97,7 @@ class EpochReport:
         cross_entropy, accuracy = row["cross_entropy"], row["dev_accuracy"] or 0
         if cross_entropy > 0.98 * guessing and accuracy < 1.5 * frequencies.max():
             say(
-                f"the net has learned nothing in two epochs (cross-entropy {cross_entropy:.3f}; guessing gives "
+                f"the network has learned nothing in two epochs (cross-entropy {cross_entropy:.3f}; guessing gives "
                 f"{guessing:.3f}): "
                 f"stop the training and try a lower --learning_rate (now {recipe.learning_rate:g}), more "
                 f"--warmup_steps (now {recipe.warmup_steps}), --normalisation=standardize or another --seed"

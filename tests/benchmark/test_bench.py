@@ -152,11 +152,11 @@ BAD = {  # name: (arguments, words of the message)
     "batch size": (["--batch_size=0"], "--batch_size=0: expected a whole number at least 1"),
     "what Keras lacks": (
         ["--recipe=fast", "--implementations=keras"],
-        "has optimizer muon, but the benchmark gives other implementations adam or sgd only",
+        "has optimizer muon, but the benchmark supports only adam or sgd for other",
     ),
     "a net that Keras lacks": (
         ["--recipe=zoo", "--net=googlenet", "--implementations=keras"],
-        "--net=googlenet: the benchmark does not have this net in keras",
+        "--net=googlenet: the benchmark has no keras implementation of this net",
     ),
 }
 

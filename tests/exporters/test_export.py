@@ -146,19 +146,19 @@ BAD = {  # name: (flags, words of the message)
     "an unknown format": (["--format=savedmodl"], "did you mean 'savedmodel'"),
     "a folder of other things": (
         ["--format=savedmodel", "--out=FULL"],
-        "exists, and is not an export in the format savedmodel",
+        "this exists and is not an export in the format savedmodel",
     ),
     "another program's model": (
         ["--format=savedmodel", "--out=FULL/model"],
-        "exists, and is not an export in the format savedmodel",
+        "this exists and is not an export in the format savedmodel",
     ),
-    "a folder for a file": (["--format=npz", "--out=FULL"], "exists, and is not an export in the format npz"),
+    "a folder for a file": (["--format=npz", "--out=FULL"], "this exists and is not an export in the format npz"),
     "a file for a folder": (
         ["--format=savedmodel", "--out=FULL/a"],
-        "exists, and is not an export in the format savedmodel",
+        "this exists and is not an export in the format savedmodel",
     ),
-    "another npz": (["--format=npz", "--out=FULL/x.npz"], "exists, and is not an export in the format npz"),
-    "another file": (["--format=tflite", "--out=FULL/a"], "exists, and is not an export in the format tflite"),
+    "another npz": (["--format=npz", "--out=FULL/x.npz"], "this exists and is not an export in the format npz"),
+    "another file": (["--format=tflite", "--out=FULL/a"], "this exists and is not an export in the format tflite"),
     "a folder that cannot be written": (["--format=savedmodel", "--out=/proc/model"], "/proc"),
     "an unknown run": (["--format=npz", "--run=other"], "no such run"),
 }

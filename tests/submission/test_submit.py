@@ -119,5 +119,5 @@ def test_without_x_test(trained, tmp_path, command):
     data = write_folder(tmp_path / "data", x_test=None, y_test=None)
     outcome = command("submit", f"--checkpoints={trained[0]}", f"--data={data}", f"--out={tmp_path / 'out'}")
     assert outcome.status == 2
-    assert "nothing to predict" in outcome.err
+    assert "so there are no test images" in outcome.err
     assert not (tmp_path / "out").exists()

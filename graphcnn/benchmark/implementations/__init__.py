@@ -1,7 +1,7 @@
-"""The implementations that the benchmark compares; each runs in a process of its own and imports its own library."""
+"""The implementations that the benchmark compares. Each runs in its own process and imports only its library."""
 
-MODULES = {"keras": "keras", "pytorch": "torch"}  # implementation: the module that it needs
-KERAS_APPLICATIONS = {  # graphcnn's name of a net without rows: its class in keras.applications
+MODULES = {"keras": "keras", "pytorch": "torch"}  # {implementation: module of its library}
+KERAS_APPLICATIONS = {  # {graphcnn's name of a net that is not sequential: its class in keras.applications}
     "densenet201": "DenseNet201",
     "efficientnet_b0": "EfficientNetB0",
     "inception_resnet_v2": "InceptionResNetV2",
@@ -13,5 +13,5 @@ KERAS_APPLICATIONS = {  # graphcnn's name of a net without rows: its class in ke
     "resnet152_v2": "ResNet152V2",
     "xception": "Xception",
 }
-PYTORCH_NETS = ("mobilenet_v2", "resnet50_v2")  # nets without rows that pytorch_nets.py defines
+PYTORCH_NETS = ("mobilenet_v2", "resnet50_v2")  # nets in pytorch_nets.py that are not sequential
 NETS_WITHOUT_ROWS = {"keras": tuple(KERAS_APPLICATIONS), "pytorch": PYTORCH_NETS}

@@ -4,11 +4,11 @@ Requests and replies are JSON, one a line, on stdin and stdout. The first reques
 {"versions", "settings", "parameters"}. Later requests:
 
 - {"train": steps}: the reply is the seconds of each step;
-- {"evaluate": images}: the reply is the seconds that the softmax of so many images takes;
-- {"memory": true}: the reply is the largest resident size of the process so far, in bytes;
-- {"peaks": true}, to graphcnn only: the reply is the machine's peak GFLOP/s in the implementation's precision.
+- {"evaluate": images}: the reply is the seconds for computing the softmax outputs of this number of images;
+- {"memory": true}: the reply is the peak resident memory of the process so far, in bytes;
+- {"peaks": true}, only for graphcnn: the reply is the machine's peak GFLOP/s in the implementation's precision.
 
-Only the library of the implementation is imported, so that PyTorch can be installed in another environment.
+The process imports only the implementation's library, so that PyTorch can be installed in another environment.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from graphcnn.benchmark.job import Job
 
 
 class Implementation(Protocol):
-    """What Graphcnn, Keras and PyTorch have in common.
+    """The interface of Graphcnn, Keras and PyTorch.
 
     Attributes:
         versions, settings: text for the table.
-        parameters: number of trainable parameters, None where the contest need not compare it.
+        parameters: number of trainable parameters; None if the benchmark does not compare it.
     """
 
     versions: str
@@ -41,11 +41,11 @@ class Implementation(Protocol):
         """Return the seconds of each training step."""
 
     def evaluate(self, count: int) -> float:
-        """Return the seconds that the softmax of `count` images takes."""
+        """Return the seconds for computing the softmax outputs of `count` images."""
 
 
 def create(name: str, job: Job, precision: str) -> Implementation:
-    """Return the implementation of that name, ready to train."""
+    """Return the implementation with this name, ready to train."""
     if name == "graphcnn":
         from graphcnn.benchmark.implementations.graphcnn import Graphcnn
 
@@ -60,7 +60,7 @@ def create(name: str, job: Job, precision: str) -> Implementation:
 
 
 def answer(name: str, precision: str, requests: TextIO, replies: TextIO) -> None:
-    """Answer each request until there are no more."""
+    """Answer requests until the input ends."""
     implementation = create(name, Job.from_json(requests.readline()), precision)
     fields = ("versions", "settings", "parameters")
     _reply({field: getattr(implementation, field) for field in fields}, replies)
@@ -84,10 +84,10 @@ def _reply(value: object, replies: TextIO) -> None:
 
 
 def peak_memory() -> int:
-    """Return the largest resident size of this process so far, in bytes."""
+    """Return the peak resident memory of this process so far, in bytes."""
     if platform.system() == "Darwin":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    status = Path("/proc/self/status").read_text()  # getrusage would include the parent's memory before the exec
+    status = Path("/proc/self/status").read_text()  # getrusage includes the parent's memory before exec
     peak = re.search(r"VmHWM:\s*(\d+) kB", status)
     if peak is None:
         raise RuntimeError("/proc/self/status: found no VmHWM, the peak memory of this process")
@@ -96,5 +96,5 @@ def peak_memory() -> int:
 
 if __name__ == "__main__":
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the libraries print on stdout must not mix with the replies
+    os.dup2(2, 1)  # text that libraries print on stdout must not mix with the replies
     answer(sys.argv[1], sys.argv[2], sys.stdin, replies)

@@ -1,4 +1,4 @@
-"""graphcnn as an implementation of the benchmark: the graph, session, batches and fetches of `train` and `eval`."""
+"""graphcnn as an implementation of the benchmark, with the graph, session, batches and fetches of train and eval."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from graphcnn.ops.tf1 import session, tf, tf1
 
 
 class Graphcnn:
-    """Trains and evaluates with graphcnn; `precision` is that of convolutions and matrix products."""
+    """Trains and evaluates with graphcnn; `precision` is the precision of convolutions and matrix products."""
 
     def __init__(self, job: Job, precision: str) -> None:
         self.job = job
@@ -36,14 +36,14 @@ class Graphcnn:
         self.graph = build_training(self.recipe, shape, job.classes, statistics, PLANNED_STEPS)
         self.session = session(self.graph.graph)
         self.session.run(self.graph.initialize)
-        self.parameters: int | None = None  # the contest counts them in its own graph
+        self.parameters: int | None = None  # contest.run counts them in its own graph
         self.versions = f"TensorFlow {tf.__version__}"
         self.settings = f"{precision}, one inter-op thread, {self.recipe.optimizer}"
         self.step = 0
         self.inference: tuple | None = None
 
     def train(self, steps: int) -> list[float]:
-        """Return the seconds of each step; one more step comes first and is not timed, as in the other libraries."""
+        """Return the seconds of each step, after one step that is not timed, as in the other implementations."""
         slices = (batch_slice(self.job, step) for step in range(self.step, self.step + steps + 1))
         self.step += steps + 1
         return time_steps(batches.prefetch(map(self._batch, slices)), self._train_step)[1:]
@@ -57,7 +57,7 @@ class Graphcnn:
         self.session.run([graph.loss, graph.cross_entropy, graph.correct, graph.train_op], feed)
 
     def evaluate(self, count: int) -> float:
-        """Return the seconds that the softmax of `count` images takes."""
+        """Return the seconds for computing the softmax outputs of `count` images."""
         images = repeat_to(self.images, count)
         if self.inference is None:
             self.inference = self._open_inference()
@@ -67,7 +67,7 @@ class Graphcnn:
         return time.perf_counter() - start
 
     def _open_inference(self) -> tuple:
-        """Return (session, inference graph) with random weights, which are as fast as trained weights."""
+        """Return (session, inference graph) with random weights; the values of weights do not change the speed."""
         shape = self.images.shape[1:3]
         built = build_inference(self.recipe, shape, self.job.classes, self.recipe.precision)
         with built.graph.as_default():

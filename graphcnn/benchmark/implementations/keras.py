@@ -1,4 +1,4 @@
-"""Keras 3 on TensorFlow as an implementation of the benchmark: Sequential, compile, fit, as in the Keras guides."""
+"""Keras 3 on TensorFlow as an implementation of the benchmark, with Sequential, compile and fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Keras:
-    """Trains and evaluates with Keras; bfloat16 is its policy mixed_bfloat16."""
+    """Trains and evaluates with Keras; bfloat16 means Keras's policy mixed_bfloat16."""
 
     def __init__(self, job: Job, precision: str) -> None:
         os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -37,7 +37,7 @@ class Keras:
         self.settings = f"{keras.mixed_precision.dtype_policy().name}, fit and predict"
 
     def _layers(self) -> list[keras.layers.Layer]:
-        """Return the layers of the model: normalisation, the net, and float32 logits."""
+        """Return the layers of the model: normalisation, the net, and a cast of the logits to float32."""
         layers, shape = self.keras.layers, self.images.shape[1:]
         model = [self.keras.Input(shape), layers.Normalization(mean=[MEAN] * 3, variance=[SCALE**2] * 3)]
         if self.job.rows:
@@ -49,9 +49,9 @@ class Keras:
         return [*model, layers.Activation("linear", dtype="float32")]
 
     def _layer(self, kind: str, options: dict[str, Any]) -> keras.layers.Layer:
-        """Return a single layer."""
+        """Return the Keras layer of a type; see job.single_layers."""
         layers, l2 = self.keras.layers, self.job.recipe.l2
-        penalty = self.keras.regularizers.L2(l2 / 2) if l2 else None  # Keras sums w^2 without the factor 1/2
+        penalty = self.keras.regularizers.L2(l2 / 2) if l2 else None  # Keras's L2 lacks the factor 1/2
         if kind in ("conv", "pool"):
             window = {"strides": options["stride"], "padding": options["padding"].lower()}
         match kind:
@@ -74,10 +74,10 @@ class Keras:
                 return layers.Rescaling(options["factor"])
             case "dropout":
                 return layers.Dropout(options["rate"])
-        raise ValueError(f"unknown kind of layer {kind!r}")
+        raise ValueError(f"unknown type of layer {kind!r}")
 
     def _timer(self) -> tuple[list[float], keras.callbacks.Callback]:
-        """Return a list, and a callback that appends the time at the end of each batch to it."""
+        """Return (a list, a callback that appends the time to it at the end of each batch)."""
         ends: list[float] = []
 
         class Timer(self.keras.callbacks.Callback):  # type: ignore[name-defined]
@@ -97,7 +97,7 @@ class Keras:
         return np.diff(ends).tolist()
 
     def evaluate(self, count: int) -> float:
-        """Return the seconds that `count` images take inside predict; its start and its end are not timed."""
+        """Return the seconds for `count` images inside predict; the start and the end of predict are not timed."""
         ends, timer = self._timer()
         size = evaluation_batch_size("keras", self.job.recipe.image_size)
         images = repeat_to(self.images, count + size)

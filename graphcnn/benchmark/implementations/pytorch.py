@@ -1,6 +1,6 @@
-"""PyTorch with its fast settings as an implementation of the benchmark.
+"""PyTorch as an implementation of the benchmark.
 
-The settings are channels_last, fused optimizers, autocast for bfloat16 and inference_mode.
+It uses PyTorch's fast settings: channels_last, fused optimizers, autocast for bfloat16, and inference_mode.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class PyTorch:
-    """Trains and evaluates with PyTorch; bfloat16 is autocast in training and bfloat16 weights in evaluation."""
+    """Trains and evaluates with PyTorch; bfloat16 means autocast in training and bfloat16 weights in evaluation."""
 
     def __init__(self, job: Job, precision: str) -> None:
         import torch
@@ -59,7 +59,7 @@ class PyTorch:
         return x.to(dtype).contiguous(memory_format=self.torch.channels_last)
 
     def train(self, steps: int) -> list[float]:
-        """Return the seconds of each step; one more step comes first and is not timed, as in the other libraries."""
+        """Return the seconds of each step, after one step that is not timed, as in the other implementations."""
         slices = (batch_slice(self.job, step) for step in range(self.step, self.step + steps + 1))
         self.step += steps + 1
         return time_steps(map(self._batch, slices), self._train_step)[1:]
@@ -78,7 +78,7 @@ class PyTorch:
         loss.item()
 
     def evaluate(self, count: int) -> float:
-        """Return the seconds that the softmax of `count` images takes, with the weights in the precision."""
+        """Return the seconds for computing the softmax outputs of `count` images, with weights in the precision."""
         torch, size = self.torch, evaluation_batch_size("pytorch", self.job.recipe.image_size)
         net = copy.deepcopy(self.net).eval().to(self.dtype)
         images = repeat_to(self.images, count)

@@ -1,4 +1,4 @@
-"""The nets of the benchmark as PyTorch modules. Each function gets torch.nn, because torch may not be installed."""
+"""The nets of the benchmark as PyTorch modules. Each function takes torch.nn, because torch may not be installed."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def build(nn: ModuleType, job: Job) -> torch.nn.Module:
 
 
 class SequentialNet:
-    """The modules of a sequential net, made layer by layer. It keeps the size of the maps and their channels.
+    """Builds the modules of a sequential net, and tracks the size and the channels of the feature maps.
 
-    SAME padding is TensorFlow's: even on all sides, and an odd row and column at the end.
+    SAME padding is TensorFlow's: the same on all sides, and if the total is odd, one more row and column at the end.
     """
 
     def __init__(self, nn: ModuleType, job: Job) -> None:
         self.nn, self.job = nn, job
         self.modules: list[torch.nn.Module] = []
-        self.channels, self.size = 3, job.recipe.image_size  # size: height = width of the maps, 0 for vectors
+        self.channels, self.size = 3, job.recipe.image_size  # size: height and width of the maps; 0 for vectors
         for kind, options in single_layers(job):
             getattr(self, f"_{kind}")(**options)
 
     def _padding(self, size: int, stride: int, padding: str) -> tuple[int, int]:
-        """Return (padding on each side, 1 for an odd row and column more) of a window, and update the map's size."""
+        """Return (padding on each side, 1 or 0 more rows and columns at the end), and update the size of the maps."""
         same = padding == "SAME"
         windows = -(-self.size // stride) if same else (self.size - size) // stride + 1
         each_side, odd = divmod(max(0, (windows - 1) * stride + size - self.size), 2)
