@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import one_line
+from conftest import RARE, one_line
 
 from graphcnn.benchmark import contest, convolutions, environments, job, op_timings, profile, timed_recipe
 from graphcnn.config.recipe import Recipe
@@ -93,11 +93,14 @@ def test_ratios(table, precision, expected):
     assert contest.ratios(table, precision, "train") == pytest.approx(expected)
 
 
-def test_a_contest_with_keras(tmp_path, command):
+@pytest.mark.parametrize("fastest", ["float32", pytest.param("auto", marks=RARE)])
+def test_a_contest_with_keras(fastest, tmp_path, command, monkeypatch):
+    """In float32, and in the precision that is fastest on this CPU."""
+    monkeypatch.setattr(contest, "choose_precision", lambda _: choose_precision(fastest))
     outcome = command("bench", *TINY, "--precision=float32", "--implementations=keras", f"--out={tmp_path / 'b.json'}")
     assert outcome.status == 0, outcome.err
     results = json.loads((tmp_path / "b.json").read_text())
-    keras = {f"keras {precision}" for precision in ("float32", choose_precision("auto")[0])}
+    keras = {f"keras {precision}" for precision in ("float32", choose_precision(fastest)[0])}
     assert set(results["contestants"]) == {"graphcnn float32", *keras}
     for row in results["contestants"].values():
         assert len(row["train"]["seconds"]) == 4

@@ -311,6 +311,8 @@ def backwards(tmp_path):
     return {"LD_PRELOAD": str(library)}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_clock_is_one_that_runs_backwards(backwards):
     code = "import time; began = time.time(); time.sleep(1.1); print(time.time() - began)"
     done = subprocess.run(
@@ -319,6 +321,8 @@ def test_the_clock_is_one_that_runs_backwards(backwards):
     assert float(done.stdout) < -3000
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_clock_set_back(backwards, undisturbed, tmp_path, tally):
     process = started(undisturbed, tmp_path, env=backwards)
     wait_for(tmp_path / "run" / "epoch-0002", process)

@@ -1,6 +1,6 @@
 """Write the weights and outputs of a Keras net; test_parity.py runs this in its own process.
 
-keras_reference.py NAME SIZE FOLDER writes into the folder: before.h5, images.npy [N, SIZE, SIZE, 3], labels.npy [N],
+keras_reference.py NAME FOLDER SIZE… writes into FOLDER/SIZE: before.h5, images.npy [N, SIZE, SIZE, 3], labels.npy [N],
 logits.npy [N, 10] for the weights in before.h5, after.h5 with the weights after one SGD step of rate 0.1 on these
 images (dropout and drop-connect at 0), parameters.txt (trainable ones).
 """
@@ -35,9 +35,11 @@ BRANCHES = {"resnet152_v2": 0.3}  # factor of the weights of a block's last conv
 CLASSES, IMAGES, RATE = 10, 8, 0.1
 
 
-def main(name, size, folder):
-    """Write the files."""
-    size, folder = int(size), Path(folder)
+def main(name, folder, size):
+    """Write the files for images of one size."""
+    folder = folder / str(size)
+    folder.mkdir()
+    tf_keras.backend.clear_session()  # layers get the same names as in the first net of a process
     generator = np.random.default_rng(size)
     make = getattr(tf_keras.applications, MODELS[name])
     model = make(weights=None, input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None)
@@ -82,4 +84,5 @@ def randomise(layer, generator, factor):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for size in sys.argv[3:]:
+        main(sys.argv[1], Path(sys.argv[2]), int(size))

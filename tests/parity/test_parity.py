@@ -29,9 +29,14 @@ SIZES = {  # of images; other nets: (64, 80)
     "inception_resnet_v2": (80, 107),
     "xception": (75, 96),
 }
-CI = ("efficientnet_b0", "mobilenet", "mobilenet_v2", "vgg16")
+CI = ("efficientnet_b0", "mobilenet", "mobilenet_v2", "vgg16")  # the fast ones
 LOGITS = 1e-4  # largest difference of a logit, divided by the largest logit
 UPDATES = 1e-3  # largest difference of an update, divided by its norm
+
+
+def test_parity_of_a_small_net(tmp_path):
+    pytest.importorskip("tf_keras", reason="tf_keras is not installed")
+    parity(keras_reference, "mobilenet", tmp_path, from_keras, sizes=(64,))
 
 
 @pytest.mark.slow
@@ -88,20 +93,16 @@ def from_torch(folder, when, shapes):
     return found
 
 
-def parity(reference, name, folder, read):
+def parity(reference, name, folder, read, sizes=None):
     """Run the reference for images of each size, compare, and return {size: row of `compare`}.
 
     read(folder, when, shapes) returns {variable: array} of the files "before" or "after" the step.
     """
-    rows = {}
-    for size in SIZES.get(name, (64, 80)):
-        folder_of_size = folder / str(size)
-        folder_of_size.mkdir()
-        command = [sys.executable, reference.__file__, name, str(size), folder_of_size]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        rows[size] = compare(reference, name, size, folder_of_size, read)
-    return rows
+    sizes = sizes or SIZES.get(name, (64, 80))
+    command = [sys.executable, reference.__file__, name, folder, *map(str, sizes)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {size: compare(reference, name, size, folder / str(size), read) for size in sizes}
 
 
 def compare(reference, name, size, folder, read):

@@ -1,6 +1,6 @@
 """Write the weights and outputs of a torchvision net; test_parity.py runs this in its own process.
 
-torch_reference.py NAME SIZE FOLDER writes into the folder: before.npz with the state by PyTorch's names, images.npy
+torch_reference.py NAME FOLDER SIZE… writes into FOLDER/SIZE: before.npz with the state by PyTorch's names, images.npy
 [N, SIZE, SIZE, 3], labels.npy [N], logits.npy [N, 10] for before.npz, after.npz with the state after one SGD step of
 rate 10 on these images (dropout at 0, auxiliary classifiers' losses at 0.3), parameters.txt (trainable ones).
 
@@ -22,11 +22,12 @@ MODELS = {  # name here and in torchvision: options of torchvision's function
 CLASSES, IMAGES, RATE, AUXILIARY = 10, 4, 10.0, 0.3
 
 
-def main(name, size, folder):
-    """Write the files."""
+def main(name, folder, size):
+    """Write the files for images of one size."""
     import torch
 
-    size, folder = int(size), Path(folder)
+    folder = folder / str(size)
+    folder.mkdir()
     generator = np.random.default_rng(size)
     model = getattr(models(), name)(weights=None, num_classes=CLASSES, **MODELS[name])
     for module in model.modules():
@@ -93,4 +94,5 @@ def randomise(module, generator):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for size in sys.argv[3:]:
+        main(sys.argv[1], Path(sys.argv[2]), int(size))

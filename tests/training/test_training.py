@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import processes
 import pytest
-from conftest import FAST, TINY, one_line, tiny_arrays, write_folder
+from conftest import SMALL_FAST, TINY, one_line, tiny_arrays, write_folder
 
 from graphcnn.ops import tf1
 from graphcnn.storage import checkpoint
@@ -52,7 +52,7 @@ SETTINGS = {
     "float32": [*TINY, "--precision=float32"],
     "bfloat16": [*TINY, "--precision=bfloat16"],
     "augmented": AUGMENTED,
-    "fast": FAST,
+    "fast": SMALL_FAST,
 }
 
 
@@ -89,7 +89,7 @@ def test_the_precision_that_auto_chose_is_recorded_and_kept(data_folder, tmp_pat
 def test_a_killed_and_resumed_fast_course_equals_an_undisturbed_one(tmp_path):
     x, y = tiny_arrays(rows=1000)
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
-    common = [f"--data={data}", f"--checkpoints={tmp_path}", *FAST, "--epochs=6"]
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL_FAST, "--epochs=6"]
     train_apart(*common, "--run=whole")
     process = start(*common, "--run=killed")
     wait_for(tmp_path / "killed" / "epoch-0002", process)
@@ -188,7 +188,7 @@ def test_whitening_is_fitted_on_training_rows_alone(tmp_path, command):
         changed = x.copy()
         changed[:24] = dev_pixel
         data = write_folder(tmp_path / f"data{n}", x_train=changed, y_train=y)
-        arguments = [f"--data={data}", f"--checkpoints={tmp_path}", f"--run={n}", *FAST, "--epochs=1"]
+        arguments = [f"--data={data}", f"--checkpoints={tmp_path}", f"--run={n}", *SMALL_FAST, "--epochs=1"]
         assert command("train", *arguments).status == 0
         reader = checkpoint.tf1.train.NewCheckpointReader(str(tmp_path / str(n) / "last" / checkpoint.PREFIX))
         filters.append(reader.get_tensor("whitening/w"))

@@ -307,6 +307,8 @@ def test_slices_make_up_the_batch(rows, count):
     assert max(len(part) for _, part in parts) - min(len(part) for _, part in parts) <= 1
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_launch(tmp_path):
     data = write_folder(tmp_path / "data")
     common = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON, "--precision=bfloat16"]
