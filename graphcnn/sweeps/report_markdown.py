@@ -23,7 +23,9 @@ def markdown(report: Row, best: str, per_class: Mapping[str, Mapping[str, float]
     """
     rows, unit = report["experiments"], report["unit"]
     tested = any(row["test_accuracy"] is not None for row in rows)
-    machine = "{cores} core(s) of {cpu} each, TensorFlow {tensorflow}, Python {python}".format(**report["machine"])
+    machine = "{cores} core(s) of {cpu} for each run, TensorFlow {tensorflow}, Python {python}".format(
+        **report["machine"]
+    )
     lines = [f"# {report['suite']}: {report['source']}", "", f"`{report['command']}`", ""]
     lines += [f"{report['data']}; {machine}, {report['precision']}.", ""]
     lines += _experiments(rows, unit, tested)

@@ -57,7 +57,7 @@ def parse_sweep(text: str, recipe_name: str, taken: dict[str, str]) -> Suite:
         change = {ALIASES.get(setting, setting): values_of[setting][value] for setting, value in texts_of.items()}
         name = re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(words).replace("+", ""))
         experiments[name] = Experiment(description=", ".join(words), change=change)
-    source = f"a sweep over {text}, of {recipe_name}: {base.description}"
+    source = f"a sweep over {text} in the recipe {recipe_name} ({base.description})"
     return Suite(source=source, unit="", base=base.recipe, dev_fraction=DEV_FRACTION, experiments=experiments)
 
 

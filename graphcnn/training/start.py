@@ -225,9 +225,9 @@ def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
         return 128 + stop.signal
     score = "" if state.best_score is None else f", dev macro F1 {state.best_score:.6f}"
     reason = "stopped early" if state.stopped_early else "all epochs done"
-    done = f"epoch {state.epoch}, {recorder.training_seconds():.1f} s of training"
-    say(f"finished ({reason}) after {done}; best epoch {state.best_epoch}{score}; in {run.path}")
-    say(f"next: ./run.sh eval {named_run} or ./run.sh submit {named_run}")
+    done = f"epoch {state.epoch} and {recorder.training_seconds():.1f} s of training"
+    say(f"finished ({reason}) after {done}; best epoch {state.best_epoch}{score}; run folder: {run.path}")
+    say(f"next: ./run.sh eval {named_run}, or ./run.sh submit {named_run}")
     return 0
 
 
@@ -244,7 +244,7 @@ def _data_flags(request: TrainRequest) -> str:
 def _say_data(data: RecordedData, kind: str) -> None:
     height, width = data.dataset.image_shape
     dev = f"{len(data.dev_rows):,} dev ({kind})" if len(data.dev_rows) else "no dev split"
-    say(f"{len(data.train_rows):,} training, {dev} images {height}x{width}, {data.dataset.classes} classes")
+    say(f"images: {len(data.train_rows):,} training, {dev}; {height}x{width} pixels, {data.dataset.classes} classes")
 
 
 def _say_resized(dataset: Dataset, recipe: Recipe) -> None:

@@ -26,7 +26,7 @@ def test_a_folder_of_photos_from_training_to_submission(tmp_path, command, cache
     root, own = f"--checkpoints={tmp_path / 'runs'}", f"--cache_dir={tmp_path / 'own'}"
     outcome = command("train", f"--data={tmp_path / 'set'}", root, own, "--run=a", "--skip_broken", *TINY)
     assert outcome.status == 0, outcome.err
-    assert "36 training, 11 dev (stratified) images 16x16, 3 classes" in outcome.out
+    assert "images: 36 training, 11 dev (stratified); 16x16 pixels, 3 classes" in outcome.out
     assert not cache_home.exists()
     for split in ("dev", "test"):
         outcome = command("eval", root, f"--split={split}")
@@ -111,7 +111,7 @@ def test_cifar10_from_training_to_submission(tmp_path, command, monkeypatch):
     cache = f"--data_cache={os.path.relpath(tmp_path / 'cache')}"
     outcome = command("train", "--data=cifar10", cache, root, "--run=a", *TINY)
     assert outcome.status == 0, outcome.err
-    assert "75 training, 25 dev (first) images 32x32, 10 classes" in outcome.out
+    assert "images: 75 training, 25 dev (first); 32x32 pixels, 10 classes" in outcome.out
     outcome = command("eval", root, "--split=test")
     assert outcome.status == 0, outcome.err
     assert "automobile" in outcome.out
