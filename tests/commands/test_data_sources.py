@@ -64,7 +64,7 @@ def test_a_folder_without_test_images(tmp_path, command):
     for name, flags in (("eval", ["--split=test"]), ("submit", [f"--out={tmp_path / 'out'}"])):
         outcome = command(name, root, *flags)
         assert outcome.status == 2
-        assert f"no {tmp_path / 'set' / 'test'}" in outcome.err
+        assert f"{tmp_path / 'set' / 'test'} is missing" in outcome.err
 
 
 def test_a_run_without_recorded_data_options(trained_copy, command):
