@@ -39,7 +39,9 @@ def define_flags() -> FlagValues:
     flags.define(values, int, "batch_size", None, text)
     text = "height and width of the images in pixels (default: the image size of the recipe)"
     flags.define(values, int, "image_size", None, text)
-    text = "implementations to compare with: installed, all (also installs PyTorch), none, or names as keras,pytorch"
+    text = (
+        "implementations to compare with: installed, all (installs PyTorch too), none, or names such as keras,pytorch"
+    )
     flags.define(values, str, "implementations", "installed", text)
     flags.define(values, int, "rounds", 5, "number of rounds; the implementations take turns in each round")
     flags.define(values, int, "steps", 6, "number of training steps of each implementation in a round")

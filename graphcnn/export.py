@@ -1,8 +1,8 @@
 """Write the inference graph of a run as a file for other programs, and verify the outputs of the file.
 
-  ./run.sh export --format=savedmodel           write the newest run as a folder for TensorFlow and TensorFlow Serving
-  ./run.sh export --format=tflite --run=NAME    write another run as a file for TensorFlow Lite
-  ./run.sh export --format=npz --run=a,b,c      write an ensemble of three runs as NumPy arrays and JSON
+./run.sh export --format=savedmodel           write the newest run as a folder for TensorFlow and TensorFlow Serving
+./run.sh export --format=tflite --run=NAME    write another run as a file for TensorFlow Lite
+./run.sh export --format=npz --run=a,b,c      write an ensemble of three runs as NumPy arrays and JSON
 
 The runtime of the format computes the probabilities of 256 images from the new file. The file replaces an older one
 only if these probabilities agree with the graph's to 1e-4.

@@ -1,8 +1,8 @@
 """Write a submission: result.npy for x_test.npy, the inference graph with the best weights, and a zip of both.
 
-  ./run.sh submit                         submit the newest run; write submission/ and submission.zip
-  ./run.sh submit --run=NAME --out=DIR    submit another run; write another folder
-  ./run.sh submit --run=a,b,c             submit an ensemble: the mean of three runs, in one graph
+./run.sh submit                         submit the newest run; write submission/ and submission.zip
+./run.sh submit --run=NAME --out=DIR    submit another run; write another folder
+./run.sh submit --run=a,b,c             submit an ensemble: the mean of three runs, in one graph
 
 Then a new process, which has TensorFlow but not this package, restores the graph and compares its outputs with
 result.npy. "ready" is printed only if they agree.
