@@ -64,7 +64,7 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture
 def tally(request):
-    """Count for docs/results/faults.md what is tried and what of it is lost: tally(what, lost=0, tried=1)."""
+    """Count trials and losses for docs/results/faults.md: tally(name of the trial, lost=0, tried=1)."""
     counts = request.config.stash.setdefault(TALLY, {})
 
     def count(what, lost=0, tried=1):
@@ -74,7 +74,7 @@ def tally(request):
 
 
 def _write_faults(session):
-    """Write docs/results/faults.md after a whole long form."""
+    """Write docs/results/faults.md after all tests of the long form."""
     counts, option = session.config.stash.get(TALLY, {}), session.config.option
     parts = option.keyword or any(Path(argument).exists() for argument in session.config.invocation_params.args)
     whole = option.markexpr == "faults" and not parts and not (session.shouldstop or session.shouldfail)
@@ -122,7 +122,7 @@ def run_quietly(name, *arguments):
 
 
 class Outcome:
-    """What a command left: its exit status and what it printed."""
+    """The exit status of a command, its stdout and its stderr."""
 
     def __init__(self, status, out, err):
         self.status, self.out, self.err = status, out, err
@@ -151,7 +151,7 @@ def tiny_arrays(rows=96, side=16, classes=3, seed=0):
 
 
 def write_folder(folder, **arrays):
-    """Write the assignment's files: tiny ones by default; an array replaces one, None leaves it out."""
+    """Write the assignment's files with tiny arrays; an argument replaces an array, and None omits its file."""
     folder.mkdir(parents=True, exist_ok=True)
     x, y = tiny_arrays()
     x_test, y_test = tiny_arrays(24, seed=1)
@@ -176,13 +176,13 @@ def train_once(root, name, settings):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A tiny run, trained once: (checkpoints folder, data folder). Tests copy it before they change it."""
+    """Train a tiny run once; return (checkpoints folder, data folder). Tests copy it before they change it."""
     return train_once(tmp_path_factory.mktemp("trained"), "tiny", TINY)
 
 
 @pytest.fixture(scope="session")
 def trained_fast(tmp_path_factory):
-    """A tiny run of the recipe fast, likewise."""
+    """Train a tiny run of the recipe fast once; return (checkpoints folder, data folder)."""
     return train_once(tmp_path_factory.mktemp("trained_fast"), "fast", FAST)
 
 
@@ -195,7 +195,7 @@ class Predicted(NamedTuple):
 
 @pytest.fixture(scope="session")
 def predicted(trained, tmp_path_factory):
-    """What predict gives for the test images with the tiny run: Predicted."""
+    """Return predict's outputs of the tiny run for the test images."""
     out = tmp_path_factory.mktemp("predicted") / "p.npy"
     run_quietly("predict", f"--checkpoints={trained[0]}", f"--array={trained[1] / 'x_test.npy'}", f"--out={out}")
     return Predicted(tiny_arrays(24, seed=1)[1][:, 0], np.load(out))
@@ -203,7 +203,7 @@ def predicted(trained, tmp_path_factory):
 
 @pytest.fixture
 def trained_copy(trained, tmp_path):
-    """A copy of the trained tiny run's checkpoints folder that a test may damage."""
+    """Return a copy of the tiny run's checkpoints folder that a test may damage."""
     import shutil
 
     shutil.copytree(trained[0], tmp_path / "copy", symlinks=True)
@@ -211,5 +211,5 @@ def trained_copy(trained, tmp_path):
 
 
 def one_line(text):
-    """Whether a text is exactly one line without a traceback."""
+    """Return whether a text is exactly one line without a traceback."""
     return text.count("\n") == 1 and text.endswith("\n") and "Traceback" not in text

@@ -1,4 +1,4 @@
-"""The command bench: where its numbers come from, its flags, its files."""
+"""The command bench: its measurements, flags and files."""
 
 import functools
 import importlib.util
@@ -55,7 +55,7 @@ def test_the_trace_finds_layers_and_phases():
 
 
 @pytest.mark.parametrize(("kernel", "chosen"), [((3, 3, 32, 32), False), ((9, 9, 64, 64), True)])
-def test_both_kinds_of_convolution_are_timed(kernel, chosen):
+def test_both_implementations_of_a_convolution_are_timed(kernel, chosen):
     times = convolutions.time_convolution(op_timings.Product("c", (4, 4), kernel, 0), 8, tf.float32, rounds=1)
     assert set(times) == {"forward", "input gradient", "filter gradient"}
     assert all(each.tensorflow > 0 and each.graphcnn > 0 and each.chosen == chosen for each in times.values())
@@ -94,7 +94,7 @@ def test_ratios(table, precision, expected):
 
 
 @pytest.mark.parametrize("fastest", ["float32", pytest.param("auto", marks=RARE)])
-def test_a_contest_with_keras(fastest, tmp_path, command, monkeypatch):
+def test_comparison_with_keras(fastest, tmp_path, command, monkeypatch):
     """In float32, and in the precision that is fastest on this CPU."""
     monkeypatch.setattr(contest, "choose_precision", lambda _: choose_precision(fastest))
     outcome = command("bench", *TINY, "--precision=float32", "--implementations=keras", f"--out={tmp_path / 'b.json'}")
@@ -274,7 +274,7 @@ def parity_recipes():
 
 @pytest.fixture(scope="module", params=ONE_STEP)
 def files_of_one_step(request, parity_recipes, tmp_path_factory):
-    """{net: a .npz from another implementation: logits, images, labels, weights before and after a step}."""
+    """Return {net: .npz file of another implementation: logits, images, labels, weights before and after a step}."""
     if request.param == "pytorch" and importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed")
     program = (
@@ -298,7 +298,7 @@ def files_of_one_step(request, parity_recipes, tmp_path_factory):
 
 @pytest.mark.parametrize("net", PARITY)
 def test_other_implementations_compute_the_same_net_loss_and_step(net, files_of_one_step, parity_recipes):
-    """graphcnn's graph with their initial weights gives their logits, and after one step of SGD their weights."""
+    """With the same initial weights, graphcnn computes the same logits, and the same weights after one step of SGD."""
     logits, images, labels, *weights = np.load(files_of_one_step[net]).values()
     before, after = weights[: len(weights) // 2], weights[len(weights) // 2 :]
     statistics = np.full(3, job.MEAN), np.full(3, job.SCALE)

@@ -162,7 +162,7 @@ def test_stderr_has_one_line_of_an_error_and_nothing_of_tensorflow(tmp_path):
     assert "continue it with --resume or replace it with --overwrite" in second.stderr
 
 
-def test_the_default_data_and_its_recipe_are_said_and_recorded(tmp_path, command, monkeypatch):
+def test_default_data_and_recipe_are_printed_and_recorded(tmp_path, command, monkeypatch):
     from graphcnn.data import sources
     from graphcnn.storage.run import Run
 

@@ -12,13 +12,13 @@ from photo_files import by_pillow, picture, png_of_size, saved, write_photos
 
 @pytest.fixture(autouse=True)
 def cache_home(tmp_path, monkeypatch):
-    """The default cache is this test's own."""
+    """Use a temporary folder as the default cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     return tmp_path / "xdg" / "graphcnn"
 
 
-def test_a_folder_of_photos_from_training_to_submission(tmp_path, command, cache_home):
-    """Class names may be any text, the data and its cache may move, and a photo may have any size."""
+def test_a_folder_of_images_from_training_to_submission(tmp_path, command, cache_home):
+    """Class names may be any text, the data and their cache may be moved, and images may have any size."""
     names = ("$5 $x^2$", "Käuze", "猫")
     write_photos(tmp_path / "set" / "train", rows=16, classes=names)
     write_photos(tmp_path / "set" / "test", rows=4, classes=names, seed=1)

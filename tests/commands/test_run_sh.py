@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def clone(tmp_path):
-    """A folder with run.sh, an empty requirements.txt and a `train` that prints what it was given."""
+    """Return a folder with run.sh, an empty requirements.txt and a `train` that prints its arguments."""
     folder = tmp_path / "clone with space"
     (folder / "graphcnn").mkdir(parents=True)
     shutil.copy(ROOT / "run.sh", folder)

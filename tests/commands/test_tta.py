@@ -1,4 +1,4 @@
-"""Test-time augmentation: eval, predict and submit agree on it."""
+"""Test-time augmentation in eval, predict and submit."""
 
 import json
 import subprocess

@@ -13,7 +13,7 @@ from graphcnn.evaluation import ensemble
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory):
-    """Runs a, b (another seed), large (another input size) and other (another split) of the same files."""
+    """Train runs on the same files: a, b (another seed), large (another input size) and other (another dev split)."""
     root = tmp_path_factory.mktemp("members")
     data = write_folder(root / "data", y_test=tiny_arrays(24, seed=1)[1])
     for name, settings in {
@@ -25,7 +25,7 @@ def members(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outputs(members, tmp_path_factory):
-    """{run: its softmax outputs for the test images, by predict}, of a, b, large and the ensemble "a,large"."""
+    """Return {run: predict's softmax outputs for the test images} for a, b, large and the ensemble "a,large"."""
     root, data = members
     out, softmax = tmp_path_factory.mktemp("outputs") / "p.npy", {}
     for name in ("a", "b", "large", "a,large"):
@@ -36,8 +36,8 @@ def outputs(members, tmp_path_factory):
     return softmax
 
 
-def test_fitted_weights_are_the_most_likely_ones():
-    """Against SciPy's minimum of the negative log-likelihood over the simplex."""
+def test_fitted_weights_maximise_the_likelihood():
+    """They equal SciPy's minimum of the negative log-likelihood over the simplex."""
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 4, 300)
     logits = generator.normal(size=(3, 300, 4))
@@ -90,13 +90,13 @@ def test_eval_scores_members_of_different_sizes_together(kind, members, outputs,
     assert (root / "ensembles" / "a+b+large" / "dev_confusion.png").stat().st_size > 1000
 
 
-def test_predict_takes_the_mean(outputs):
+def test_predict_averages_the_members(outputs):
     expected = np.mean([outputs["a"], outputs["large"]], axis=0)
     assert outputs["a,large"] == pytest.approx(expected, abs=1e-7)
 
 
 def test_the_submission_is_one_graph(members, outputs, tmp_path, command):
-    """submit verifies it with TensorFlow alone; here result.npy is compared with the outputs of the members."""
+    """The outputs of the members are compared with result.npy, which submit has verified with TensorFlow alone."""
     root, _ = members
     out = tmp_path / "submission"
     for kind in ("mean", "fitted"):  # the second one replaces the first one
@@ -125,14 +125,14 @@ def test_the_submission_is_one_graph(members, outputs, tmp_path, command):
         ("explain", ["--run=a,b", "x.png"], "found 2 runs, expected one"),
     ],
 )
-def test_what_cannot_be_combined_is_refused(name, flags, words, members, command):
+def test_runs_that_cannot_be_combined_are_refused(name, flags, words, members, command):
     outcome = command(name, f"--checkpoints={members[0]}", *flags)
     assert outcome.status == 2
     assert one_line(outcome.err)
     assert words in outcome.err
 
 
-def test_runs_of_images_of_another_size_cannot_be_one_graph(members, tmp_path, command):
+def test_runs_with_different_image_sizes_cannot_become_one_graph(members, tmp_path, command):
     root, _ = members
     x, y = tiny_arrays(96, 24)
     data = write_folder(tmp_path / "data", x_train=x, y_train=y, x_test=tiny_arrays(24, 24)[0])

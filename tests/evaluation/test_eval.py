@@ -34,7 +34,7 @@ class TestRun:
                     assert image.width > 200
         assert outcome.out.splitlines()[1].startswith("dev macro F1: ")
 
-    def test_splits_are_scored_together_as_each_alone(self, trained_copy, command):
+    def test_several_splits_get_the_same_scores_as_each_split_alone(self, trained_copy, command):
         common = ["eval", f"--checkpoints={trained_copy}"]
         together = command(*common, "--split=train,test")
         assert together.status == 0
@@ -44,14 +44,14 @@ class TestRun:
             assert line in together.out
         assert command(*common, "--split=train,tests").status == 2
 
-    def test_the_dev_score_is_the_one_of_training(self, trained_copy, command):
+    def test_dev_score_equals_the_dev_score_of_training(self, trained_copy, command):
         command("eval", f"--checkpoints={trained_copy}")
         run = Run(trained_copy, "tiny")
         macro_f1 = json.loads((run.path / "report" / "dev.json").read_text())["macro_f1"]
         assert macro_f1 == max(row["dev_macro_f1"] for row in run.history(2))
 
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-    def test_the_default_precision_is_the_one_of_training(self, precision, trained, tmp_path, command):
+    def test_default_precision_is_the_precision_of_training(self, precision, trained, tmp_path, command):
         common = [f"--checkpoints={tmp_path}", "--run=r"]
         settings = ["--dev_split=stratified", *TINY, "--epochs=1", f"--precision={precision}"]
         assert command("train", f"--data={trained[1]}", *common, *settings).status == 0
@@ -75,14 +75,14 @@ class TestRun:
         assert scores["bfloat16"]["accuracy"] == pytest.approx(scores["float32"]["accuracy"], abs=0.02)
         assert scores["bfloat16"]["cross_entropy"] == pytest.approx(scores["float32"]["cross_entropy"], rel=0.01)
 
-    def test_the_test_score_is_the_one_of_scikit_learn(self, trained_copy, predicted, command):
+    def test_test_score_equals_scikit_learn(self, trained_copy, predicted, command):
         command("eval", f"--checkpoints={trained_copy}", "--split=test")
         numbers = json.loads((trained_copy / "tiny" / "report" / "test.json").read_text())
         predictions = predicted.softmax.argmax(axis=1)
         assert numbers["macro_f1"] == pytest.approx(f1_score(predicted.labels, predictions, average="macro"))
         assert numbers["accuracy"] == pytest.approx(accuracy_score(predicted.labels, predictions))
 
-    def test_messages_name_what_is_missing(self, tmp_path, trained, command):
+    def test_messages_name_the_missing_input(self, tmp_path, trained, command):
         unlabelled = write_folder(tmp_path / "data", y_test=None)
         outcome = command("eval", f"--checkpoints={trained[0]}", f"--data={unlabelled}", "--split=test")
         assert outcome.status == 2

@@ -1,4 +1,4 @@
-"""explain: maps against closed forms, the sheet, the command line."""
+"""explain: maps compared with closed forms, the picture, and the command line."""
 
 from types import SimpleNamespace
 
@@ -29,8 +29,8 @@ def activation_map(head, target):
 
 
 @pytest.mark.parametrize("target", [0, 1])
-def test_cam_is_the_sum_of_the_dense_layer(target):
-    """By hand: sum over channels of w[c, k] f[..., c]."""
+def test_cam_is_the_weighted_sum_of_the_feature_maps(target):
+    """The map is the sum over channels of w[c, k] f[..., c]."""
     method, _ = activation_map(lambda maps: tf.reduce_mean(maps, axis=[1, 2]) @ WEIGHTS + 5.0, target)
     assert method == "Grad-CAM"  # an addition other than a bias may depend on anything
     method, cam = activation_map(
@@ -42,7 +42,7 @@ def test_cam_is_the_sum_of_the_dense_layer(target):
 
 @pytest.mark.parametrize("target", [0, 1])
 def test_grad_cam_weights_channels_by_mean_gradients(target):
-    """By hand: the gradient at a position and channel is the weight of the dense layer there."""
+    """The gradient at a position and channel is the weight of the dense layer there."""
     method, grad_cam = activation_map(lambda maps: tf.reshape(maps, [-1, 8]) @ FLAT, target)
     alpha = FLAT[:, target].reshape(2, 2, 2).mean(axis=(0, 1))
     assert method == "Grad-CAM"
@@ -50,7 +50,7 @@ def test_grad_cam_weights_channels_by_mean_gradients(target):
 
 
 def test_the_maps_before_the_last_pool_are_used():
-    """The gradient of a max pool goes to the largest position alone."""
+    """Only the position of the maximum has a gradient through a max pool."""
     pooled = lambda maps: tf.reshape(tf.nn.max_pool2d(maps, 2, 2, "VALID"), [-1, 2]) @ WEIGHTS  # noqa: E731
     method, grad_cam = activation_map(pooled, 0)
     assert (method, grad_cam.shape) == ("Grad-CAM", (2, 2))
@@ -59,7 +59,7 @@ def test_the_maps_before_the_last_pool_are_used():
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run with a pooled head (CAM), a run with the net's own head (Grad-CAM), and two photos of other sizes."""
+    """Train a run with a pooled head (CAM) and a run with the net's own head (Grad-CAM); write two images."""
     root = tmp_path_factory.mktemp("explained")
     data = write_folder(root / "data")
     for name, settings in {"cam": ["--head=pooled"], "grad": []}.items():
@@ -93,7 +93,7 @@ def test_the_mean_of_a_cam_plus_the_bias_is_the_logit(runs):
 
 
 @pytest.mark.parametrize(("run", "method"), [("cam", "CAM"), ("grad", "Grad-CAM")])
-def test_a_sheet_of_photos(run, method, runs, tmp_path, command):
+def test_picture_of_image_files(run, method, runs, tmp_path, command):
     out = tmp_path / "sheet.png"
     photos = [runs / "wide.png", runs / "tall.png"]
     outcome = command("explain", f"--checkpoints={runs}", f"--run={run}", f"--out={out}", *photos)
@@ -106,8 +106,8 @@ def test_a_sheet_of_photos(run, method, runs, tmp_path, command):
     assert (blue > red + 60).mean() > 0.01
 
 
-def test_a_sheet_of_the_worst_rows(runs, command):
-    """The rows are in the order of their labels' probabilities, the least probable first."""
+def test_picture_of_the_worst_images(runs, command):
+    """The images are in increasing order of the probability of their true class."""
     assert command("explain", f"--checkpoints={runs}", "--run=cam", "--split=dev", "--worst=4").status == 0
     outcome = command("explain", f"--checkpoints={runs}", "--run=cam", "--split=dev", "--worst=200")
     lines = [line for line in outcome.out.splitlines() if line.startswith("row ")]
@@ -130,7 +130,7 @@ def test_a_sheet_of_the_worst_rows(runs, command):
         (["--weights=imagenet", "x.png"], "--weights: needs --net"),
     ],
 )
-def test_what_cannot_be_explained_is_refused(flags, words, runs, command):
+def test_bad_flags_are_refused(flags, words, runs, command):
     outcome = command("explain", f"--checkpoints={runs}", *flags)
     assert outcome.status == 2
     assert one_line(outcome.err)

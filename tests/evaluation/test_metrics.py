@@ -34,5 +34,5 @@ def test_macro_f1_is_not_the_mean_over_batches():
     assert whole != pytest.approx(np.mean(halves))
 
 
-def test_a_certain_mistake_costs_a_finite_amount():
+def test_cross_entropy_of_a_certain_mistake_is_finite():
     assert metrics.cross_entropy([1], np.array([[1.0, 0.0]])) == pytest.approx(-np.log(np.finfo(np.float32).tiny))

@@ -1,4 +1,4 @@
-"""predict: with a tiny run, and with a net of published weights."""
+"""predict with a tiny run, and with published weights."""
 
 import functools
 
@@ -18,7 +18,7 @@ from graphcnn.ops import tf1
 
 
 class TestRun:
-    def test_rows_are_probabilities_in_order(self, predicted):
+    def test_outputs_are_probabilities_in_the_order_of_the_images(self, predicted):
         assert predicted.softmax.shape == (24, 3)
         assert predicted.softmax.dtype == np.float32
         assert predicted.softmax.sum(axis=1) == pytest.approx(np.ones(24), abs=1e-5)
@@ -36,7 +36,7 @@ class TestRun:
         assert outcome.out.splitlines()[0] == f"{paths[0]}: {expected}"
 
     def test_grey_images_with_pixels_up_to_1(self, tmp_path, command):
-        """A run on float 0..1 grey images takes a PNG of the same pixels and gives the same answer."""
+        """A run trained on float 0..1 grey images computes the same outputs for a PNG file of the same pixels."""
         x, y = tiny_arrays()
         grey = x[..., 0] / np.float32(255)
         data = write_folder(tmp_path / "data", x_train=grey, y_train=y, x_test=grey[:5], y_test=None)
@@ -82,7 +82,7 @@ def save_as_keras(path, values):
 
 @pytest.mark.parametrize("missing", [None, "output/b"])
 def test_published_weights(missing, command, tmp_path, monkeypatch):
-    """A tiny net is registered as an ImageNet net; its outputs are compared with those of a graph fed by hand."""
+    """A tiny net is registered as an ImageNet net. Its outputs equal those of a graph with the same weights."""
     tiny = Architecture(functools.partial(sequential.build, SEQUENTIAL["vgg_tiny"]), 16, 16, "caffe", False, None)
     monkeypatch.setitem(ARCHITECTURES, "vgg_tiny", tiny)
     generator = np.random.default_rng(0)

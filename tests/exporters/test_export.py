@@ -1,4 +1,4 @@
-"""Exports: other programs compute the same probabilities from them, in processes of their own."""
+"""Exports: other programs compute the same probabilities from them, in separate processes."""
 
 import json
 import shutil
@@ -100,7 +100,7 @@ def test_an_ensemble_computes_the_mean_of_predict(kind, trained, trained_fast, t
         assert about["class_names"] == ["0", "1", "2"]
 
 
-def test_noise_is_compared_without_the_data(trained_copy, tmp_path, command):
+def test_noise_is_compared_if_the_data_are_missing(trained_copy, tmp_path, command):
     run = Run(trained_copy, "tiny")
     config = run.config()
     run.write_config({**config, "data": {**config["data"], "source": str(tmp_path / "gone")}})

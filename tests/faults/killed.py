@@ -1,7 +1,7 @@
 """Run a command and kill it at one of its file operations: killed.py N FOLDER graphcnn.train ARGUMENTS…
 
-The N-th time that Python writes, renames, links, makes or deletes something in FOLDER, this process gets SIGKILL just
-before; with N = 0 it is never killed and the operations are counted, in the last line of its stderr.
+This process kills itself with SIGKILL just before the N-th file operation in FOLDER. A file operation writes, renames,
+links, creates or deletes a file. With N = 0 the process prints the number of operations as the last line of stderr.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A run that is killed, stopped, out of disk, of changed data or of a clock set back ends as an undisturbed one."""
+"""Runs that are disturbed by kills, signals, a full disk, changed data or a wrong clock end like an undisturbed run."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ KILLED = Path(__file__).with_name("killed.py")
 
 
 class Undisturbed(NamedTuple):
-    """A run that nothing happened to: its data, what of it repeats, its score, how long it took, file operations."""
+    """An undisturbed run: its data, its reproducible files, its score, its seconds, its number of file operations."""
 
     data: Path
     folder: Path
@@ -64,7 +64,7 @@ def started(undisturbed, root, **options):
 
 
 def same(undisturbed, root):
-    """Whether the run is the undisturbed one."""
+    """Return whether the run has the same files as the undisturbed run."""
     return kept(root / "run") == undisturbed.kept and best_score(root / "run") == undisturbed.score
 
 
@@ -76,9 +76,9 @@ def wait_for(path, process, seconds=60):
 
 
 def test_sigkill_at_random_moments(undisturbed, tmp_path, tally):
-    """Half of them after random seconds, half before a random file operation; each run is killed until it is through.
+    """Half of the kills come after random seconds, half before a random file operation, until the run is finished.
 
-    The moments between a checkpoint's rename and its links are among the operations.
+    The file operations include those between a checkpoint's rename and its links.
     """
     generator = np.random.default_rng(8)
     wanted, done, number = pick(100, 4), 0, 0
@@ -105,7 +105,7 @@ def test_sigkill_at_random_moments(undisturbed, tmp_path, tally):
 
 
 @pytest.mark.parametrize(("command", "output"), [("eval", "dev.json"), ("submit", "result.npy")])
-def test_sigkill_while_a_report_or_a_hand_in_is_written(command, output, undisturbed, tmp_path, tally):
+def test_sigkill_while_a_report_or_a_submission_is_written(command, output, undisturbed, tmp_path, tally):
     whole, checkpoints = tmp_path / "whole", tmp_path / "checkpoints"
 
     def asked(root, out):
@@ -140,7 +140,7 @@ def test_sigkill_while_a_report_or_a_hand_in_is_written(command, output, undistu
     ],
 )
 def test_signals_at_random_moments(number, times, undisturbed, tmp_path, tally):
-    """Once: the training ends by itself, its last epoch saved. Twice: at once. Before it trains: as any program."""
+    """One signal stops training with its last epoch saved. Two signals, or one before training, end it at once."""
     generator = np.random.default_rng([number, times])
     for each in range(pick(10, 1)):
         root = tmp_path / str(each)
@@ -170,7 +170,7 @@ def test_signals_at_random_moments(number, times, undisturbed, tmp_path, tally):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 8 MB of its own: (folder, remount(option)); where that is not allowed, skip."""
+    """Mount a file system of 8 MB; return (folder, remount(option)). Skip the test if mounting is not allowed."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
@@ -186,7 +186,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk(undisturbed, small_disk, tmp_path, tally):
-    """With random room left after two epochs: one line, status 2, what was saved stays, and --resume goes on."""
+    """With random free space after two epochs, training ends with one line and status 2; --resume continues."""
     disk, _ = small_disk
     assert train(undisturbed.data, tmp_path / "begun", "--epochs=2")[0] == 0
     begun = kept(tmp_path / "begun" / "run")
@@ -301,7 +301,7 @@ int clock_gettime(clockid_t id, struct timespec *now) {
 
 @pytest.fixture
 def backwards(tmp_path):
-    """The environment of a process whose wall clock runs backwards."""
+    """Return the environment for a process whose wall clock runs backwards."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or os.uname().sysname != "Linux":
         pytest.skip("no C compiler, or a system where no library can be put before the clock")
@@ -335,7 +335,7 @@ def test_a_clock_set_back(backwards, undisturbed, tmp_path, tally):
 
 
 def test_two_trainings_on_one_folder(undisturbed, tmp_path, tally):
-    """The second is refused and harms nothing; a killed one leaves no lock."""
+    """The second training is refused and changes nothing. A killed training leaves no lock."""
     first = started(undisturbed, tmp_path)
     wait_for(tmp_path / "run" / "last", first)
     first.send_signal(signal.SIGSTOP)

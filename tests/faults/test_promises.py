@@ -1,4 +1,4 @@
-"""What a long run may count on: the same bytes for a seed, advice where it goes wrong, nothing that grows."""
+"""Guarantees for long runs: the same bytes for one seed, advice after a failure, and no growth of memory."""
 
 import os
 import signal
@@ -54,7 +54,7 @@ def test_one_seed_gives_the_same_bytes_also_when_resumed(net, precision, tmp_pat
 
 
 def test_divergence_stops_with_advice_and_keeps_the_last_good_state(tmp_path, tally):
-    """A learning rate of 1e3 that warms up over a whole epoch's steps: the first epoch is saved, then it diverges."""
+    """A learning rate of 1e3 with a warm-up of one epoch: the first epoch is saved, then training diverges."""
     x, y = tiny_arrays(rows=480)
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
     common = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL, "--optimizer=nesterov", "--epochs=20"]
@@ -69,7 +69,7 @@ def test_divergence_stops_with_advice_and_keeps_the_last_good_state(tmp_path, ta
     assert not lost, (err, said)
 
 
-def test_a_net_that_learns_nothing_is_told_so(tmp_path, tally):
+def test_advice_if_the_network_learns_nothing(tmp_path, tally):
     data = write_folder(tmp_path / "data")
     common = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL, "--epochs=3"]
     status, out, _ = run("train", *common, "--learning_rate=1e-12")
@@ -79,7 +79,7 @@ def test_a_net_that_learns_nothing_is_told_so(tmp_path, tally):
 
 
 def test_nothing_grows_over_many_epochs(tmp_path, tally, monkeypatch):
-    """Memory that is in use, the graph's operations and open files, after each epoch."""
+    """Memory, operations of the graph and open files are counted after each epoch."""
     if not Path("/proc/self/statm").exists():
         pytest.skip("this system does not say what a process has in use as Linux does")
     epochs = pick(200, 40)

@@ -1,4 +1,4 @@
-"""What the tests of faults share: their two lengths, the settings of a tiny run, processes, what of a run repeats."""
+"""Functions for the tests of faults: long and short form, settings of a tiny run, processes, reproducible files."""
 
 import csv
 import json
@@ -14,12 +14,12 @@ WALL_CLOCK = ("seconds", "images_per_second", "training_seconds")
 
 
 def pick(long, short):
-    """Return how many to try, by the form of the tests."""
+    """Return the number of trials in the long or the short form of the tests."""
     return long if LONG else short
 
 
 def long_alone(*values, id):
-    """Return a parameter of tests for the long form alone."""
+    """Return a test parameter that is used only in the long form."""
     return pytest.param(*values, id=id, marks=pytest.mark.skipif(not LONG, reason="in the long form alone"))
 
 
@@ -40,7 +40,7 @@ def run(command, *arguments, **options):
 
 
 def kept(folder):
-    """Return what of a run repeats: its checkpoints' bytes, where the links lead, its history without seconds."""
+    """Return the reproducible content of a run: bytes of checkpoints, targets of links, history without seconds."""
     files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("epoch-*/*"))}
     links = {name: (folder / name).resolve().name for name in ("best", "last")}
     with (folder / "history.csv").open(newline="") as file:

@@ -1,4 +1,4 @@
-"""submit on a tiny run: the files, the verification, and what is never replaced."""
+"""submit on a tiny run: its files, its verification, and files that it never replaces."""
 
 import shutil
 import subprocess
@@ -27,20 +27,20 @@ with tf1.Session() as s:
 
 @pytest.fixture(scope="module")
 def written(trained, tmp_path_factory):
-    """A folder that holds submission/ and submission.zip of the tiny run, and what `submit` printed."""
+    """Return (a folder with submission/ and submission.zip of the tiny run, the output of `submit`)."""
     root = tmp_path_factory.mktemp("written")
     return root, run_quietly("submit", f"--checkpoints={trained[0]}", f"--out={root / 'submission'}")
 
 
 @pytest.fixture
 def submission(written, tmp_path):
-    """A copy of the submission's folder, with its zip beside it."""
+    """Return a copy of the submission's folder, with its zip file beside it."""
     shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)
     return tmp_path / "submission"
 
 
-def test_tensorflow_alone_can_use_it(trained, predicted, submission, written):
-    """The grader's own program ends as the course's template does; it imports no graphcnn and feeds x alone."""
+def test_a_submission_works_with_tensorflow_alone(trained, predicted, submission, written):
+    """A program like the assignment's template uses the submission. It feeds x alone and does not import graphcnn."""
     assert written[1].splitlines()[-1].startswith("ready: ")
     result = np.load(submission / "result.npy")
     assert result.dtype == np.float32
@@ -85,8 +85,8 @@ def test_a_failed_verification_replaces_nothing(trained, submission, tmp_path, c
     assert not list(tmp_path.glob(".submission*"))
 
 
-def test_a_submission_set_aside_by_a_kill_outlives_a_failed_submit(trained, tmp_path, command, monkeypatch):
-    """A kill between the two renames leaves the older submission under its other name alone."""
+def test_a_failed_submit_keeps_a_submission_that_a_kill_left_renamed(trained, tmp_path, command, monkeypatch):
+    """A kill between the two renames leaves the older submission only under its temporary name."""
     old = tmp_path / ".submission.old"
     old.mkdir()
     (old / "result.npy").write_text("the only copy")
@@ -95,7 +95,7 @@ def test_a_submission_set_aside_by_a_kill_outlives_a_failed_submit(trained, tmp_
     assert (old / "result.npy").read_text() == "the only copy"
 
 
-def test_nothing_foreign_is_replaced(trained, tmp_path, command):
+def test_other_files_are_never_replaced(trained, tmp_path, command):
     out = tmp_path / "home"
     out.mkdir()
     (out / "thesis.tex").write_text("mine")

@@ -1,4 +1,4 @@
-"""Runs the commands of a suite in this process, since a child process imports TensorFlow for seconds."""
+"""Run the commands of a suite in this process, because each child process needs seconds to import TensorFlow."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ from graphcnn.sweeps.child import ending_of
 
 
 class InProcess:
-    """Stands for child.ChildProcesses."""
+    """Replaces child.ChildProcesses."""
 
     def __init__(self):
         self.stopped = False
@@ -45,7 +45,7 @@ class InProcess:
 
 @contextmanager
 def children_in_process():
-    """Run the commands of suites in this process while the block lasts; they run in a thread without signals."""
+    """Run the commands of suites in this process during the block, in a thread that gets no signals."""
     original = signal.signal
 
     def in_main_thread(number, handler):
@@ -71,7 +71,7 @@ def report_of(folder):
 
 
 def without_clocks(value):
-    """Return a report without the numbers that the wall clock decides."""
+    """Return a report without the numbers that depend on the wall clock."""
     if isinstance(value, dict):
         kept = {key: without_clocks(each) for key, each in value.items() if key not in CLOCKS}
         return {**kept, "numbers": None} if value.get("measure") == "epoch_seconds" else kept
@@ -79,7 +79,7 @@ def without_clocks(value):
 
 
 def content_of(folder):
-    """Return {path: bytes, or where a link leads} of all that is in a folder, without lock files."""
+    """Return {path: bytes, or target of a link} for all files of a folder except lock files."""
     return {
         path.relative_to(folder).as_posix(): str(path.readlink()) if path.is_symlink() else path.read_bytes()
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""Child processes and what they report."""
+"""Child processes and their reports."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def test_a_command_reports_its_error_and_its_output_goes_to_the_log(tmp_path):
 
 
 def test_a_process_that_is_killed_has_no_report(tmp_path, monkeypatch):
-    """A process that reports an epoch and half an event, and waits."""
+    """The process reports an epoch and half of an event, then waits."""
     code = f"import os, time; os.write(int(os.environ['{progress.REPORT_FD}']), "
     code += 'b\'{"event": "epoch", "line": "epoch 1/2"}\\n{"event": "e\'); time.sleep(60)'
     started = subprocess.Popen

@@ -1,4 +1,4 @@
-"""The command experiments: what is trained, kept, continued and retrained, and the reports.
+"""The command experiments: runs that are trained, kept, continued or retrained, and reports.
 
 The commands of its child processes run in this process; test_processes.py has those that need processes.
 """
@@ -36,7 +36,7 @@ def done(folder, tmp_path_factory):
 
 @pytest.fixture
 def copy(done, tmp_path):
-    """A copy of it that a test may change."""
+    """Return a copy of this folder that a test may change."""
     shutil.copytree(done, tmp_path / "copy", symlinks=True)
     return tmp_path / "copy"
 
@@ -52,7 +52,7 @@ def suite(command, folder):
     return run
 
 
-def test_each_run_has_a_folder_and_the_report_all_of_them(done, folder, command):
+def test_each_run_has_a_folder_and_is_in_the_report(done, folder, command):
     names = sorted(path.name for path in (done / "ladder").iterdir() if path.is_dir())
     assert names == ["four_layer_1-seed51", "four_layer_2-seed51"]
     report = report_of(done / "ladder")
@@ -113,7 +113,7 @@ def test_other_data_and_another_dev_split_are_retrained(copy, suite, command, tm
     assert data.status == 0
 
 
-def test_a_failed_experiment_costs_itself_alone(suite, tmp_path):
+def test_a_failed_experiment_does_not_stop_the_others(suite, tmp_path):
     arguments = [*SMALL, "--net=vgg_tiny", "--epochs=1", "--warmup_steps=0"]
     outcome = suite(tmp_path, "--sweep=learning_rate=1e30,1e-3", *arguments)
     assert outcome.status == 1
@@ -183,8 +183,8 @@ UNREADABLE = {  # name: (what happens to a finished run, words of the message)
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_a_finished_run_that_cannot_be_read_is_left_as_it_is(case, copy, suite):
-    """Only a file whose sha256 does not fit has a run retrained."""
+def test_an_unreadable_finished_run_is_not_changed(case, copy, suite):
+    """A run is retrained only if the sha256 of a file is wrong."""
     damage, words = UNREADABLE[case]
     run = copy / "ladder/four_layer_1-seed51"
     damage(run)
@@ -201,7 +201,7 @@ def test_a_finished_run_that_cannot_be_read_is_left_as_it_is(case, copy, suite):
 
 @pytest.mark.parametrize("name", ["report/dev.json", "config.json", "history.csv", "last/state.json", "split.npz"])
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
-def test_an_error_of_the_system_leaves_a_finished_run_as_it_is(name, error, copy, suite, monkeypatch):
+def test_a_system_error_does_not_change_a_finished_run(name, error, copy, suite, monkeypatch):
     run = copy / "ladder/four_layer_1-seed51"
     if name == "split.npz":  # only eval reads it
         shutil.rmtree(run / "report")

@@ -1,4 +1,4 @@
-"""Successive halving: which experiments get how many epochs of a budget."""
+"""Successive halving: the number of epochs of each experiment for a budget."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from graphcnn.sweeps.job import Job
 
 
 class Rungs:
-    """Stands for Setup and Scheduler: records what is trained; a score is the learning rate, an epoch takes 1 s."""
+    """Replaces Setup and Scheduler. It records the jobs; a score is the learning rate, and an epoch takes 1 s."""
 
     def __init__(self, before=0):
         self.trained, self.spent = [], 0.0
@@ -47,7 +47,7 @@ def recipes(count, epochs):
 @pytest.mark.parametrize(
     ("budget", "first"), [(9 * 5 + 3 * 10 + 1 * 30, 5), (21.5, 1), (1, 1), (10_000, 5)]
 )  # seconds: 9 experiments x first epochs, 3 x two times as many more, 1 x six times as many more
-def test_successive_halving_keeps_a_third_for_three_times_as_long(budget, first, before, tmp_path):
+def test_each_rung_trains_a_third_of_the_experiments_three_times_as_long(budget, first, before, tmp_path):
     work, memory = Rungs(before), Memory(tmp_path / "memory", "key")
     assert Halving(work, work, recipes(9, 45), budget, 1).train(memory) == []
     assert memory.read() == first
@@ -72,13 +72,13 @@ def test_a_sweep_whose_first_experiment_fails_is_timed_by_the_next(tmp_path):
     assert work.trained[-1] == ("e2", 9)
 
 
-def test_a_sweep_that_can_train_nothing_ends_with_all_that_failed(tmp_path):
+def test_a_sweep_in_which_all_experiments_fail_returns_all_jobs(tmp_path):
     work = FirstFails()
     failed = Halving(work, work, recipes(1, 9), 1000, 1).train(Memory(tmp_path / "memory", "key"))
     assert [job.experiment for job in failed] == ["e0"]
 
 
-def test_the_first_rung_is_remembered_for_the_same_sweep_alone(tmp_path):
+def test_the_first_rung_is_remembered_only_for_the_same_sweep(tmp_path):
     Memory(tmp_path / "memory", "key").write(4)
     work = Rungs()
     Halving(work, work, recipes(3, 45), 10_000, 1).train(Memory(tmp_path / "memory", "key"))

@@ -30,7 +30,7 @@ def start(folder, root, *arguments):
 
 
 def wait_for_a_line(process, part):
-    """Return when the process has printed such a line, or has ended well."""
+    """Wait until the process has printed a line with this part, or has ended with status 0."""
     lines = []
     for line in process.stdout:
         if part in line:
@@ -40,7 +40,7 @@ def wait_for_a_line(process, part):
 
 
 def test_a_suite_killed_at_any_moment_ends_with_the_same_report(folder, tmp_path):
-    """SIGKILL while it starts, between two epochs and while it scores; its children are left to themselves.
+    """SIGKILL comes at the start, between two epochs and during scoring. The child processes are not killed.
 
     A child ends when it reports its next epoch, so the third call may find all epochs trained and end by itself.
     """

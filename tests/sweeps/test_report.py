@@ -1,4 +1,4 @@
-"""The report's arithmetic and text, on results made up here."""
+"""The numbers and the text of a report, for invented results."""
 
 import dataclasses
 import json
@@ -98,7 +98,7 @@ def test_means_and_spread_over_seeds():
     assert rows[1]["dev_macro_f1_deviation"] is None
 
 
-def test_the_report_s_files(tmp_path):
+def test_report_files(tmp_path):
     results = {"a": [result(0.5, test=0.45)], "b": [result(0.625, test=0.55), result(0.635, test=0.6, seed=52)]}
     found = {"suite": "x", "command": "./run.sh y", "data": "z", **report.summary(suite({"a": 1, "b": 2}), results)}
     report.write(tmp_path, found, results)

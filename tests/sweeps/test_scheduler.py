@@ -1,4 +1,4 @@
-"""The scheduler, with commands that are made up."""
+"""The scheduler, with a replacement for the commands."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ DONE = Ending(0)
 
 
 def write_run(run, recipe, epochs):
-    """Write what a training of some epochs leaves, without checkpoints."""
+    """Write the files of a run with some epochs, without checkpoints."""
     run.create(
         {
             "recipe_name": "r",
@@ -45,7 +45,7 @@ def write_run(run, recipe, epochs):
 
 
 class Commands:
-    """Stands for ChildProcesses: train writes a run, eval is followed by a result; others end as a test says."""
+    """Replaces ChildProcesses. train writes a run, eval makes its result readable, and `endings` replace their ends."""
 
     def __init__(self, root, endings=()):
         self.root, self.endings = root, dict(endings)
@@ -70,8 +70,8 @@ class Commands:
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch):
-    """Make (Scheduler, Setup, Commands): made(endings of commands)."""
+def make_scheduler(tmp_path, monkeypatch):
+    """Return a function: make_scheduler(endings of commands) -> (Scheduler, Setup, Commands)."""
 
     def make(endings=(), jobs=1):
         suite = Suite(source="", unit="", base=RECIPE, dev_fraction=0.2, experiments=EXPERIMENTS)
@@ -86,8 +86,8 @@ def made(tmp_path, monkeypatch):
     return make
 
 
-def test_a_job_is_trained_and_scored_once(made):
-    trains, setup, commands = made()
+def test_a_job_is_trained_and_scored_once(make_scheduler):
+    trains, setup, commands = make_scheduler()
     assert trains.train([setup.job("a", RECIPE, 0)]) == []
     assert commands.called == [("train", "a-seed51", "resume"), ("eval", "a-seed51", "")]
     job = setup.job("a", RECIPE, 0)
@@ -100,8 +100,8 @@ def damaged(path):
     return Ending(2, f"{path}: damaged", "DamagedRun", path)
 
 
-def test_a_damaged_run_is_retrained_once(made, tmp_path, capsys):
-    trains, setup, commands = made()
+def test_a_damaged_run_is_retrained_once(make_scheduler, tmp_path, capsys):
+    trains, setup, commands = make_scheduler()
     trains.train([setup.job("a", RECIPE, 0)])
     commands.scored.clear()
     file = tmp_path / "s/a-seed51/best/model.ckpt.index"
@@ -130,8 +130,8 @@ def test_a_damaged_run_is_retrained_once(made, tmp_path, capsys):
         Ending(-9, "it was terminated by SIGKILL"),
     ],
 )
-def test_no_other_ending_has_a_run_retrained(ending, made, tmp_path):
-    trains, setup, commands = made()
+def test_other_endings_do_not_retrain_a_run(ending, make_scheduler, tmp_path):
+    trains, setup, commands = make_scheduler()
     trains.train([setup.job("a", RECIPE, 0)])
     commands.scored.clear()
     before = content_of(tmp_path / "s/a-seed51")
@@ -146,8 +146,8 @@ def test_no_other_ending_has_a_run_retrained(ending, made, tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyError("macro_f1"), PermissionError(13, "Permission denied", "report/dev.json")])
-def test_an_error_of_reading_results_fails_one_experiment(error, made, monkeypatch, tmp_path, capsys):
-    trains, setup, commands = made()
+def test_unreadable_results_fail_only_one_experiment(error, make_scheduler, monkeypatch, tmp_path, capsys):
+    trains, setup, commands = make_scheduler()
 
     def read(run, test):
         if "a-seed51" in run.name:
@@ -164,16 +164,16 @@ def test_an_error_of_reading_results_fails_one_experiment(error, made, monkeypat
     assert not any(how == "overwrite" for _, _, how in commands.called)
 
 
-def test_eval_that_leaves_no_scores_is_said(made, monkeypatch, capsys):
-    trains, setup, _ = made()
+def test_eval_without_scores_is_reported(make_scheduler, monkeypatch, capsys):
+    trains, setup, _ = make_scheduler()
     monkeypatch.setattr(scheduler, "read_result", lambda run, test: None)
     assert len(trains.train([setup.job("a", RECIPE, 0)])) == 1
     assert "eval has written no scores" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(len(processors()) < 2 or not hasattr(os, "sched_setaffinity"), reason="needs two processors")
-def test_two_jobs_at_a_time_divide_the_processors(made):
-    trains, setup, commands = made(jobs=2)
+def test_two_jobs_at_a_time_divide_the_processors(make_scheduler):
+    trains, setup, commands = make_scheduler(jobs=2)
     assert trains.train([setup.job(name, RECIPE, seed) for name in "ab" for seed in range(3)]) == []
     assert len(commands.called) == 12
     half = len(processors()) // 2
@@ -181,8 +181,8 @@ def test_two_jobs_at_a_time_divide_the_processors(made):
     assert os.sched_getaffinity(0) == set(processors())
 
 
-def test_no_job_is_started_after_the_budget(made):
-    trains, setup, _ = made()
+def test_no_job_is_started_after_the_budget(make_scheduler):
+    trains, setup, _ = make_scheduler()
     jobs = [setup.job("a", RECIPE, seed) for seed in range(4)]
     trains.train(jobs, budget=1.5)  # seconds; a job of two epochs takes 1 s
     assert [job.state for job in jobs] == ["done", "done", "waiting", "waiting"]
@@ -206,9 +206,9 @@ STANDINGS = {  # name: (recorded recipe, epochs trained, recipe, (action, words 
 
 
 @pytest.mark.parametrize("case", STANDINGS)
-def test_what_a_job_needs(case, tmp_path, made):
+def test_the_action_of_a_job(case, tmp_path, make_scheduler):
     recorded, epochs, recipe, (action, words) = STANDINGS[case]
-    job = made()[1].job("a", recipe, 0)
+    job = make_scheduler()[1].job("a", recipe, 0)
     write_run(job.run, recorded, epochs)
     state = standing(job, SPLIT, "fingerprint")
     assert state.action == action
@@ -219,8 +219,8 @@ def test_what_a_job_needs(case, tmp_path, made):
         assert standing(job, SPLIT, "another").action == "retrain"
 
 
-def test_a_run_that_clear_has_left_half_deleted_is_trained(tmp_path, made):
-    job = made()[1].job("a", RECIPE, 0)
+def test_a_half_deleted_run_is_trained(tmp_path, make_scheduler):
+    job = make_scheduler()[1].job("a", RECIPE, 0)
     write_run(job.run, RECIPE, 2)
     job.run.config_path.rename(job.run.path / ".cleared.new")  # as a crash of `clear` leaves it
     assert standing(job, SPLIT, "fingerprint").action == "resume"

@@ -1,4 +1,4 @@
-"""--sweep, --only and --epochs become suites, experiments and recipes."""
+"""The suites, experiments and recipes that --sweep, --only and --epochs select."""
 
 import pytest
 
@@ -16,7 +16,7 @@ EPOCHS = {  # name: (suite, --epochs, {experiment: (epochs, patience)})
 
 
 @pytest.mark.parametrize("case", EPOCHS)
-def test_epochs_scale_the_other_experiments_and_patience_where_it_counts(case):
+def test_epochs_scale_the_other_experiments_and_patience(case):
     name, epochs, expected = EPOCHS[case]
     changes = {"epochs": epochs} if epochs else {}
     recipes = {row: settings.experiment_recipe(suites.SUITES[name], row, changes) for row in expected}

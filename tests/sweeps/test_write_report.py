@@ -1,4 +1,4 @@
-"""The report of a suite: which runs it has, ensembles and predictions."""
+"""The report of a suite: its runs, ensembles and predictions."""
 
 import json
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ SUITE = Suite(
 
 
 class Finished:
-    """Stands for a Scheduler whose jobs are all done; runs eval on ensembles by writing made-up scores."""
+    """Replaces a Scheduler whose jobs are all done. Its eval of an ensemble writes invented scores."""
 
     def __init__(self, setup, status=0):
         self.setup, self.status, self.called, self.unreadable = setup, status, [], None
@@ -51,7 +51,7 @@ class Finished:
 
 @pytest.fixture
 def report(tmp_path, monkeypatch):
-    """Make a Report over runs of these names: report(names, status of eval) -> (Report, Finished, written contents)."""
+    """Return a function: report(names, status of eval) -> (Report, Finished, written contents)."""
     contents = []
     monkeypatch.setattr(write_report.report, "summary", lambda suite, results: {"results": results})
     monkeypatch.setattr(write_report.report, "best_experiment", lambda contents: "a")
@@ -75,9 +75,9 @@ def report(tmp_path, monkeypatch):
     return make
 
 
-def test_all_seeds_from_the_recipe_s_on_are_in_the_report_by_seed(report):
-    made, _, contents = report(["a-seed52", "a-seed51", "a-seed50", "a-seed51x", "ab-seed51", "b-seed53"])
-    made.write("command", [])
+def test_report_has_all_seeds_from_the_recipe_seed_in_order(report):
+    suite_report, _, contents = report(["a-seed52", "a-seed51", "a-seed50", "a-seed51x", "ab-seed51", "b-seed53"])
+    suite_report.write("command", [])
     found = contents[0]["results"]
     assert {name: [result["seed"] for result in results] for name, results in found.items()} == {
         "a": [51, 52],
@@ -87,12 +87,12 @@ def test_all_seeds_from_the_recipe_s_on_are_in_the_report_by_seed(report):
     assert contents[0]["command"] == "command"
 
 
-def test_a_run_that_cannot_be_read_is_said_once_and_left_out(report, capsys):
-    made, scheduler, contents = report(["a-seed51", "b-seed51"])
+def test_an_unreadable_run_is_reported_once_and_left_out(report, capsys):
+    suite_report, scheduler, contents = report(["a-seed51", "b-seed51"])
     scheduler.unreadable = "s/b-seed51"
-    made.write("command", [])
+    suite_report.write("command", [])
     assert list(contents[0]["results"]) == ["a"]
-    assert made.failed == ["s/b-seed51"]
+    assert suite_report.failed == ["s/b-seed51"]
     assert "s/b-seed51: this run is not in the report: " in capsys.readouterr().out
     again, scheduler, _ = report([])
     scheduler.unreadable = "s/b-seed51"
@@ -102,18 +102,23 @@ def test_a_run_that_cannot_be_read_is_said_once_and_left_out(report, capsys):
 
 
 def test_without_a_finished_run_an_earlier_report_is_deleted(report, tmp_path, capsys):
-    made, _, contents = report([])
+    suite_report, _, contents = report([])
     (tmp_path / "s/report.md").write_text("of an earlier call")
-    made.write("command", [])
+    suite_report.write("command", [])
     assert contents == []
     assert not (tmp_path / "s/report.md").exists()
     assert "there is no report" in capsys.readouterr().out
 
 
 def test_ensembles_are_scored_by_eval_once(report):
-    made, scheduler, contents = report(["a-seed51", "b-seed51"])
-    made.write("command", [])
-    flags = ["--run=s/a-seed51,s/b-seed51", f"--checkpoints={made.setup.root}", "--split=dev,test", "--data=there"]
+    suite_report, scheduler, contents = report(["a-seed51", "b-seed51"])
+    suite_report.write("command", [])
+    flags = [
+        "--run=s/a-seed51,s/b-seed51",
+        f"--checkpoints={suite_report.setup.root}",
+        "--split=dev,test",
+        "--data=there",
+    ]
     assert scheduler.called == [("eval", flags)]
     assert contents[0]["ensembles"] == [
         {
@@ -121,17 +126,17 @@ def test_ensembles_are_scored_by_eval_once(report):
             "test_accuracy": 0.5, "test_macro_f1": 0.7, "best_member": "s/b-seed51", "best_member_dev_macro_f1": 0.6,
         }
     ]  # fmt: skip
-    made.write("command", [])
+    suite_report.write("command", [])
     assert len(scheduler.called) == 1
-    (made.setup.folder / "a-seed51/report/dev.json").write_text("{ }")  # scored again
-    made.write("command", [])
+    (suite_report.setup.folder / "a-seed51/report/dev.json").write_text("{ }")  # scored again
+    suite_report.write("command", [])
     assert len(scheduler.called) == 2
 
 
-def test_an_ensemble_that_cannot_be_scored_is_said(report, capsys):
-    made, _, contents = report(["a-seed51", "b-seed51"], status=2)
-    made.write("command", [])
-    assert made.failed == ["both"]
+def test_an_ensemble_that_cannot_be_scored_is_reported(report, capsys):
+    suite_report, _, contents = report(["a-seed51", "b-seed51"], status=2)
+    suite_report.write("command", [])
+    assert suite_report.failed == ["both"]
     assert contents[0]["ensembles"] == []
     assert "ensemble: both: failed: failed as told" in capsys.readouterr().out
 
@@ -144,8 +149,8 @@ def test_report_shows_predictions_for_two_images_of_each_class(report, tmp_path,
         (tmp_path / "photos/test" / name / "notes.txt").write_text("")
     called = []
     monkeypatch.setattr(write_report, "output_lines", lambda *arguments: called.append(arguments) or ["ants 0.9"])
-    made, _, contents = report(["a-seed51"], image_folder=tmp_path / "photos")
-    made.write("command", [])
+    suite_report, _, contents = report(["a-seed51"], image_folder=tmp_path / "photos")
+    suite_report.write("command", [])
     images = ["test/ants/0.JPG", "test/ants/1.JPG", "test/bees/0.JPG", "test/bees/1.JPG"]
     flags = ["--run=s/a-seed51", f"--checkpoints={tmp_path}", *images]
     assert called == [("predict", flags, tmp_path / "photos")]

@@ -36,7 +36,7 @@ def test_alternating_shows_each_image_both_ways_in_two_epochs():
     assert 0.4 < (first == mirrored("alternating", 1, seed=52)).mean() < 0.6
 
 
-def test_random_mirrors_a_half_anew_each_epoch_and_none_nothing():
+def test_random_mirrors_half_of_the_images_and_none_mirrors_no_image():
     first, second = (mirrored("random", epoch) for epoch in (1, 2))
     assert 0.45 < first.mean() < 0.55
     assert 0.4 < (first == second).mean() < 0.6
@@ -60,7 +60,7 @@ def test_translated_images_are_windows_of_the_mirrored_edge(shape):
     assert np.array_equal(images, numbered(shape))
 
 
-def test_what_is_drawn_fills_its_range():
+def test_parameters_cover_their_ranges():
     drawn = augment.draw_parameters(ALL, 10_000, 1)
     turn, slant = math.radians(30), math.radians(10)
     ranges = {"scale": (0.8, 1.2), "angle": (-turn, turn), "shear": (-slant, slant), "brightness": (0.7, 1.3)}
@@ -74,7 +74,7 @@ def test_what_is_drawn_fills_its_range():
     assert np.abs(np.corrcoef([drawn[name] for name in names]) - np.eye(len(names))).max() < 0.05
 
 
-def test_an_image_looks_the_same_whatever_batch_it_comes_in():
+def test_augmentation_of_an_image_does_not_depend_on_its_batch():
     images, drawn = numbered((50, 13, 10, 3)), augment.draw_parameters(ALL, 50, 3)
     whole = augment.augmented(images, ALL, drawn, 255)
     order = np.random.default_rng(0).permutation(50)
@@ -94,7 +94,7 @@ def test_an_image_looks_the_same_whatever_batch_it_comes_in():
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("pixel_max", [255, 1])
 def test_grey_and_float_images(shape, pixel_max):
-    """Grey is repeated to three equal channels, and 0..1 gives 1/255 of what 0..255 gives."""
+    """Grey images become three equal channels. Images in 0..1 become 1/255 of the same images in 0..255."""
     images, drawn = numbered(shape), augment.draw_parameters(ALL, 300, 1)
     given = images if pixel_max == 255 else images.astype(np.float64) / 255
     result = augment.augmented(given, ALL, drawn, pixel_max)
@@ -108,7 +108,7 @@ def test_grey_and_float_images(shape, pixel_max):
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_each_alone_changes_images_and_none_leaves_them(name):
+def test_each_augmentation_changes_images_and_no_augmentation_does_not(name):
     images = numbered((20, 8, 8, 3))
     alone, none = Recipe(**{name: getattr(ALL, name)}), Recipe()
     assert alone.augmentation() == {name: getattr(ALL, name)}
@@ -122,15 +122,15 @@ def warped(images, scale=1.0, turn=0.0, slant=0.0):
     return augment.warped(images, augment.transforms(images.shape[1:3], *numbers))
 
 
-def test_a_warp_by_nothing_is_none_and_a_quarter_turn_is_rot90():
+def test_an_identity_warp_changes_nothing_and_a_quarter_turn_is_rot90():
     square, oblong = (numbered(shape).astype(np.float32) for shape in ((4, 7, 7, 3), (4, 7, 10, 3)))
     assert np.array_equal(warped(oblong), oblong)
     assert np.abs(warped(square, turn=90) - np.rot90(square, axes=(1, 2))).max() < 1e-3
     assert np.abs(warped(oblong, turn=180) - oblong[:, ::-1, ::-1]).max() < 1e-3
 
 
-def test_zoom_and_shear_move_what_they_should():
-    """A dot two pixels right of and one below the middle of 11x11."""
+def test_zoom_and_shear_move_a_pixel_to_its_expected_position():
+    """The pixel is two pixels right of and one pixel below the centre of an 11x11 image."""
     image = np.zeros((1, 11, 11, 1), np.float32)
     image[0, 6, 7] = 1
     larger, leaning = warped(image, scale=2.0)[0, :, :, 0], warped(image, slant=45)[0, :, :, 0]
@@ -140,8 +140,8 @@ def test_zoom_and_shear_move_what_they_should():
 
 
 @pytest.mark.parametrize("shape", [(8, 12, 9, 3), (8, 9, 12, 1)])
-def test_a_warp_is_scipy_s_affine_transform(shape):
-    """SciPy's matrix maps (row, column) of the result to the source; here it is the inverse of what is meant."""
+def test_warp_equals_scipy_affine_transform(shape):
+    """SciPy's matrix maps (row, column) of the result to the source, so it is the inverse of the transform."""
     images, drawn = numbered(shape).astype(np.float32), augment.draw_parameters(ALL, 8, 1)
     found = augment.warped(images, augment.transforms(shape[1:3], drawn["scale"], drawn["angle"], drawn["shear"]))
     middle = (np.array(shape[1:3]) - 1) / 2
@@ -157,7 +157,7 @@ def test_a_warp_is_scipy_s_affine_transform(shape):
 
 
 @pytest.mark.parametrize("shape", [(6, 12, 9, 3), (6, 4, 5, 1)])
-def test_a_blur_is_scipy_s_gaussian_filter(shape):
+def test_blur_equals_scipy_gaussian_filter(shape):
     images, sigma = numbered(shape).astype(np.float32), np.array([0, 0.2, 0.5, 1.0, 1.7, 2.0])
     found = augment.blurred(images, sigma, 6)
     assert np.array_equal(found[0], images[0])
@@ -175,7 +175,7 @@ def test_brightness_is_a_factor_within_the_pixels_range():
 
 
 def test_training_sees_augmented_images_and_the_dev_pass_does_not(data_folder, tmp_path, command, monkeypatch):
-    """The batches are what the epoch's numbers make of their rows."""
+    """The batches equal `augmented` with the parameters of the epoch."""
     from graphcnn.evaluation import predictor
     from graphcnn.training import stages
 
@@ -205,7 +205,7 @@ def test_training_sees_augmented_images_and_the_dev_pass_does_not(data_folder, t
 
 
 class TestSheet:
-    def test_it_shows_what_training_would_see_and_trains_nothing(self, tmp_path, command, monkeypatch):
+    def test_it_shows_the_images_of_training_and_trains_nothing(self, tmp_path, command, monkeypatch):
         from PIL import Image
 
         from graphcnn.evaluation import pictures
@@ -232,7 +232,7 @@ class TestSheet:
             assert np.array_equal(images, expected / 255)
         assert "rotate 30.0" in title
 
-    def test_a_run_of_that_name_is_left_alone(self, trained_copy, trained, command):
+    def test_an_existing_run_is_not_changed(self, trained_copy, trained, command):
         before = {p: p.read_bytes() for p in trained_copy.rglob("*") if p.is_file()}
         common = [f"--data={trained[1]}", f"--checkpoints={trained_copy}", "--run=tiny", "--show_augmentation"]
         for more in ([], ["--overwrite"]):

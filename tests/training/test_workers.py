@@ -1,4 +1,4 @@
-"""Several workers train like one: real processes on the loopback interface."""
+"""Training with several workers, which are processes on the loopback interface."""
 
 import json
 import os
@@ -48,7 +48,7 @@ sys.exit(run_command("train", "", train.define_flags(), train.main))
 
 
 def user():
-    """Return the environment of a user, who does not say what TensorFlow logs, as this process does."""
+    """Return the environment of a user, without the log settings of this process."""
     return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
 
 
@@ -79,7 +79,7 @@ def finish(processes, seconds=120):
 
 
 def weights(root, name):
-    """Return {variable: array} of a run's last checkpoint without an optimizer's."""
+    """Return {variable: array} of a run's last checkpoint, without the optimizer's variables."""
     reader = tf1.train.NewCheckpointReader(str(root / name / "last" / "model.ckpt"))
     names = [
         name for name in reader.get_variable_to_shape_map() if name.rpartition("/")[2] in ("w", "b", "beta", "mean")
@@ -144,7 +144,7 @@ def test_a_lost_worker_ends_the_others_and_fewer_resume(tmp_path):
 
 @pytest.fixture
 def two_hosts():
-    """Two network namespaces with a cable between them: ([(address, command)], cut()); where not allowed, skip."""
+    """Connect two network namespaces; return ([(address, command)], cut()). Skip the test if that is not allowed."""
     names = [f"graphcnn{os.getpid()}{letter}" for letter in "ab"]
     steps = [
         *(["netns", "add", name] for name in names),
@@ -185,7 +185,7 @@ def test_a_cut_cable_ends_both_and_one_resumes(two_hosts, tmp_path, command):
     assert f"resumed after epoch {done}" in outcome.out
 
 
-def test_all_stop_if_one_is_asked_to(tmp_path):
+def test_all_workers_stop_if_one_gets_a_signal(tmp_path):
     processes, _ = started(2, tmp_path)
     processes[1].send_signal(signal.SIGTERM)
     outcomes = finish(processes, 60)
@@ -218,7 +218,7 @@ def test_ctrl_c_ends_a_worker_that_waits_for_the_others(tmp_path):
     assert finish([alone], 20)[0][2] == -signal.SIGINT
 
 
-def test_a_worker_that_never_starts_is_not_waited_for_for_ever(tmp_path):
+def test_waiting_for_a_worker_that_never_starts_ends(tmp_path):
     program = PROGRAM.replace("calls, real", "workers.JOIN_SECONDS, workers.REMINDER_SECONDS = 5, 1; calls, real")
     common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
     processes = start(2, *common, program=program)
@@ -360,7 +360,7 @@ def test_bad_numbers_of_workers(workers, command):
     assert (outcome.status, one_line(outcome.err)) == (2, True)
 
 
-def test_an_address_in_use_is_said(tmp_path):
+def test_an_address_in_use_is_reported(tmp_path):
     import socket
 
     with socket.socket() as taken:
