@@ -61,7 +61,7 @@ def fit_stage(stage: Stage, recorder: Recorder, state: TrainingState) -> Trainin
             # Checkpoint, history, links and events; then one line for the user
             training.check()
             row = totals.history_row(epoch, training.steps_done(), dev, training.training_seconds)
-            recorder.save(training, state, row)
+            recorder.save(training.opened, state, row)
             report.print(row, state)
             if training.stops_between_epochs(stop_requested()):
                 raise Interrupted(stop_requested())

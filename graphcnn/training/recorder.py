@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,10 +17,18 @@ from graphcnn.storage import checkpoint
 from graphcnn.storage.run import HistoryRow, Run
 from graphcnn.training.state import TrainingState
 
-if TYPE_CHECKING:
-    from graphcnn.training.stages import OpenStage
-
 REDRAW_SECONDS = 60  # shortest time between two drawings of curves.png during training
+
+
+class OpenSession(NamedTuple):
+    """A session with what saves and restores its variables.
+
+    session: open session of a training graph. saver: Saver of the variables. variables: all variables of a checkpoint.
+    """
+
+    session: tf1.Session
+    saver: tf1.train.Saver
+    variables: list[tf.Variable]
 
 
 class Recorder:
@@ -65,9 +73,9 @@ class Recorder:
         """Return the number of updates in the first epochs."""
         return self.history[epochs - 1]["step"] if epochs else 0
 
-    def restore(self, stage: OpenStage, state: TrainingState) -> None:
+    def restore(self, opened: OpenSession, state: TrainingState) -> None:
         """Load the `last` checkpoint into the session; update links and history, which a crash may have left behind."""
-        checkpoint.load(self.run, "last", stage.session, stage.saver, stage.variables)
+        checkpoint.load(self.run, "last", *opened)
         self.publish(state)
         self.write_history()
         say(f"resumed after epoch {state.epoch}")
@@ -84,23 +92,22 @@ class Recorder:
         """Write history.csv."""
         self.run.write_history(self.history)
 
-    def save_initial_weights(self, stage: OpenStage, state: TrainingState) -> None:
+    def save_initial_weights(self, opened: OpenSession, state: TrainingState) -> None:
         """Save the initial weights as epoch 0 of a run without training."""
-        stage.job.dataset.check_unchanged()
-        checkpoint.save(self.run, stage.session, stage.saver, 0, state.to_json())
+        checkpoint.save(self.run, opened.session, opened.saver, 0, state.to_json())
         self.write_history()
         self.publish(state)
 
-    def save(self, stage: OpenStage, state: TrainingState, row: HistoryRow) -> None:
+    def save(self, opened: OpenSession, state: TrainingState, row: HistoryRow) -> None:
         """Save an epoch: first the checkpoint, then history.csv, then the links and the TensorBoard event.
 
         Args:
-            stage: the open stage.
+            opened: the session to save.
             state: the state after the epoch.
             row: the epoch's row of history.csv.
         """
         self.history.append(row)
-        checkpoint.save(self.run, stage.session, stage.saver, state.epoch, state.to_json())
+        checkpoint.save(self.run, opened.session, opened.saver, state.epoch, state.to_json())
         self.write_history()
         self.publish(state)
         self._write_event(row)
@@ -147,7 +154,7 @@ class SilentRecorder(Recorder):
     def write_history(self) -> None:
         """Do nothing."""
 
-    def save(self, stage: OpenStage, state: TrainingState, row: HistoryRow) -> None:
+    def save(self, opened: OpenSession, state: TrainingState, row: HistoryRow) -> None:
         """Append the epoch's row to the history in memory."""
         self.history.append(row)
 

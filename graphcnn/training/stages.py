@@ -30,7 +30,7 @@ from graphcnn.storage import checkpoint
 from graphcnn.storage.recorded_data import RecordedData
 from graphcnn.training import augment, features
 from graphcnn.training.early_stopping import EarlyStopping
-from graphcnn.training.recorder import Recorder
+from graphcnn.training.recorder import OpenSession, Recorder
 from graphcnn.training.state import TrainingState
 from graphcnn.training.steps import AllReduceStep, Batch, MicroBatchStep, Step, WholeStep
 from graphcnn.training.workers import Workers
@@ -221,6 +221,7 @@ class OpenStage:
         graph: the finalised training graph.
         session: session of the graph.
         variables: all variables of a checkpoint.
+        opened: the session with what saves and restores the variables.
         training_seconds: seconds of training so far, without dev passes and saving.
     """
 
@@ -232,14 +233,14 @@ class OpenStage:
         self.graph, self.session = graph, session
         with graph.graph.as_default():
             self.variables = tf1.global_variables()
-            self.saver = checkpoint.saver(self.variables)
+            self.opened = OpenSession(session, checkpoint.saver(self.variables), self.variables)
         graph.graph.finalize()
         self.training_seconds = recorder.training_seconds()
         self.steps_before = recorder.steps_after(stage.epochs_before(state))
         self.feature_views: list[np.ndarray] = []
         not_trained = state.epoch == 0 and recorder.has_checkpoint  # a run with epochs=0 is saved as epoch 0
         if stage.begun(state) or not_trained:
-            recorder.restore(self, state)
+            recorder.restore(self.opened, state)
         else:
             self._start(recorder, state)
         self.feature_views = self._cached_features()
@@ -256,7 +257,8 @@ class OpenStage:
             self._whiten()
         if self.stage.last_epoch(state) == 0:  # the run has no epochs, so it consists of its initial weights
             self.state = dataclasses.replace(state, best_score=self.evaluate_dev().macro_f1)
-            recorder.save_initial_weights(self, self.state)
+            self.job.dataset.check_unchanged()
+            recorder.save_initial_weights(self.opened, self.state)
 
     def _whiten(self) -> None:
         """Compute the filters of a whitening layer from training images, if the net has one."""
