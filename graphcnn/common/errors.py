@@ -128,8 +128,12 @@ class Interrupted(Exception):
 
 
 def _with_settings(text: str, prefix: str) -> str:
-    """Replace each {name} in a text by prefix + name."""
-    return re.sub(r"\{(\w+)\}", rf"{prefix}\1", text)
+    """Return a text with each {name} replaced by prefix + name, and each doubled brace by a single one."""
+
+    def replaced(match: re.Match[str]) -> str:
+        return prefix + match[1] if match[1] else match[0][0]
+
+    return re.sub(r"\{\{|\}\}|\{(\w+)\}", replaced, text)
 
 
 def literal(text: str) -> str:

@@ -1,0 +1,18 @@
+"""How errors with fields are worded, in a program and on the command line."""
+
+import pytest
+
+from graphcnn.common.errors import Diverged, SettingError, literal
+
+WORDINGS = {  # name: (error, its words in a program, on the command line)
+    "a setting": (SettingError("l2", "found -1"), "l2: found -1", "--l2: found -1"),
+    "with its value": (SettingError("l2", "too low", -1), "l2=-1: too low", "--l2=-1: too low"),
+    "another setting": (SettingError("l2", "use {epochs}"), "l2: use epochs", "--l2: use --epochs"),
+    "braces of a value": (SettingError("net", literal("no '{a}'")), "net: no '{a}'", "--net: no '{a}'"),
+    "divergence": (Diverged(2, "lower {l2}"), "epoch 2: lower l2", "epoch 2: lower --l2"),
+}
+
+
+@pytest.mark.parametrize(("error", "in_a_program", "as_flags"), WORDINGS.values(), ids=WORDINGS)
+def test_wording(error, in_a_program, as_flags):
+    assert (str(error), error.as_flags()) == (in_a_program, as_flags)
