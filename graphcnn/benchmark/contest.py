@@ -68,10 +68,10 @@ def run(recipe: Recipe, recipe_name: str, turns: Turns, interpreters: Mapping[st
     products = op_timings.products(countable)
     flops = {"inference": sum(product.flops for product in products), "training": op_timings.training_flops(products)}
     parameters = count_parameters(countable)
-    contestants = _contestants(recipe, interpreters)
-    with contextlib.ExitStack() as stack, bar("bench", len(contestants) * (1 + 2 * turns.rounds)) as advance:
+    variants = _variants(recipe, interpreters)
+    with contextlib.ExitStack() as stack, bar("bench", len(variants) * (1 + 2 * turns.rounds)) as advance:
         processes: Processes = {}
-        for name, precision, python in contestants:
+        for name, precision, python in variants:
             process = ImplementationProcess(name, precision, python, timed_recipe.job_of(recipe))
             stack.callback(process.close)
             if process.parameters not in (None, parameters):
@@ -112,7 +112,7 @@ def run(recipe: Recipe, recipe_name: str, turns: Turns, interpreters: Mapping[st
     }
 
 
-def _contestants(recipe: Recipe, interpreters: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def _variants(recipe: Recipe, interpreters: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Return (implementation, precision, path of its Python) for each process.
 
     graphcnn runs in the recipe's precision and in float32. The other implementations also run in the precision that is
@@ -120,10 +120,10 @@ def _contestants(recipe: Recipe, interpreters: Mapping[str, str]) -> list[tuple[
     """
     own = {recipe.precision, "float32"}
     fastest, _ = choose_precision("auto")
-    contestants = [("graphcnn", precision, sys.executable) for precision in sorted(own)]
+    variants = [("graphcnn", precision, sys.executable) for precision in sorted(own)]
     for name, python in interpreters.items():
-        contestants += [(name, precision, python) for precision in sorted(own | {fastest})]
-    return contestants
+        variants += [(name, precision, python) for precision in sorted(own | {fastest})]
+    return variants
 
 
 def _take_turns(processes: Processes, turns: Turns, advance: Callable[[int], None]) -> dict[str, Measurements]:
