@@ -162,7 +162,7 @@ def garbled_history(run):
 
 
 UNREADABLE = {  # name: (what happens to a finished run, words of the message)
-    "no macro F1 in its report": (lambda run: lacking(run / "report/dev.json", "macro_f1"), "no 'macro_f1'"),
+    "no macro F1 in its report": (lambda run: lacking(run / "report/dev.json", "macro_f1"), "'macro_f1' is missing"),
     "a garbled report": (lambda run: (run / "report/train.json").write_text("{"), "this is not a report of eval"),
     "a garbled config.json": (lambda run: (run / "config.json").write_text("garbage"), "config.json: cannot be read"),
     "a config.json of a newer version": (
@@ -177,7 +177,7 @@ UNREADABLE = {  # name: (what happens to a finished run, words of the message)
     ),
     "no history.csv": (lambda run: (run / "history.csv").unlink(), "history.csv: cannot be read"),
     "a garbled history.csv": (garbled_history, "history.csv: expected rows for epochs 1 to 2"),
-    "no link last": (lambda run: (run / "last").unlink(), "/last: missing"),
+    "no link last": (lambda run: (run / "last").unlink(), "/last: this link is missing"),
     "no state.json": (lambda run: (run / "last/state.json").unlink(), "state.json"),
 }
 
@@ -237,13 +237,13 @@ BAD = {  # name: (arguments, words of the message)
     "a suite's name for a sweep": (["--sweep=l2=0", "--suite=ladder"], "this cannot be the name of a sweep"),
     "a path for a sweep": (["--sweep=l2=0", "--suite=../x"], "this cannot be the name of a sweep"),
     "an empty sweep": (["--sweep= "], "--sweep: found no setting"),
-    "a swept setting given too": (["--sweep=l2=0,1", "--l2=2"], "l2 is set by --l2"),
-    "swept epochs under a budget": (["--sweep=epochs=1,2", "--budget=1"], "epochs is set by"),
+    "a swept setting given too": (["--sweep=l2=0,1", "--l2=2"], "l2 is also set by --l2"),
+    "swept epochs under a budget": (["--sweep=epochs=1,2", "--budget=1"], "epochs is also set by"),
     "no epochs": (["--suite=ladder", "--epochs=0"], "--epochs: found 0"),
     "misspelt split": (["--suite=ladder", "--dev_split=fist"], "did you mean 'first'"),
     "a budget without a sweep": (["--suite=ladder", "--budget=1"], "--budget: found 1"),
     "a budget of nothing": (["--sweep=l2=0", "--budget=0"], "--budget: found 0"),
-    "no dev split": (["--suite=ladder", "--dev_fraction=0", "--data=digits"], "the dev split compares"),
+    "no dev split": (["--suite=ladder", "--dev_fraction=0", "--data=digits"], "the experiments are compared on dev"),
     "micro-batches with batch norm": (["--suite=restaurant", "--micro_batch=4"], "model_3_3: --micro_batch"),
 }
 
