@@ -69,7 +69,7 @@ fi
 
 if [ "$command" = test ]; then
     cd "$here"
-    [ $# -gt 0 ] || set -- --numprocesses=auto --maxprocesses=4 --dist=loadfile # each process runs one file of tests at a time
+    [ $# -gt 0 ] || set -- --numprocesses=auto --maxprocesses=4 --dist=worksteal # a process without tests takes over tests of another
     exec "$python" -m pytest "$@"
 fi
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1

@@ -1,3 +1,4 @@
+import base64
 import contextlib
 import importlib
 import io
@@ -128,12 +129,24 @@ class Outcome:
         self.status, self.out, self.err = status, out, err
 
 
+BLANK = base64.b64decode(  # a PNG of one pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
+)
+
+
 @pytest.fixture
-def command(capfd):
-    """Run a command line in this process: command("train", "--epochs=2", …) -> Outcome."""
+def command(capfd, request, monkeypatch):
+    """Run a command line in this process: command("train", "--epochs=2", …) -> Outcome.
+
+    Pictures are blank, except in tests with the mark `pictures`: drawing them is half the time of a tiny training.
+    """
 
     def run(name, *arguments):
         module = importlib.import_module(f"graphcnn.{name}")
+        if not request.node.get_closest_marker("pictures"):
+            monkeypatch.setattr(
+                "graphcnn.evaluation.pictures._save", lambda figure, path: Path(path).write_bytes(BLANK)
+            )
         capfd.readouterr()
         status = run_command(name, module.__doc__, module.define_flags(), module.main, list(map(str, arguments)))
         return Outcome(status, *capfd.readouterr())
@@ -183,7 +196,7 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained_fast(tmp_path_factory):
     """Train a tiny run of the recipe fast once; return (checkpoints folder, data folder)."""
-    return train_once(tmp_path_factory.mktemp("trained_fast"), "fast", FAST)
+    return train_once(tmp_path_factory.mktemp("trained_fast"), "fast", SMALL_FAST)
 
 
 class Predicted(NamedTuple):

@@ -93,6 +93,7 @@ def test_ratios(table, precision, expected):
     assert contest.ratios(table, precision, "train") == pytest.approx(expected)
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("fastest", ["float32", pytest.param("auto", marks=RARE)])
 def test_comparison_with_keras(fastest, tmp_path, command, monkeypatch):
     """In float32, and in the precision that is fastest on this CPU."""

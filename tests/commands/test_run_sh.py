@@ -36,12 +36,17 @@ def fake_python(folder, version):
     return path
 
 
-def test_the_environment_is_made_once_repaired_and_renewed(clone, tmp_path):
+def test_the_environment_is_created_once(clone, tmp_path):
     first = call(clone, "train", "--epochs=1", "a b", cwd=tmp_path)
     assert (first.returncode, first.stdout) == (7, f"{tmp_path} ['--epochs=1', 'a b']\n")
     assert "creating" in first.stderr
     assert call(clone, "train").stderr == ""
 
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_the_environment_is_repaired_and_renewed(clone):
+    call(clone, "train")
     (clone / ".venv" / "installed").unlink()  # as an interrupted install leaves it
     (clone / ".venv" / "bin" / "python").unlink()
     repaired = call(clone, "train")

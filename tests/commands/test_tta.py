@@ -1,10 +1,9 @@
 """Test-time augmentation in eval, predict and submit."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
+import processes
 import pytest
 from conftest import one_line, tiny_arrays
 from PIL import Image
@@ -37,8 +36,8 @@ def test_eval_predict_and_submit_agree(trained_fast, tmp_path, command):
     # A grader who feeds x alone gets the plain pass. submit has verified that for the submission without --tta.
     np.save(tmp_path / "plain.npy", softmax[False])
     arguments = [tmp_path / "submission_True" / "grader.py", data / "x_test.npy", tmp_path / "plain.npy"]
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    status, out, err = processes.run(*arguments)
+    assert status == 0, out + err
 
 
 @pytest.mark.parametrize(

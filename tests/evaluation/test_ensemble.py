@@ -67,6 +67,7 @@ def test_agreement_is_the_fraction_of_equal_predictions():
     assert ensemble.agreement(softmax) == pytest.approx(np.array([[1, 0.5], [0.5, 1]]))
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("kind", ["mean", "fitted"])
 def test_eval_scores_members_of_different_sizes_together(kind, members, outputs, command):
     root, data = members

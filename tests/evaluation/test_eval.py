@@ -13,6 +13,7 @@ from graphcnn.storage.run import Run
 
 
 class TestRun:
+    @pytest.mark.pictures
     def test_scores_and_files(self, trained_copy, command):
         outcome = command("eval", f"--checkpoints={trained_copy}", "--split=dev,train,test")
         assert outcome.status == 0, outcome.err

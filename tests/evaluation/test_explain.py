@@ -92,6 +92,7 @@ def test_the_mean_of_a_cam_plus_the_bias_is_the_logit(runs):
             assert maps.mean(axis=(1, 2)) + bias == pytest.approx(logits, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize(("run", "method"), [("cam", "CAM"), ("grad", "Grad-CAM")])
 def test_picture_of_image_files(run, method, runs, tmp_path, command):
     out = tmp_path / "sheet.png"
@@ -106,6 +107,7 @@ def test_picture_of_image_files(run, method, runs, tmp_path, command):
     assert (blue > red + 60).mean() > 0.01
 
 
+@pytest.mark.pictures
 def test_picture_of_the_worst_images(runs, command):
     """The images are in increasing order of the probability of their true class."""
     assert command("explain", f"--checkpoints={runs}", "--run=cam", "--split=dev", "--worst=4").status == 0

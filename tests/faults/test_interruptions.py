@@ -36,7 +36,7 @@ class Undisturbed(NamedTuple):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     root = tmp_path_factory.mktemp("undisturbed")
-    x, y = tiny_arrays(rows=1500)
+    x, y = tiny_arrays(rows=800)
     data = write_folder(root / "data", x_train=x, y_train=y)
     began = time.monotonic()
     status, _, err = train(data, root)

@@ -205,6 +205,7 @@ def test_training_sees_augmented_images_and_the_dev_pass_does_not(data_folder, t
 
 
 class TestSheet:
+    @pytest.mark.pictures
     def test_it_shows_the_images_of_training_and_trains_nothing(self, tmp_path, command, monkeypatch):
         from PIL import Image
 

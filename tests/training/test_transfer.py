@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import one_line, tiny_arrays, write_folder
+from in_process import children_in_process
 
 from graphcnn.common.errors import WeightsUnavailable
 from graphcnn.config import suites
@@ -21,7 +22,6 @@ from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import Run
-from graphcnn.sweeps.child import ChildProcesses
 from graphcnn.weights import published
 
 NET = [
@@ -146,7 +146,8 @@ def test_fine_tuning_continues_from_the_best_head_with_its_own_learning_rate(pre
     flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=2", "--finetune_learning_rate=0.002"]
     outcome = command("train", *common, *flags, "--run=a")
     assert outcome.status == 0, outcome.err
-    assert "nothing frozen, learning rate 0.002" in outcome.out
+    assert "fine-tuning of all layers, from the weights of epoch " in outcome.out
+    assert "with learning rate 0.002" in outcome.out
     rows = Run(root, "a").history(4)
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert [row["step"] for row in rows] == [5, 10, 15, 20]  # 72 training rows in batches of 16
@@ -293,14 +294,8 @@ def test_a_suite_without_published_weights_uses_random_weights_and_reports_it(tm
     monkeypatch.setattr(published, "published_file", absent)
     data = write_folder(tmp_path / "data", y_test=tiny_arrays(24, seed=1)[1])
     flags = ["--suite=small", f"--data={data}", f"--checkpoints={tmp_path}", f"--cache_dir={tmp_path / 'cache'}"]
-
-    run = ChildProcesses.run
-
-    def without_recipe(runner, name, arguments, *others):  # the child process does not know this suite
-        return run(runner, name, [each for each in arguments if not each.startswith("--recipe=")], *others)
-
-    monkeypatch.setattr(ChildProcesses, "run", without_recipe)
-    assert command("experiments", *flags).status == 0
+    with children_in_process():
+        assert command("experiments", *flags).status == 0
     text = (tmp_path / "small" / "report.md").read_text()
     assert "| random |" in text
     assert "/ 0.95 |" in text

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import FAST
+from conftest import SMALL_FAST
 from initial_weights import STILL, last_weights, prepare
 from weight_files import SHAPES
 
@@ -70,7 +70,7 @@ def test_training_starts_from_the_weights_of_a_run(trained_copy, best_weights, d
 def test_whitening_filters_are_kept(trained_fast, tmp_path, command):
     shutil.copytree(trained_fast[0], tmp_path / "runs", symlinks=True)
     flags = [f"--data={trained_fast[1]}", f"--checkpoints={tmp_path / 'runs'}", "--dev_split=first"]
-    outcome = command("train", *flags, *FAST, "--seed=3", "--run=b", "--weights=fast", "--epochs=1")
+    outcome = command("train", *flags, *SMALL_FAST, "--seed=3", "--run=b", "--weights=fast", "--epochs=1")
     assert outcome.status == 0, outcome.err
     before, after = last_weights(tmp_path / "runs", "fast"), last_weights(tmp_path / "runs", "b")
     assert np.array_equal(after["whitening/w"], before["whitening/w"])
