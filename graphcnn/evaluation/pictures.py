@@ -129,7 +129,7 @@ def mistakes(predictions: Predictions, title: str, path: Path, most: int = 32) -
     for axes, n in zip(grid, wrong, strict=False):
         row = predictions.rows[n]
         axes.imshow(as_rgb(predictions.images[row : row + 1])[0] / predictions.pixel_max)
-        label = f"{names[predicted[n]]} {confidence[n]:.2f}\ntrue: {names[predictions.labels[n]]}"
+        label = f"predicted: {names[predicted[n]]} ({confidence[n]:.2f})\ntrue: {names[predictions.labels[n]]}"
         axes.set_title(_plain(label), fontsize=8)
     _save(figure, path)
 

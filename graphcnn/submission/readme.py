@@ -19,8 +19,8 @@ TEXT = """# Submission of {title}
 - `model.ckpt.*`: the inference graph (float32, without an optimizer) and its weights, written by TensorFlow {version}.
 - `config.json`: all settings, the fingerprint of the data, and the versions of the software.
 - {histories}: one row for each epoch of the training.
-- `grader.py`: restores the graph with TensorFlow and NumPy only and compares its outputs with result.npy. Run
-  `python grader.py {flag}x_test.npy`
+- `grader.py`: restores the graph with TensorFlow and NumPy only and compares its outputs with result.npy. Run it with
+  the path of your x_test.npy: `python grader.py {flag}/path/to/x_test.npy`
 
 To use the graph, feed `x:0` alone, float32 [N, {height}, {width}, 3], with the raw pixels of the training file
 (0..{pixel_max}). Resizing and normalisation are inside the graph. Read `hypothesis:0` (softmax) or `logits:0`, float32

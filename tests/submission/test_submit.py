@@ -64,7 +64,16 @@ def test_the_grader_notices_a_wrong_result(trained, submission):
     arguments = [sys.executable, submission / "grader.py", trained[1] / "x_test.npy"]
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "largest difference" in done.stdout
+    assert done.stdout.startswith("FAILED: largest difference ")
+    assert done.stdout.endswith(", limit 1e-05\n")
+
+
+@pytest.mark.parametrize(("arguments", "words"), [(["nowhere.npy"], "nowhere.npy: no such file"), ([], "images")])
+def test_the_grader_refuses_bad_arguments_without_a_traceback(arguments, words, submission):
+    done = subprocess.run([sys.executable, submission / "grader.py", *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_failed_verification_replaces_nothing(trained, submission, tmp_path, command, monkeypatch):
