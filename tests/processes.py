@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FORK = sys.platform == "linux"  # elsewhere each process is a new one
 
 
-def start(*arguments, fresh=False, prefix=(), **environment):
+def start(*arguments, fresh=False, prefix=(), cwd=ROOT, **environment):
     """Start Python with the arguments and return its process, which has the methods of subprocess.Popen.
 
     Args:
@@ -25,14 +25,15 @@ def start(*arguments, fresh=False, prefix=(), **environment):
         fresh: whether the process is a new one. A forked process is ready four seconds earlier, but all of them have
             the same import of TensorFlow and the same seed of Python's hashes.
         prefix: the command that starts Python, such as ip netns exec NAME. The process is a new one then.
+        cwd: the folder in which the program runs.
         environment: variables that the process has beside those of this one.
     """
     arguments, environment = list(map(str, arguments)), os.environ | {"PYTHONPATH": str(ROOT)} | environment
     if FORK and not (fresh or prefix):
-        return ForkedProcess(arguments, environment)
+        return ForkedProcess(arguments, cwd, environment)
     return subprocess.Popen(
         [*prefix, sys.executable, *arguments],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -48,6 +49,12 @@ def finish(process, seconds=300):
 def run(*arguments, **options):
     """Run Python with the arguments; return (exit status, stdout, stderr)."""
     return finish(start(*arguments, **options))
+
+
+def subprocess_run(command, cwd, env, **options):
+    """Run a command of Python like subprocess.run, in a forked process."""
+    status, out, err = run(*command[1:], cwd=cwd, **env)
+    return subprocess.CompletedProcess(command, status, out, err)
 
 
 @functools.cache
@@ -69,12 +76,12 @@ def fork_server(log_level):
 class ForkedProcess:
     """A child of the fork server, with the methods of subprocess.Popen that the tests use."""
 
-    def __init__(self, arguments, environment):
+    def __init__(self, arguments, cwd, environment):
         self.args, self.returncode = arguments, None
         (stdout, child_stdout), (stderr, child_stderr) = os.pipe(), os.pipe()
         self.stdout, self.stderr = os.fdopen(stdout), os.fdopen(stderr)
         self._server, reply = socket.socketpair()
-        request = {"arguments": arguments, "cwd": str(ROOT), "environment": environment}
+        request = {"arguments": arguments, "cwd": str(cwd), "environment": environment}
         server = fork_server(environment.get("TF_CPP_MIN_LOG_LEVEL", "2"))
         with reply:
             socket.send_fds(server, [json.dumps(request).encode()], [child_stdout, child_stderr, reply.fileno()])

@@ -11,6 +11,8 @@ from graphcnn.graphs.training import build_training
 from graphcnn.ops.tf1 import session, tf1
 from graphcnn.training.steps import Batch, MicroBatchStep, WholeStep
 
+SMALL_NET = {"net": "vgg_tiny", "head": "pooled"}  # a net for images of any size
+
 
 @pytest.fixture
 def tiny():
@@ -45,7 +47,7 @@ def test_the_first_steps_use_small_images():
     losses = {}
     for fraction in (0.0, 0.5, 1.0):
         recipe = dataclasses.replace(
-            FAST, early_fraction=fraction, muon_learning_rate=1e-12, learning_rate=1e-12, l2=0.0
+            FAST, early_fraction=fraction, muon_learning_rate=1e-12, learning_rate=1e-12, l2=0.0, **SMALL_NET
         )
         with started(recipe, 4) as (graph, running):
             feed = {graph.x: x, graph.y: y}
@@ -59,8 +61,7 @@ def test_an_early_step_is_a_step_on_images_of_that_size():
     """A graph that gets resized images has the same loss and, after two updates, the same weights."""
     x, y = batch(size=32)
     small = x.reshape(8, 16, 2, 16, 2, 3).mean(axis=(2, 4))
-    small_net = {"net": "vgg_tiny", "head": "pooled"}
-    early = dataclasses.replace(FAST, image_size=32, early_size=16, early_fraction=1.0, l2=0.0, **small_net)
+    early = dataclasses.replace(FAST, image_size=32, early_size=16, early_fraction=1.0, l2=0.0, **SMALL_NET)
     results = []
     for recipe, images in ((early, x), (dataclasses.replace(early, image_size=16, early_size=0), small)):
         with started(recipe, 4) as (graph, running):

@@ -87,7 +87,7 @@ def test_the_precision_that_auto_chose_is_recorded_and_kept(data_folder, tmp_pat
 
 
 def test_a_killed_and_resumed_fast_run_equals_an_undisturbed_one(tmp_path):
-    x, y = tiny_arrays(rows=1000)
+    x, y = tiny_arrays(rows=400)
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
     common = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL_FAST, "--epochs=6"]
     train_apart(*common, "--run=whole")
