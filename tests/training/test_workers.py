@@ -318,7 +318,7 @@ def test_launch(tmp_path):
     assert done.stdout.count("epoch 2/2") == 1
     again = subprocess.run([*asked, *common], cwd=ROOT, env=user(), capture_output=True, text=True, timeout=120)
     assert again.returncode == 2
-    assert "--run=a: exists" in again.stderr
+    assert "--run=a: this run exists" in again.stderr
 
 
 def test_launch_passes_sigterm_on(tmp_path):
