@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from graphcnn.ops import layers
 from graphcnn.ops.batch_slice import WHOLE_BATCH, BatchSlice
-from graphcnn.ops.layers import BatchNorm, MaxPool, MomentUpdate, Padding
+from graphcnn.ops.layers import BatchNorm, Initialization, MomentUpdate, Padding, Window
 from graphcnn.ops.tf1 import tf, tf1
 
 
@@ -77,40 +77,21 @@ def conv(
     *,
     stride: int = 1,
     padding: Padding = "SAME",
-    pool: MaxPool | None = None,
+    pool: Window | None = None,
     bias: bool = True,
 ) -> tf.Tensor:
     """Convolve: [N, H, W, C] -> [N, H', W', K]; options and variables of layers.conv2d."""
-    return layers.conv2d(
-        x,
-        scope,
-        filters,
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        pool=pool,
-        bias=bias,
-        seed=context.seed,
-        init=context.init,
-        bias_init=context.bias_init,
-        portable=context.portable,
-    )
+    window = Window(kernel, stride, padding)
+    init = Initialization(context.seed, context.init, context.bias_init)
+    return layers.conv2d(x, scope, filters, window, init, pool=pool, bias=bias, portable=context.portable)
 
 
 def depthwise(
     x: tf.Tensor, scope: str, kernel: int, context: NetContext, *, stride: int = 1, padding: Padding = "SAME"
 ) -> tf.Tensor:
     """Convolve each channel separately: [N, H, W, C] -> [N, H', W', C]; options of layers.depthwise_conv2d."""
-    return layers.depthwise_conv2d(
-        x,
-        scope,
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        seed=context.seed,
-        init=_variance_init(context),
-        portable=context.portable,
-    )
+    init = Initialization(context.seed, _variance_init(context))
+    return layers.depthwise_conv2d(x, scope, Window(kernel, stride, padding), init, portable=context.portable)
 
 
 def grouped(
@@ -124,17 +105,9 @@ def grouped(
     padding: Padding = "SAME",
 ) -> tf.Tensor:
     """Convolve groups of channels: [N, H, W, C] -> [N, H', W', K]; options of layers.grouped_conv2d."""
-    return layers.grouped_conv2d(
-        x,
-        scope,
-        filters,
-        groups,
-        stride=stride,
-        padding=padding,
-        seed=context.seed,
-        init=_variance_init(context),
-        portable=context.portable,
-    )
+    window = Window(stride=stride, padding=padding)
+    init = Initialization(context.seed, _variance_init(context))
+    return layers.grouped_conv2d(x, scope, filters, groups, window, init, portable=context.portable)
 
 
 def _variance_init(context: NetContext) -> str:
@@ -152,7 +125,7 @@ def batch_norm(x: tf.Tensor, scope: str, norm: BatchNorm, context: NetContext) -
 
 def dense(x: tf.Tensor, scope: str, units: int, context: NetContext, *, bias: bool = True) -> tf.Tensor:
     """Multiply by a matrix: [N, C] -> [N, K]; variables of layers.dense."""
-    return layers.dense(x, scope, units, seed=context.seed, bias=bias, bias_init=context.bias_init)
+    return layers.dense(x, scope, units, Initialization(context.seed, biases=context.bias_init), bias=bias)
 
 
 def activation(x: tf.Tensor, scope: str, context: NetContext, kind: str | None = None) -> tf.Tensor:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from graphcnn.nets import blocks
 from graphcnn.nets.blocks import NetContext
 from graphcnn.ops import layers
-from graphcnn.ops.layers import BatchNorm, MaxPool, Padding
+from graphcnn.ops.layers import BatchNorm, Padding, Window
 from graphcnn.ops.tf1 import tf
 
 NORMS = {  # by Recipe.batch_norm_position
@@ -138,7 +138,7 @@ def _convolution(x: tf.Tensor, row: Conv, context: NetContext) -> tf.Tensor:
     same result: see layers.conv2d.
     """
     position = context.batch_norm_position if row.norm else "none"
-    pool = MaxPool(row.pool, row.pool_stride or row.pool, row.pool_padding) if row.pool > 1 else None
+    pool = Window(row.pool, row.pool_stride or row.pool, row.pool_padding) if row.pool > 1 else None
     x = blocks.conv(
         x,
         row.scope,

@@ -35,18 +35,38 @@ class BatchNorm:
 
 
 @dataclass(frozen=True)
-class MaxPool:
-    """A max pool.
+class Window:
+    """The windows of a convolution or of a max pool.
 
     Args:
-        size: height and width of its windows, in pixels.
-        stride: of the windows, in pixels.
-        padding: SAME or VALID.
+        size: height and width, or (height, width), in pixels.
+        stride: distance between two windows, in pixels.
+        padding: SAME, VALID, or for a convolution the number of zeros (before, after) each axis.
     """
 
-    size: int
-    stride: int
-    padding: str = "SAME"
+    size: int | tuple[int, int] = 3
+    stride: int = 1
+    padding: Padding = "SAME"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+
+
+@dataclass(frozen=True)
+class Initialization:
+    """How the initial values of a layer's variables are computed; see `_variable` for the names.
+
+    Args:
+        seed: of the random values.
+        weights: of a convolution's weights.
+        biases: of the biases.
+    """
+
+    seed: int
+    weights: str = "xavier"
+    biases: str = "xavier"
 
 
 class MomentUpdate(NamedTuple):
@@ -67,15 +87,11 @@ def conv2d(
     x: tf.Tensor,
     scope: str,
     filters: int,
+    window: Window,
+    init: Initialization,
     *,
-    seed: int,
-    kernel: int | tuple[int, int] = 3,
-    stride: int = 1,
-    padding: Padding = "SAME",
-    pool: MaxPool | None = None,
+    pool: Window | None = None,
     bias: bool = True,
-    init: str = "xavier",
-    bias_init: str = "xavier",
     portable: bool = False,
 ) -> tf.Tensor:
     """Convolve and add a bias: [N, H, W, C] -> [N, H', W', K].
@@ -87,42 +103,30 @@ def conv2d(
         x: [N, H, W, C].
         scope: variable scope.
         filters: K.
-        seed: of the initial weights.
-        kernel: height and width, or (height, width).
-        stride: of the kernel, in pixels.
-        padding: SAME, VALID, or the number of zeros (before, after) each axis.
+        window: size, stride and padding of the kernel.
+        init: initial values of the variables.
         pool: the max pool; None for no pool.
         bias: whether to add a bias.
-        init, bias_init: see `_variable`.
         portable: whether to use tf.nn.conv2d instead of the faster algorithms of kernels.py.
 
     Variables: <scope>/w [h, w, C, K], <scope>/b [K].
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
-        height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
-        w = _variable("w", [height, width, int(x.shape[3]), filters], seed, init)  # [h, w, C, K]
+        w = _variable("w", [*window.shape, int(x.shape[3]), filters], init.seed, init.weights)  # [h, w, C, K]
         convolve = tf.nn.conv2d if portable else kernels.conv2d
-        x, padding = _padded(x, (height, width), stride, padding)
-        x = convolve(x, tf.cast(w, x.dtype), strides=stride, padding=padding)  # [N, H', W', K]
+        x, padding = _padded(x, window)
+        x = convolve(x, tf.cast(w, x.dtype), strides=window.stride, padding=padding)  # [N, H', W', K]
         if pool is not None:
             x = max_pool(x, "pool", pool.size, stride=pool.stride, padding=pool.padding)  # [N, H'', W'', K]
         if not bias:
             return x
-        b = _variable("b", [filters], seed, bias_init)  # [K]
+        b = _variable("b", [filters], init.seed, init.biases)  # [K]
         return tf.nn.bias_add(x, tf.cast(b, x.dtype))
 
 
 def depthwise_conv2d(
-    x: tf.Tensor,
-    scope: str,
-    *,
-    seed: int,
-    kernel: int = 3,
-    stride: int = 1,
-    padding: Padding = "SAME",
-    init: str = "xavier",
-    portable: bool = False,
+    x: tf.Tensor, scope: str, window: Window, init: Initialization, *, portable: bool = False
 ) -> tf.Tensor:
     """Convolve each channel with a kernel of its own, without a bias: [N, H, W, C] -> [N, H', W', C].
 
@@ -132,10 +136,12 @@ def depthwise_conv2d(
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
-        w = _variable("w", [kernel, kernel, int(x.shape[3]), 1], seed, init, channels=1)  # [h, w, C, 1]
+        shape = [*window.shape, int(x.shape[3]), 1]
+        w = _variable("w", shape, init.seed, init.weights, channels=1)  # [h, w, C, 1]
         convolve = tf.nn.depthwise_conv2d if portable else kernels.depthwise_conv2d
-        x, padding = _padded(x, (kernel, kernel), stride, padding)
-        return convolve(x, tf.cast(w, x.dtype), strides=[1, stride, stride, 1], padding=padding)  # [N, H', W', C]
+        x, padding = _padded(x, window)
+        strides = [1, window.stride, window.stride, 1]
+        return convolve(x, tf.cast(w, x.dtype), strides=strides, padding=padding)  # [N, H', W', C]
 
 
 def grouped_conv2d(
@@ -143,12 +149,9 @@ def grouped_conv2d(
     scope: str,
     filters: int,
     groups: int,
+    window: Window,
+    init: Initialization,
     *,
-    seed: int,
-    kernel: int = 3,
-    stride: int = 1,
-    padding: Padding = "SAME",
-    init: str = "xavier",
     portable: bool = False,
 ) -> tf.Tensor:
     """Convolve equal groups of channels separately, without a bias: [N, H, W, C] -> [N, H', W', K].
@@ -157,17 +160,18 @@ def grouped_conv2d(
 
     Args:
         groups: number of groups.
-        x, scope, filters, seed, kernel, stride, padding, init, portable: see conv2d.
+        x, scope, filters, window, init, portable: see conv2d.
 
     Variables: <scope>/w [h, w, C / groups, K].
     """
     _expect_rank(x, scope, 4)
     with tf1.variable_scope(scope):
-        w = _variable("w", [kernel, kernel, int(x.shape[3]) // groups, filters], seed, init)  # [h, w, C / groups, K]
-        x, padding = _padded(x, (kernel, kernel), stride, padding)
+        shape = [*window.shape, int(x.shape[3]) // groups, filters]
+        w = _variable("w", shape, init.seed, init.weights)  # [h, w, C / groups, K]
+        x, padding = _padded(x, window)
         if portable:
-            return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=stride, padding=padding)  # [N, H', W', K]
-        return kernels.grouped_conv2d(x, tf.cast(w, x.dtype), groups, strides=stride, padding=padding)
+            return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=window.stride, padding=padding)  # [N, H', W', K]
+        return kernels.grouped_conv2d(x, tf.cast(w, x.dtype), groups, strides=window.stride, padding=padding)
 
 
 def whitening(x: tf.Tensor, scope: str, patch_size: int) -> tf.Tensor:
@@ -234,28 +238,28 @@ def activation(x: tf.Tensor, scope: str, kind: str, *, portable: bool = False) -
     return tf.multiply(x, tf.sigmoid(x), name=scope) if portable else kernels.silu(x, name=scope)
 
 
-def dense(
-    x: tf.Tensor, scope: str, units: int, *, seed: int, bias: bool = True, bias_init: str = "xavier"
-) -> tf.Tensor:
+def dense(x: tf.Tensor, scope: str, units: int, init: Initialization, *, bias: bool = True) -> tf.Tensor:
     """Multiply by a matrix and add a bias: [N, C] -> [N, K].
 
     Args:
         units: K.
-        x, scope, seed, bias, bias_init: see conv2d.
+        x, scope, init, bias: see conv2d. init.weights has no effect.
 
     Variables: <scope>/w [C, K], Xavier-uniform, <scope>/b [K].
     """
     _expect_rank(x, scope, 2)
     with tf1.variable_scope(scope):
-        w = _variable("w", [int(x.shape[1]), units], seed)  # [C, K]
+        w = _variable("w", [int(x.shape[1]), units], init.seed)  # [C, K]
         x = tf.matmul(x, tf.cast(w, x.dtype))  # [N, K]
         if not bias:
             return x
-        b = _variable("b", [units], seed, bias_init)  # [K]
+        b = _variable("b", [units], init.seed, init.biases)  # [K]
         return tf.nn.bias_add(x, tf.cast(b, x.dtype))
 
 
-def max_pool(x: tf.Tensor, scope: str, size: int, *, stride: int, padding: str = "SAME") -> tf.Tensor:
+def max_pool(
+    x: tf.Tensor, scope: str, size: int | tuple[int, int], *, stride: int, padding: Padding = "SAME"
+) -> tf.Tensor:
     """Return the maximum of each size x size window: [N, H, W, C] -> [N, H', W', C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.nn.max_pool2d(x, ksize=size, strides=stride, padding=padding, name=scope)
@@ -346,13 +350,13 @@ def stateless_seed(seed: int, step: int | tf.Tensor) -> tf.Tensor:
     return tf.stack([tf.constant(scope_hash, tf.int64), tf.cast(step, tf.int64)])
 
 
-def _padded(x: tf.Tensor, kernel: tuple[int, int], stride: int, padding: Padding) -> tuple[tf.Tensor, str]:
+def _padded(x: tf.Tensor, window: Window) -> tuple[tf.Tensor, str]:
     """Return x, padded if necessary, and SAME or VALID. Gradients of other paddings are tens of times slower."""
-    if isinstance(padding, str):
-        return x, padding
-    if stride == 1 and all((size // 2, size // 2) == padding and size % 2 for size in kernel):
+    if isinstance(window.padding, str):
+        return x, window.padding
+    if window.stride == 1 and all((size // 2, size // 2) == window.padding and size % 2 for size in window.shape):
         return x, "SAME"
-    return pad(x, *padding), "VALID"
+    return pad(x, *window.padding), "VALID"
 
 
 def _variable(name: str, shape: list[int], seed: int, init: str = "xavier", channels: int | None = None) -> tf.Variable:

@@ -8,9 +8,11 @@ from graphcnn.nets import blocks
 from graphcnn.nets.sequential import NORMS
 from graphcnn.ops import layers
 from graphcnn.ops.batch_slice import WHOLE_BATCH, MicroBatchSlice
+from graphcnn.ops.layers import Initialization, Window
 from graphcnn.ops.tf1 import session, tf, tf1
 
 BEFORE, AFTER = NORMS["before"], NORMS["after"]
+INIT, DIRAC = Initialization(seed=1), Initialization(seed=1, weights="dirac")
 
 
 def evaluate(build, feed=None):
@@ -27,7 +29,7 @@ def test_conv2d_equals_its_definition():
     x = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype(np.float32)
 
     def build():
-        y = layers.conv2d(tf.constant(x), "conv", 4, seed=1)
+        y = layers.conv2d(tf.constant(x), "conv", 4, Window(), INIT)
         return [y, *tf1.trainable_variables()]
 
     y, w, b = evaluate(build)
@@ -46,7 +48,7 @@ def test_dense_pool_flatten():
     def build():
         pooled = layers.max_pool(tf.constant(x), "pool", 2, stride=2)
         flat = layers.flatten(pooled, "flat")
-        return [pooled, flat, layers.dense(flat, "dense", 5, seed=1), *tf1.trainable_variables()]
+        return [pooled, flat, layers.dense(flat, "dense", 5, INIT), *tf1.trainable_variables()]
 
     pooled, flat, y, w, b = evaluate(build)
     assert np.array_equal(pooled, x.reshape(2, 2, 2, 2, 2, 3).max(axis=(2, 4)))
@@ -57,10 +59,10 @@ def test_dense_pool_flatten():
 @pytest.mark.parametrize(("channels", "filters"), [(3, 5), (5, 3)])
 def test_dirac_filters_copy_their_input(channels, filters):
     x = np.random.default_rng(0).normal(size=(2, 5, 6, channels)).astype(np.float32)
-    build = lambda: layers.conv2d(tf.constant(x), "conv", filters, seed=1, init="dirac", bias=False)  # noqa: E731
+    build = lambda: layers.conv2d(tf.constant(x), "conv", filters, Window(), DIRAC, bias=False)  # noqa: E731
     y, copies = evaluate(build), min(channels, filters)
     assert np.array_equal(y[..., :copies], x[..., :copies])
-    plain = evaluate(lambda: layers.conv2d(tf.constant(x), "conv", filters, seed=1, bias=False))
+    plain = evaluate(lambda: layers.conv2d(tf.constant(x), "conv", filters, Window(), INIT, bias=False))
     assert np.array_equal(y[..., copies:], plain[..., copies:])
 
 
@@ -162,7 +164,9 @@ def test_initial_zeros():
 
 def test_initial_weights_depend_on_seed_and_name_alone():
     def build(names, seed):
-        return {n: layers.dense(tf.zeros([1, 8]), n, 8, seed=seed) for n in names} and tf1.trainable_variables()[::2]
+        return {
+            n: layers.dense(tf.zeros([1, 8]), n, 8, Initialization(seed)) for n in names
+        } and tf1.trainable_variables()[::2]
 
     a, b = evaluate(lambda: build("ab", 1))
     b_first, a_second = evaluate(lambda: build("ba", 1))
@@ -209,13 +213,13 @@ class TestDropout:
 @pytest.mark.parametrize(
     ("layer", "rank"),
     [
-        (lambda x: layers.conv2d(x, "here", 4, seed=1), 4),
+        (lambda x: layers.conv2d(x, "here", 4, Window(), INIT), 4),
         (lambda x: layers.max_pool(x, "here", 2, stride=2), 4),
         (lambda x: layers.flatten(x, "here"), 4),
         (lambda x: layers.whitening(x, "here", 2), 4),
         (lambda x: layers.batch_norm(x, "here", BEFORE, training=True), "2 or 4"),
         (lambda x: layers.global_max_pool(x, "here"), 4),
-        (lambda x: layers.dense(x, "here", 4, seed=1), 2),
+        (lambda x: layers.dense(x, "here", 4, INIT), 2),
         (lambda x: layers.dropout(x, "here", 0.5, seed=1, step=0), "2 or 4"),
     ],
 )
