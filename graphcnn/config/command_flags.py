@@ -17,7 +17,6 @@ GROUPS = (  # in the order of --help
     MOST_USED, DATA, recipe.NET, recipe.TRANSFER, recipe.OPTIMISATION, recipe.REGULARISATION, recipe.AUGMENTATION,
     recipe.STOPPING, recipe.RUN,
 )  # fmt: skip
-SPECIAL = {"flagfile", "undefok"}  # flags that absl adds
 WIDTH = 100  # characters of a line of --help
 
 
