@@ -20,7 +20,7 @@ from absl.flags import FlagValues
 from graphcnn.common import paths
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import atomic_write
+from graphcnn.common.replace import atomic_write
 from graphcnn.config import flags, suites
 from graphcnn.config.named import RECIPES
 

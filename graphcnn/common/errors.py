@@ -56,6 +56,19 @@ class DamagedRun(InputError):
         super().__init__(f"{path}: {problem}")
 
 
+class UnsafeFile(InputError):
+    """A file is a link, a FIFO or a device, or it is larger than any file of its type; it was not read.
+
+    Args:
+        path: the file.
+        problem: what was found, what was expected and what to do.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path}: {problem}")
+
+
 class Diverged(InputError):
     """Training stopped because the loss or a weight is not finite.
 

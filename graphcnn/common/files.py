@@ -1,18 +1,30 @@
-"""Atomic writes, locks, checksums, and syncing to disk."""
+"""Reading of regular files, locks, checksums, and syncing to disk."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
+import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import InputError, UnsafeFile
 
 BLOCK = 1 << 20  # bytes read at once
+JSON_BYTES = 16 << 20  # largest JSON file
+TYPES = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 class Digest(Protocol):
@@ -25,40 +37,65 @@ class Digest(Protocol):
         """Return the checksum as hexadecimal digits."""
 
 
-@contextmanager
-def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path`; when the block ends without an error, sync it and rename it to `path`.
+def file_type(mode: int) -> str:
+    """Return the type of a file in words, from st_mode of os.stat."""
+    return TYPES.get(stat.S_IFMT(mode), "a regular file")
 
-    The temporary file is .NAME.new. It is open for reading too, so that it can be memory-mapped.
+
+def open_regular(path: str | Path, follow: bool = True) -> IO[bytes]:
+    """Open a regular file for reading. A FIFO or a device is refused without waiting for it.
 
     Args:
-        path: the file to write. If the block fails, the file keeps its old content.
+        path: the file.
+        follow: whether `path` may be a symbolic link. Links among its folders are always followed.
 
     Raises:
-        InputError: an operation on the open file failed, for example because the disk is full.
-        OSError: the temporary file cannot be created or renamed.
+        UnsafeFile: the file is not regular, or it is a link and `follow` is False.
+        OSError: the file cannot be opened.
     """
-    path = Path(path)
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with new.open("w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException as error:
-        new.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            reason = error.strerror or error  # NumPy's OSError has a message and no errno
-            raise InputError(f"{path}: cannot be written ({reason}); its old content is unchanged") from None
-        raise
+    if not follow and Path(path).is_symlink():
+        raise UnsafeFile(Path(path), "is a symbolic link, expected a regular file; replace the link by a copy")
+    return os.fdopen(_open_regular(path, os.O_RDONLY | (0 if follow else os.O_NOFOLLOW)), "rb")
+
+
+def read_bytes(path: str | Path, limit: int, follow: bool = True) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes; see open_regular.
+
+    Raises:
+        UnsafeFile: the file is not regular, or it is longer than `limit`.
+        OSError: the file cannot be read.
+    """
+    with open_regular(path, follow) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise UnsafeFile(Path(path), f"is longer than {limit:,} bytes, so it is not the expected file")
+    return content
+
+
+def read_text(path: str | Path, limit: int, follow: bool = True) -> str:
+    """Return the UTF-8 text of a regular file of at most `limit` bytes; see read_bytes.
+
+    Raises:
+        UnicodeDecodeError: the file is not UTF-8.
+    """
+    return read_bytes(path, limit, follow).decode("utf-8")
+
+
+def read_json(path: str | Path, limit: int = JSON_BYTES, follow: bool = True) -> Any:
+    """Return the value of a JSON file of at most `limit` bytes; see read_bytes.
+
+    Raises:
+        ValueError: the file is not JSON in UTF-8.
+        RecursionError: the values are nested too deeply.
+    """
+    return json.loads(read_text(path, limit, follow))
 
 
 @contextmanager
 def lock(path: Path, busy: str | None = None) -> Iterator[None]:
     """Hold an exclusive lock on a file while the block runs; the file and its folder are created.
 
-    The kernel releases the lock when the process ends, even if it is killed.
+    The kernel releases the lock when the process ends, even if it is killed. The content of the file is not changed.
 
     Args:
         path: the lock file. It stays when the lock is released.
@@ -66,27 +103,33 @@ def lock(path: Path, busy: str | None = None) -> Iterator[None]:
 
     Raises:
         InputError: another process holds the lock and `busy` is given.
+        UnsafeFile: the lock file is a link, or not a regular file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    if path.is_symlink():
+        raise UnsafeFile(path, "is a symbolic link, expected a lock file; remove the link")
+    descriptor = _open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if busy is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if busy is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(busy or f"{path}: another process holds this lock") from None
         yield
+    finally:
+        os.close(descriptor)
 
 
-def update_digest(digest: Digest, path: Path) -> None:
-    """Add the bytes of a file to a checksum, one block at a time."""
-    with path.open("rb") as file:
+def update_digest(digest: Digest, path: Path, follow: bool = True) -> None:
+    """Add the bytes of a regular file to a checksum, one block at a time."""
+    with open_regular(path, follow) as file:
         while block := file.read(BLOCK):
             digest.update(block)
 
 
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file as hexadecimal digits."""
+def sha256_of(path: Path, follow: bool = True) -> str:
+    """Return the sha256 of a regular file as hexadecimal digits."""
     digest = hashlib.sha256()
-    update_digest(digest, path)
+    update_digest(digest, path, follow)
     return digest.hexdigest()
 
 
@@ -97,3 +140,15 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _open_regular(path: str | Path, options: int) -> int:
+    """Return a descriptor of a regular file. O_NONBLOCK: opening a FIFO must not wait for its other end."""
+    descriptor = os.open(path, options | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise UnsafeFile(Path(path), f"is {file_type(mode)}, expected a regular file")
+    return descriptor

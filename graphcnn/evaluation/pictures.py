@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from graphcnn.common.files import atomic_write
+from graphcnn.common.replace import atomic_write
 from graphcnn.data.batches import as_rgb
 
 DPI = 110

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphcnn.common.files import atomic_write
 from graphcnn.common.progress import bar
+from graphcnn.common.replace import atomic_write
 from graphcnn.data.checks import check_compatible
 from graphcnn.data.images import read_image, suppress_warnings
 from graphcnn.data.npy import read_array

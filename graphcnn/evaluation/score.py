@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphcnn.common.files import atomic_write
 from graphcnn.common.progress import bar, say
+from graphcnn.common.replace import atomic_write
 from graphcnn.evaluation import metrics, pictures
 from graphcnn.evaluation.ensemble import agreement, ensemble_weights, fit_weights, weighted_mean
 from graphcnn.evaluation.model_data import DataSource, load_data

@@ -19,7 +19,8 @@ from typing import Any, TypedDict
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import atomic_write, lock
+from graphcnn.common.files import lock
+from graphcnn.common.replace import atomic_write
 from graphcnn.data import sources
 
 OWN_FILES = re.compile(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import atomic_write
+from graphcnn.common.replace import atomic_write
 
 FILES = {
     "README.md",

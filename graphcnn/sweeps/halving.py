@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from graphcnn.common.files import atomic_write
 from graphcnn.common.progress import say
+from graphcnn.common.replace import atomic_write
 from graphcnn.config.recipe import ALIASES, Recipe
 from graphcnn.sweeps.job import Job
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from graphcnn.common.files import atomic_write
+from graphcnn.common.replace import atomic_write
 from graphcnn.config.suite import Claim, Suite, recipe_of
 from graphcnn.evaluation import pictures
 from graphcnn.sweeps.report_markdown import markdown

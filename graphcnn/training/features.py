@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import atomic_write
 from graphcnn.common.progress import bar, format_duration, say
+from graphcnn.common.replace import atomic_write
 from graphcnn.config.recipe import Recipe
 from graphcnn.data import batches, cache
 from graphcnn.data.dataset import Dataset

@@ -1,56 +1,13 @@
-"""Atomic writes, locks and checksums."""
+"""Reading of regular files, locks and checksums."""
 
-import errno
 import hashlib
 import multiprocessing
+import os
 
-import numpy as np
 import pytest
 
-from graphcnn.common.errors import InputError
-from graphcnn.common.files import atomic_write, lock, sha256_of, update_digest
-from graphcnn.storage.run import OWN_FILES
-
-
-def test_a_file_is_replaced_when_the_block_ends(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"old")
-    with atomic_write(str(path)) as file:
-        file.write(b"new")
-        assert path.read_bytes() == b"old"
-        assert [OWN_FILES.fullmatch(each.name) is not None for each in tmp_path.glob(".*")] == [True]
-    assert path.read_bytes() == b"new"
-    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("wrong")])
-def test_a_failed_block_leaves_the_old_content(tmp_path, error):
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"old")
-    with pytest.raises(type(error)), atomic_write(path) as file:
-        file.write(b"new")
-        raise error
-    assert path.read_bytes() == b"old"
-    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_a_full_disk_is_an_input_error_that_names_the_file(tmp_path):
-    path = tmp_path / "a.txt"
-    with pytest.raises(InputError, match=r"a\.txt: cannot be written \(No space left on device\)"), atomic_write(path):
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_folder_is_an_os_error(tmp_path):
-    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "none" / "a.txt"):
-        raise AssertionError("the block must not run")
-
-
-def test_the_temporary_file_can_be_memory_mapped(tmp_path):
-    with atomic_write(tmp_path / "a.bin") as file:
-        file.truncate(8)
-        np.memmap(file, np.float32, "r+", 0, (2,))[:] = 1, 2
-    assert np.fromfile(tmp_path / "a.bin", np.float32).tolist() == [1, 2]
+from graphcnn.common.errors import InputError, UnsafeFile
+from graphcnn.common.files import lock, open_regular, read_bytes, read_json, sha256_of, update_digest
 
 
 def _try(path, results):
@@ -83,3 +40,61 @@ def test_checksums(tmp_path):
     digest = hashlib.md5(b"first")
     update_digest(digest, path)
     assert digest.hexdigest() == hashlib.md5(b"first" + content).hexdigest()
+
+
+def test_a_lock_keeps_the_content_of_its_file(tmp_path):
+    (tmp_path / ".lock").write_text("a diary")
+    with lock(tmp_path / ".lock"):
+        pass
+    assert (tmp_path / ".lock").read_text() == "a diary"
+
+
+def test_a_lock_does_not_follow_a_link(tmp_path):
+    (tmp_path / ".lock").symlink_to(tmp_path / "target")
+    with pytest.raises(UnsafeFile, match="is a symbolic link"), lock(tmp_path / ".lock"):
+        raise AssertionError("the block must not run")
+    assert not (tmp_path / "target").exists()
+
+
+def test_an_error_in_a_locked_block_stays_what_it_is(tmp_path):
+    with pytest.raises(BlockingIOError), lock(tmp_path / ".lock", "busy"):
+        raise BlockingIOError
+
+
+def irregular(path, content):
+    """Make the file that `content` names: a FIFO, a link to a device, a folder or a link to a file."""
+    if content == "FIFO":
+        os.mkfifo(path)
+    elif content == "device":
+        path.symlink_to("/dev/zero")
+    elif content == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(__file__)
+
+
+@pytest.mark.parametrize("content", ["FIFO", "device"])
+@pytest.mark.parametrize("read", [open_regular, sha256_of, read_json, lambda path: read_bytes(path, 10)])
+def test_only_regular_files_are_read(tmp_path, content, read):
+    irregular(tmp_path / "x", content)
+    with pytest.raises(UnsafeFile, match=f"x: is a {content}, expected a regular file"):
+        read(tmp_path / "x")
+
+
+def test_a_folder_is_an_os_error(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        read_bytes(tmp_path, 10)
+
+
+def test_links_are_followed_only_where_that_is_allowed(tmp_path):
+    irregular(tmp_path / "x", "link")
+    assert read_bytes(tmp_path / "x", 1 << 20).startswith(b'"""')
+    with pytest.raises(UnsafeFile, match="x: is a symbolic link"):
+        read_bytes(tmp_path / "x", 1 << 20, follow=False)
+
+
+def test_a_file_is_read_up_to_a_limit(tmp_path):
+    (tmp_path / "x").write_bytes(b"12345")
+    assert read_bytes(tmp_path / "x", 5) == b"12345"
+    with pytest.raises(UnsafeFile, match="x: is longer than 4 bytes"):
+        read_bytes(tmp_path / "x", 4)

@@ -1,0 +1,176 @@
+"""Atomic replacement of files and folders: after a crash, the old content or the new content is there.
+
+New content is written under a temporary name beside its target, .NAME.<16 hexadecimal digits>.new. The name is random
+and the file is created with O_EXCL, so a link that somebody put there is never followed. A process that is killed
+leaves its temporary file; the next write to the same target deletes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from graphcnn.common.errors import InputError
+from graphcnn.common.files import sync
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.(new|old)")
+YOUNG_SECONDS = 60.0  # a younger, empty file may belong to a process that has not locked it yet
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2  # of Linux's renameat2, and RENAME_SWAP of macOS's renamex_np
+NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # the file system or the kernel cannot exchange names
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path`; when the block ends without an error, sync it and rename it to `path`.
+
+    The temporary file is open for reading too, so that it can be memory-mapped. If `path` is a link, the link is
+    replaced and its target stays as it is.
+
+    Args:
+        path: the file to write. If the block fails, the file keeps its old content.
+
+    Raises:
+        InputError: an operation on the open file failed, for example because the disk is full.
+        OSError: the temporary file cannot be created or renamed.
+    """
+    path = Path(path)
+    remove_leftovers(path)
+    new = _temporary(path, "new")
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            new.replace(path)
+    except BaseException as error:
+        new.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            reason = error.strerror or error  # NumPy's OSError has a message and no errno
+            raise InputError(f"{path}: cannot be written ({reason}); its old content is unchanged") from None
+        raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a new empty folder beside `path`, with a temporary name; it is deleted when the block ends.
+
+    The block moves it to its place with Path.rename or `replace_folder`.
+    """
+    remove_leftovers(path)
+    folder = _temporary(path, "new")
+    folder.mkdir(parents=True)
+    try:
+        with _locked(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Move the folder `new` to `path`, whose old folder, if any, is deleted. Both are in the same parent folder.
+
+    The two names are exchanged in one step where the system can do that. Elsewhere, the old folder is renamed first: a
+    process that is killed between the two steps leaves it as .NAME.<digits>.old, and `recover_folder` renames it back.
+    """
+    sync(new)
+    recover_folder(path)
+    if not path.exists():
+        new.rename(path)
+    elif _exchange(new, path):
+        shutil.rmtree(new, ignore_errors=True)
+    else:
+        old = _temporary(path, "old")
+        path.rename(old)
+        new.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    sync(path.parent)
+
+
+def recover_folder(path: Path) -> None:
+    """Rename an old folder back that a killed `replace_folder` left without its name."""
+    if not os.path.lexists(path):
+        for old in _temporaries(path, "old"):
+            if old.is_dir() and not old.is_symlink():
+                old.rename(path)
+                return
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete the temporary files and folders beside `path` that a killed process left.
+
+    A temporary file that a running process has locked is kept.
+    """
+    for leftover in _temporaries(path, "new"):
+        with contextlib.suppress(OSError):  # another process deleted it, or owns it
+            status = leftover.lstat()
+            is_folder = stat.S_ISDIR(status.st_mode)
+            if not is_folder and not stat.S_ISREG(status.st_mode):
+                continue  # no process of this package made it
+            empty = not any(leftover.iterdir()) if is_folder else status.st_size == 0
+            if empty and time.time() - status.st_mtime < YOUNG_SECONDS:
+                continue
+            with _locked(leftover):
+                shutil.rmtree(leftover, ignore_errors=True) if is_folder else leftover.unlink()
+
+
+def _temporary(path: Path, ending: str) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.{ending}")
+
+
+def _temporaries(path: Path, ending: str) -> list[Path]:
+    """Return the temporary files and folders of a target, in any state."""
+    pattern = re.compile(re.escape(f".{path.name}.") + rf"[0-9a-f]{{16}}\.{ending}")
+    try:
+        return sorted(entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name))
+    except FileNotFoundError:
+        return []
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on an existing file or folder; BlockingIOError if another process holds it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step; return False if the system cannot do that."""
+    exchange = _exchange_function()
+    if exchange is None:
+        return False
+    if exchange(os.fsencode(one), os.fsencode(other)) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def _exchange_function() -> Callable[[bytes, bytes], int] | None:
+    """Return the C library's function that exchanges two paths, or None if it has none."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if sys.platform == "darwin":
+        swap = getattr(library, "renamex_np", None)
+        return swap and (lambda one, other: swap(one, other, RENAME_EXCHANGE))
+    rename = getattr(library, "renameat2", None)
+    return rename and (lambda one, other: rename(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE))
