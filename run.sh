@@ -2,7 +2,7 @@
 # Runs a command of graphcnn from any folder: ./run.sh COMMAND [flags]; ./run.sh --help lists the commands.
 # The first call creates .venv from requirements.txt. PYTHON=/path/to/python3 chooses the interpreter.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+here=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 venv=$here/.venv
 python=$venv/bin/python
 stamp=$venv/installed
@@ -12,13 +12,13 @@ fail() { echo "run.sh: $*" >&2; exit 2; }
 # Prints the stamp of an up-to-date .venv: the checksum of requirements.txt, and the version of $PYTHON if it is set.
 expected_stamp() {
     cksum < "$here/requirements.txt"
-    if [ -n "${PYTHON:-}" ]; then "$PYTHON" -c 'import sys; print(sys.version_info[:3])' 2>/dev/null || true; else sed -n 2p "$stamp" 2>/dev/null; fi
+    if [ -n "${PYTHON:-}" ]; then "$PYTHON" -I -c 'import sys; print(sys.version_info[:3])' 2>/dev/null || true; else sed -n 2p "$stamp" 2>/dev/null; fi
 }
 
 install() {
     local base=${PYTHON:-python3} version
     command -v "$base" > /dev/null || fail "$base: no such Python; choose one with PYTHON=/path/to/python3"
-    version=$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])') ||
+    version=$("$base" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])') ||
         fail "$base: is not a Python interpreter; choose one with PYTHON=/path/to/python3"
     case $version in
         3.10 | 3.11 | 3.12 | 3.13) ;;
@@ -26,10 +26,10 @@ install() {
     esac
     echo "run.sh: creating $venv with Python $version; this installs TensorFlow and takes some minutes, once" >&2
     rm -rf "$venv"
-    "$base" -m venv "$venv" || fail "cannot create $venv; on Debian and Ubuntu, run: apt-get install python3-venv"
-    "$python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2 ||
+    "$base" -I -m venv "$venv" || fail "cannot create $venv; on Debian and Ubuntu, run: apt-get install python3-venv"
+    "$python" -I -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2 ||
         fail "installing requirements.txt failed; check the network and call again"
-    { cksum < "$here/requirements.txt"; "$python" -c 'import sys; print(sys.version_info[:3])'; } > "$stamp.new"
+    { cksum < "$here/requirements.txt"; "$python" -I -c 'import sys; print(sys.version_info[:3])'; } > "$stamp.new"
     mv "$stamp.new" "$stamp"
 }
 
@@ -72,5 +72,5 @@ if [ "$command" = test ]; then
     [ $# -gt 0 ] || set -- --numprocesses=auto --maxprocesses=4 --dist=worksteal # a process without tests takes over tests of another
     exec "$python" -m pytest "$@"
 fi
-export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1
-exec "$python" -m "graphcnn.$command" "$@"
+# -I: import nothing from the current folder or from PYTHONPATH
+exec "$python" -I "$here/graphcnn/common/bootstrap.py" "graphcnn.$command" "$@"

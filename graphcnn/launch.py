@@ -35,6 +35,7 @@ def main(values: FlagValues, arguments: list[str]) -> int:
     """Start one training process for each worker; return the first exit status that is not 0."""
     if not 1 <= values.workers <= MOST_WORKERS:
         raise InputError(f"--workers: found {values.workers}, expected 1 to {MOST_WORKERS}")
+    arguments = values.read_flags_from_files(arguments)
     return launch(values.workers, [*arguments, *["--debug"] * values.debug])
 
 

@@ -82,7 +82,8 @@ def become(request, outputs):
 
 
 def run(arguments):
-    """Run what Python's command line would run for the arguments: -m MODULE, -c PROGRAM, or FILE."""
+    """Run what Python would run for the arguments: -m MODULE, -c PROGRAM, or FILE; before them may be -I or -E."""
+    arguments = arguments[arguments[0] in ("-I", "-E") :]
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)

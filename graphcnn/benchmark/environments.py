@@ -57,15 +57,15 @@ def _interpreter(name: str, install: bool) -> str | Path | None:
 
 def _has_module(python: Path, module: str) -> bool:
     program = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
-    return python.exists() and subprocess.run([python, "-c", program], check=False).returncode == 0
+    return python.exists() and subprocess.run([python, "-I", "-c", program], check=False).returncode == 0
 
 
 def _install(python: Path) -> None:
     """Create the environment and install the requirements into it."""
     say(f"installing {REQUIREMENTS.name} into {ENVIRONMENT.name}; this is a large download, needed only once")
     commands = (
-        [sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)],
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(REQUIREMENTS)],
+        [sys.executable, "-I", "-m", "venv", "--clear", str(ENVIRONMENT)],
+        [str(python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(REQUIREMENTS)],
     )
     if any(subprocess.run(command, check=False).returncode for command in commands):
         raise InputError(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import tempfile
 
 from graphcnn.benchmark.job import Job
-from graphcnn.common.command import child_environment
 from graphcnn.common.errors import InputError
+from graphcnn.common.isolated import module_command, working_folder
 
 
 class ImplementationProcess:
@@ -29,10 +30,11 @@ class ImplementationProcess:
     def __init__(self, name: str, precision: str, python: str, job: Job) -> None:
         self.name, self.precision = name, precision
         self.stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed by close)
-        environment = child_environment() | {"CUDA_VISIBLE_DEVICES": "-1"}
+        self.folder = working_folder()
+        command = module_command("graphcnn.benchmark.implementations", [name, precision], python)
         self.process = subprocess.Popen(
-            [python, "-m", "graphcnn.benchmark.implementations", name, precision],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, text=True, env=environment,
+            command, cwd=self.folder.name, env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, text=True,
         )  # fmt: skip
         try:
             reply = json.loads(self._ask(job.to_json()))
@@ -87,3 +89,4 @@ class ImplementationProcess:
         self.process.wait()
         self.process.stdout.close()
         self.stderr.close()
+        self.folder.cleanup()

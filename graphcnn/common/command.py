@@ -1,9 +1,8 @@
-"""The command line: how a command parses its flags, how it ends, and the environment of its child processes."""
+"""The command line: how a command parses its flags, and how it ends."""
 
 from __future__ import annotations
 
 import io
-import os
 import signal
 import sys
 import traceback
@@ -12,7 +11,7 @@ from contextlib import suppress
 
 from absl import flags
 
-from graphcnn.common import paths, progress
+from graphcnn.common import progress
 from graphcnn.common.errors import InputError, error_line
 
 HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort")
@@ -84,12 +83,6 @@ def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str], 
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         return _fail(name, error, f"{type(error).__name__}: {reason} (--debug shows where)", 1, debug)
-
-
-def child_environment() -> dict[str, str]:
-    """Return environment variables with which a child process can import this package from any folder."""
-    path = os.pathsep.join([str(paths.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 def _fail(name: str, error: BaseException, message: str, status: int, debug: bool) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.isolated import python_command, working_folder
 
 
 def verify(folder: Path, images: np.ndarray, path: Path | None, tta: bool) -> str:
@@ -28,10 +28,10 @@ def verify(folder: Path, images: np.ndarray, path: Path | None, tta: bool) -> st
     if path is None or path.suffix != ".npy":
         path = folder / "x_test.npy"
         np.save(path, images)
-    command = [sys.executable, str(folder / "grader.py"), *["--tta"] * tta, str(path)]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment["CUDA_VISIBLE_DEVICES"] = "-1"  # result.npy was computed on the CPU
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command = [*python_command(), str((folder / "grader.py").resolve()), *["--tta"] * tta, str(path.resolve())]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}  # result.npy was computed on the CPU
+    with working_folder() as own:
+        done = subprocess.run(command, cwd=own, env=environment, capture_output=True, text=True, check=False)
     last_line = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()[-1]
     if done.returncode:
         raise InputError(

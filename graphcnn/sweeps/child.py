@@ -6,13 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from graphcnn.common.command import child_environment
+from graphcnn.common.isolated import module_command, working_folder
 from graphcnn.common.progress import REPORT_FD
 
 OnEpoch = Callable[[str], None]
@@ -47,7 +46,7 @@ class ChildProcesses:
 
         Args:
             command: name of the command, such as train.
-            arguments: flags of the command.
+            arguments: flags of the command. Their paths are absolute.
             log: file to which the stdout and stderr of the process are appended.
             on_epoch: called for each epoch with the line that the process reports.
 
@@ -55,16 +54,21 @@ class ChildProcesses:
             The Ending of the process. Its status is 130 if `stop` was called before the process started.
         """
         reader, writer = os.pipe()
-        with open(reader, encoding="utf-8", errors="replace") as events, log.open("ab") as output:  # noqa: PTH123
+        with (
+            open(reader, encoding="utf-8", errors="replace") as events,  # noqa: PTH123
+            log.open("ab") as output,
+            working_folder() as folder,
+        ):
             try:
                 with self._lock:
                     if self.stopped:
                         return Ending(130, "interrupted")
                     process = subprocess.Popen(
-                        [sys.executable, "-m", f"graphcnn.{command}", *arguments],
+                        module_command(f"graphcnn.{command}", arguments),
+                        cwd=folder,
                         stdout=output,
                         stderr=subprocess.STDOUT,
-                        env=child_environment() | {REPORT_FD: str(writer)},
+                        env=os.environ | {REPORT_FD: str(writer)},
                         pass_fds=[writer],
                         start_new_session=True,  # Ctrl-C reaches only the parent process
                     )
@@ -99,12 +103,11 @@ def ending_of(status: int, event: dict[str, Any]) -> Ending:
     return Ending(status, str(event.get("message") or ""), event.get("error"), Path(path) if path else None)
 
 
-def output_lines(command: str, arguments: Sequence[str], folder: Path) -> list[str]:
-    """Run a command in a folder and return the lines of its stdout."""
-    command_line = [sys.executable, "-m", f"graphcnn.{command}", *arguments]
-    done = subprocess.run(
-        command_line, cwd=folder, env=child_environment(), capture_output=True, text=True, check=False
-    )
+def output_lines(command: str, arguments: Sequence[str]) -> list[str]:
+    """Run a command and return the lines of its stdout. Paths among the arguments are absolute."""
+    command_line = module_command(f"graphcnn.{command}", arguments)
+    with working_folder() as folder:
+        done = subprocess.run(command_line, cwd=folder, capture_output=True, text=True, check=False)
     return done.stdout.splitlines()
 
 

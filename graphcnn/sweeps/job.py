@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from graphcnn.common.errors import InputError
 from graphcnn.config.recipe import Recipe, recipe_from_dict
+from graphcnn.config.setting_paths import absolute, recorded_settings
 from graphcnn.storage.run import Run
 
 
@@ -72,7 +73,7 @@ def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
         return Standing("resume")
     config = run.config()
     recorded = recipe_from_dict(config["recipe"], str(run.config_path))
-    changes = _changes(recorded, _comparable(job.recipe, recorded))
+    changes = _changes(config, recorded, _comparable(job.recipe, recorded))
     longer = list(changes) == ["epochs"] and not job.recipe.planned()
     reasons = list(changes.values())
     if config["data"]["fingerprint"] != fingerprint:
@@ -98,7 +99,7 @@ def _comparable(recipe: Recipe, recorded: Recipe) -> Recipe:
     return recipe
 
 
-def _changes(recorded: Recipe, recipe: Recipe) -> dict[str, str]:
+def _changes(config: dict[str, Any], recorded: Recipe, recipe: Recipe) -> dict[str, str]:
     """Return {setting: "setting was 1, is now 2"} for the settings that differ."""
-    old, new = dataclasses.asdict(recorded), dataclasses.asdict(recipe)
+    old, new = recorded_settings(config, dataclasses.asdict(recorded)), absolute(dataclasses.asdict(recipe))
     return {name: f"{name} was {old[name]}, is now {new[name]}" for name in new if new[name] != old[name]}

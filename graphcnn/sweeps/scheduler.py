@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from graphcnn.common.errors import DamagedRun, InputError, error_line
 from graphcnn.common.progress import console, format_duration, say
+from graphcnn.config.setting_paths import absolute
 from graphcnn.storage.run import Run
 from graphcnn.sweeps.child import ChildProcesses, Ending, OnEpoch
 from graphcnn.sweeps.job import Job, Standing, standing
@@ -173,12 +174,12 @@ class Scheduler:
                 raise JobFailed(f"{job.run.path / 'report'}: eval has written no scores of the best epoch")
 
     def _train(self, job: Job, action: Literal["resume", "retrain"]) -> None:
-        split, recipe = self.setup.data.split, dataclasses.asdict(job.recipe)
+        split, settings = self.setup.data.split, absolute(dataclasses.asdict(job.recipe))
         flags = [f"--dev_fraction={split['fraction']!r}", f"--dev_split={split['kind']}"]
         if action == "retrain" or not job.run.exists():
             flags.append(f"--recipe={self.setup.recipe_name or f'{self.setup.name}/{job.experiment}'}")
         flags.append("--overwrite" if action == "retrain" else "--resume")
-        self._run(job, "training", "train", [*flags, *(f"--{name}={value}" for name, value in recipe.items())])
+        self._run(job, "training", "train", [*flags, *(f"--{name}={value}" for name, value in settings.items())])
 
     def _run(self, job: Job, state: Literal["training", "scoring"], command: str, flags: list[str]) -> None:
         """Run a command for the job's run; raise JobFailed if it fails."""

@@ -63,7 +63,7 @@ def load_data(
         fingerprints[size] = sources.load(source, options=sources.DataOptions(size, **options)).fingerprint
     has_image_files = dataset.has_test_labels and Path(dataset.file("x_train")).is_dir()
     return SuiteData(
-        flags=(f"--data={source}", *(f"--{name}={value}" for name, value in options.items())),
+        flags=(f"--data={dataset.source}", *(f"--{name}={value}" for name, value in options.items())),
         split={"kind": kind, "fraction": fraction},
         fingerprints=fingerprints,
         description=f"{len(train_rows):,} training, {len(dev_rows):,} dev images ({kind})",

@@ -150,14 +150,14 @@ class Report:
         """Return the lines that `predict` prints for some images of the test split of an image folder."""
         classes = sorted(path for path in (folder / "test").iterdir() if path.is_dir())
         images = [
-            path.relative_to(folder).as_posix()
+            str(path)
             for class_folder in classes
             for path in [file for file in sorted(class_folder.iterdir()) if file.suffix.lower() in IMAGE_ENDINGS][
                 :IMAGES_PER_CLASS
             ]
         ]
         flags = [f"--run={run}", f"--checkpoints={self.setup.root}", *images[:MOST_IMAGES]]
-        return output_lines("predict", flags, folder)
+        return [line.removeprefix(f"{folder}/") for line in output_lines("predict", flags)]
 
 
 def _is_fresh_mean(file: Path, members_scored: int) -> bool:

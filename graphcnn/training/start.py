@@ -15,6 +15,7 @@ from graphcnn.common.errors import InputError, Interrupted, SettingError
 from graphcnn.common.progress import say
 from graphcnn.config.named import default_recipe
 from graphcnn.config.recipe import Recipe, recipe_from_dict
+from graphcnn.config.setting_paths import absolute, recorded_settings
 from graphcnn.config.suites import named_recipe
 from graphcnn.data import sources
 from graphcnn.data.dataset import Dataset
@@ -136,9 +137,9 @@ def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
 
 def _refuse_other_settings(request: TrainRequest, config: Mapping[str, Any], recipe: Recipe) -> None:
     """Refuse a setting that differs from the recorded one, unless a resumed run may change it."""
-    given = {**request.settings, "recipe": request.recipe, "dev_fraction": request.dev_fraction}
+    given = {**absolute(request.settings), "recipe": request.recipe, "dev_fraction": request.dev_fraction}
     given["dev_split"] = request.dev_split
-    recorded = {**dataclasses.asdict(recipe), "recipe": config["recipe_name"]}
+    recorded = {**recorded_settings(config, dataclasses.asdict(recipe)), "recipe": config["recipe_name"]}
     recorded |= {"dev_fraction": config["split"]["fraction"], "dev_split": config["split"]["kind"]}
     for name, value in recorded.items():
         new = given.get(name)

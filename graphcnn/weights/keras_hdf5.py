@@ -20,7 +20,6 @@ import numpy as np
 from graphcnn.common.errors import InputError
 from graphcnn.weights.loaded import Fit, Shapes, check_finite, split_name
 
-SUFFIXES = (".h5", ".hdf5")
 LEAVES = {  # Keras's name of a weight: its name in this package; Keras 1's names come last
     "kernel": "w",
     "bias": "b",

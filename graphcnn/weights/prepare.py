@@ -10,6 +10,7 @@ from graphcnn.common.errors import InputError
 from graphcnn.common.files import sha256_of
 from graphcnn.common.progress import say
 from graphcnn.config.recipe import Recipe
+from graphcnn.config.setting_paths import is_built_in, is_checkpoint, is_keras_file
 from graphcnn.data.dataset import ImageSpec
 from graphcnn.graphs.inference import build_inference
 from graphcnn.nets.registry import ARCHITECTURES
@@ -57,7 +58,7 @@ def prepare_initial_weights(
     Raises:
         InputError: the weights cannot be read, changed since they were recorded, or do not fit the net.
     """
-    if recipe.name_map and not recorded and not tf1_checkpoint.is_checkpoint(recipe.weights):
+    if recipe.name_map and not recorded and not is_checkpoint(recipe.weights):
         raise InputError(
             f"--name_map: needs the prefix of a checkpoint, but {recipe.weights}.index does not exist; check --weights"
         )
@@ -72,7 +73,7 @@ def prepare_initial_weights(
             "restore it, or start the run again with --overwrite"
         )
     _check_fit(recipe, loaded, shapes)
-    if recipe.name_map and not tf1_checkpoint.is_built_in(recipe.name_map):
+    if recipe.name_map and not is_built_in(recipe.name_map):
         recipe = dataclasses.replace(recipe, name_map=str(Path(recipe.name_map).resolve()))
     recipe = _with_normalisation(recipe, loaded.normalisation, keep_normalisation)
     both_standardize = recipe.normalisation == loaded.normalisation == "standardize"
@@ -96,9 +97,9 @@ def _load(
     shapes = {name: shape for name, shape in all_shapes.items() if not name.startswith(NORMALISATION)}
     if recipe.weights == "imagenet":
         return load_published(recipe.net, shapes, data_cache)
-    if recipe.weights.lower().endswith(keras_hdf5.SUFFIXES):
+    if is_keras_file(recipe.weights):
         return _load_keras(Path(source).resolve(), recipe, shapes)
-    if not tf1_checkpoint.is_checkpoint(source):
+    if not is_checkpoint(source):
         return load_run(recipe.weights, root, all_shapes, pixel_max)
     name_map = tf1_checkpoint.read_name_map(recipe.name_map)
     loaded = tf1_checkpoint.load_checkpoint(Path(source).resolve(), name_map, shapes)

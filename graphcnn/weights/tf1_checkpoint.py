@@ -5,29 +5,18 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 
 from graphcnn.common.errors import InputError
 from graphcnn.common.files import update_digest
+from graphcnn.config.setting_paths import is_built_in
 from graphcnn.ops.tf1 import reason, tf1
 from graphcnn.weights.loaded import Fit, LoadedWeights, Origin, Shapes, check_finite
 
 NAME_MAPS = Path(__file__).with_name("name_maps")
-BUILT_IN_NAME = re.compile(r"\w+")  # the name of a map in NAME_MAPS; other values of --name_map are paths
 MAX_MAP_BYTES = 1 << 20  # of a name map
-
-
-def is_checkpoint(prefix: str | Path) -> bool:
-    """Return whether a path is the prefix of a checkpoint in TensorFlow's V2 format."""
-    return Path(f"{prefix}.index").is_file()
-
-
-def is_built_in(name_map: str) -> bool:
-    """Return whether a value of --name_map is the name of a map of this package, not a path."""
-    return bool(BUILT_IN_NAME.fullmatch(name_map))
 
 
 def read_name_map(name: str) -> dict[str, str]:

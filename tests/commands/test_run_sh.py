@@ -19,6 +19,8 @@ def clone(tmp_path):
     shutil.copy(ROOT / "run.sh", folder)
     (folder / "requirements.txt").write_text("# nothing\n")
     (folder / "graphcnn" / "__init__.py").touch()
+    (folder / "graphcnn" / "common").mkdir()
+    shutil.copy(ROOT / "graphcnn" / "common" / "bootstrap.py", folder / "graphcnn" / "common")
     (folder / "graphcnn" / "train.py").write_text("import os, sys\nprint(os.getcwd(), sys.argv[1:])\nsys.exit(7)\n")
     return folder
 

@@ -1,13 +1,10 @@
 """Errors of a command: the line on stderr and the exit status."""
 
-import os
-import subprocess
 import sys
 
 import pytest
 
-from graphcnn.common import paths
-from graphcnn.common.command import child_environment, run_command
+from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError, SettingError
 from graphcnn.config.flags import new_flags
 
@@ -50,13 +47,3 @@ def test_flags_and_positional_arguments_reach_main():
 def test_an_unknown_flag_is_bad_input(capsys):
     assert run_command("demo", "", new_flags(), lambda values, positional: 0, ["--debugg"]) == 2
     assert "Unknown command line flag 'debugg'" in capsys.readouterr().err
-
-
-def test_a_child_process_finds_the_package_from_any_folder(tmp_path):
-    environment = child_environment()
-    assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(paths.REPOSITORY)
-    done = subprocess.run(
-        [sys.executable, "-c", "import graphcnn; print(graphcnn.__file__)"], cwd=tmp_path, env=environment,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stdout.startswith(str(paths.REPOSITORY))

@@ -147,11 +147,13 @@ def test_report_shows_predictions_for_two_images_of_each_class(report, tmp_path,
         for n in range(3):
             Image.new("RGB", (4, 4)).save(tmp_path / "photos/test" / name / f"{n}.JPG", "JPEG")
         (tmp_path / "photos/test" / name / "notes.txt").write_text("")
-    called = []
-    monkeypatch.setattr(write_report, "output_lines", lambda *arguments: called.append(arguments) or ["ants 0.9"])
-    suite_report, _, contents = report(["a-seed51"], image_folder=tmp_path / "photos")
+    called, photos = [], tmp_path / "photos"
+    monkeypatch.setattr(
+        write_report, "output_lines", lambda *arguments: called.append(arguments) or [f"{photos}/0.JPG: ants 0.9"]
+    )
+    suite_report, _, contents = report(["a-seed51"], image_folder=photos)
     suite_report.write("command", [])
     images = ["test/ants/0.JPG", "test/ants/1.JPG", "test/bees/0.JPG", "test/bees/1.JPG"]
-    flags = ["--run=s/a-seed51", f"--checkpoints={tmp_path}", *images]
-    assert called == [("predict", flags, tmp_path / "photos")]
-    assert contents[0]["predictions"] == ["ants 0.9"]
+    flags = ["--run=s/a-seed51", f"--checkpoints={tmp_path}", *(f"{photos}/{image}" for image in images)]
+    assert called == [("predict", flags)]
+    assert contents[0]["predictions"] == ["0.JPG: ants 0.9"]

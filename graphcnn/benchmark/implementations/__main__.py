@@ -1,4 +1,4 @@
-"""Answer requests as an implementation: python -m graphcnn.benchmark.implementations NAME PRECISION.
+"""Answer requests as an implementation: the module runs with the arguments NAME PRECISION.
 
 Requests and replies are JSON, one a line, on stdin and stdout. The first request is the job (Job.to_json); its reply is
 {"versions", "settings", "parameters"}. Later requests:

@@ -1,0 +1,52 @@
+"""The settings `weights` and `name_map`: whether a value names a file, and its absolute path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+KERAS_SUFFIXES = (".h5", ".hdf5")
+WORDS = ("none", "imagenet")  # values of `weights` that are not names of files or runs
+
+
+def is_keras_file(weights: str) -> bool:
+    """Return whether a value of `weights` is the path of a Keras file."""
+    return weights.lower().endswith(KERAS_SUFFIXES)
+
+
+def is_checkpoint(prefix: str | Path) -> bool:
+    """Return whether a path is the prefix of a checkpoint in TensorFlow's V2 format."""
+    return Path(f"{prefix}.index").is_file()
+
+
+def is_built_in(name_map: str) -> bool:
+    """Return whether a value of `name_map` is the name of a map of this package, not a path."""
+    return bool(re.fullmatch(r"\w+", name_map))
+
+
+def absolute(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {setting: value} in which `weights` and `name_map` are absolute paths if they name files."""
+    result = dict(settings)
+    weights, name_map = settings.get("weights"), settings.get("name_map")
+    if weights and weights not in WORDS and (is_keras_file(weights) or is_checkpoint(weights)):
+        result["weights"] = str(Path(weights).resolve())
+    if name_map and not is_built_in(name_map):
+        result["name_map"] = str(Path(name_map).resolve())
+    return result
+
+
+def recorded_settings(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run with absolute paths, for a comparison with other settings.
+
+    Args:
+        config: the run's config.json. `weights` there has the absolute path of a file, as "source".
+        settings: {setting: value} of its recipe. Its `weights` may be relative to the folder of an earlier command.
+    """
+    result = absolute(settings)
+    origin = config.get("weights")
+    source = origin.get("source") if isinstance(origin, dict) else None
+    if isinstance(source, str) and Path(source).is_absolute() and result.get("weights") not in WORDS:
+        result["weights"] = source
+    return result
