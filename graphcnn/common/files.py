@@ -91,6 +91,19 @@ def read_json(path: str | Path, limit: int = JSON_BYTES, follow: bool = True) ->
     return json.loads(read_text(path, limit, follow))
 
 
+def refuse_links(path: Path, root: Path) -> None:
+    """Refuse a path below `root` if it is a symbolic link or lies behind one; `root` itself may be a link.
+
+    Raises:
+        UnsafeFile: with the path of the link.
+    """
+    for part in [path, *path.parents]:
+        if part == root:
+            return
+        if part.is_symlink():
+            raise UnsafeFile(part, "is a symbolic link, and graphcnn writes behind no link there; remove the link")
+
+
 @contextmanager
 def lock(path: Path, busy: str | None = None) -> Iterator[None]:
     """Hold an exclusive lock on a file while the block runs; the file and its folder are created.

@@ -66,6 +66,14 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def replace_link(path: Path, target: str) -> None:
+    """Make `path` a symbolic link to `target`; an older link is replaced atomically."""
+    new = _temporary(path, "new")
+    new.symlink_to(target)
+    new.replace(path)
+    sync(path.parent)
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a new empty folder beside `path`, with a temporary name; it is deleted when the block ends.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import refuse_links
 from graphcnn.evaluation.net import Net
 from graphcnn.evaluation.published_net import PublishedNet
 from graphcnn.evaluation.trained_run import TrainedRun
@@ -86,4 +87,5 @@ def select_model(
         if tta:
             member.check_tta()
     folder = ensemble_folder(root, [member.name for member in runs]) if len(runs) > 1 else first.run.path / "report"
+    refuse_links(folder, root)
     return Model(runs, folder, ensemble, tta)

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from graphcnn.common.errors import DamagedRun, InputError
-from graphcnn.common.files import sha256_of, sync
+from graphcnn.common.errors import DamagedRun, InputError, UnsafeFile
+from graphcnn.common.files import read_json, sha256_of, sync
+from graphcnn.common.replace import new_folder, replace_folder, replace_link
 from graphcnn.ops.tf1 import reason, tf, tf1
-from graphcnn.storage.run import Run
+from graphcnn.storage.run import EPOCH_FOLDER, Run
 from graphcnn.storage.state import read_state
 
 PREFIX = "model.ckpt"
@@ -58,23 +59,17 @@ def save(run: Run, session: tf1.Session, saver: tf1.train.Saver, epoch: int, sta
         InputError: the folder cannot be written, for example on a full disk; earlier checkpoints stay as they are.
     """
     folder = run.path / _folder(epoch)
-    new = run.path / f".{folder.name}.new"
     try:
-        for stale in (new, folder):
-            if stale.exists():
-                shutil.rmtree(stale)
-        new.mkdir()
-        with session.graph.as_default():  # a Saver refuses eager execution
-            saver.save(session, str(new / PREFIX), write_state=False)
-        (new / "state.json").write_text(json.dumps(state, indent=2) + "\n")
-        manifest = {path.name: sha256_of(path) for path in sorted(new.iterdir())}
-        (new / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-        for path in [*new.iterdir(), new]:
-            sync(path)
-        new.rename(folder)
-        sync(run.path)
+        with new_folder(folder) as new:
+            with session.graph.as_default():  # a Saver refuses eager execution
+                saver.save(session, str(new / PREFIX), write_state=False)
+            (new / "state.json").write_text(json.dumps(state, indent=2) + "\n")
+            manifest = {path.name: sha256_of(path) for path in sorted(new.iterdir())}
+            (new / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+            for path in new.iterdir():
+                sync(path)
+            replace_folder(new, folder)
     except (OSError, tf.errors.OpError) as error:
-        shutil.rmtree(new, ignore_errors=True)
         cause = error.strerror if isinstance(error, OSError) else reason(error)
         raise InputError(
             f"{folder}: the checkpoint cannot be saved ({cause}); the previous checkpoint is unchanged: "
@@ -84,8 +79,8 @@ def save(run: Run, session: tf1.Session, saver: tf1.train.Saver, epoch: int, sta
 
 def update_links(run: Run, epoch: int, best_epoch: int) -> None:
     """Point `last` and `best` at the folders of their epochs, then delete the folders that no link needs."""
-    _link(run, "last", epoch)
-    _link(run, "best", best_epoch)
+    replace_link(run.path / "last", _folder(epoch))
+    replace_link(run.path / "best", _folder(best_epoch))
     for folder in run.path.glob("epoch-*"):
         if folder.name not in (_folder(epoch), _folder(best_epoch)):
             shutil.rmtree(folder)
@@ -98,12 +93,11 @@ def verify(run: Run, which: str) -> Path:
         DamagedRun: the sha256 of a file differs from the manifest. The error names the first such file.
         InputError: the folder, its manifest or a file is missing or cannot be read.
     """
-    folder = run.path / which
+    folder = _behind(run, which)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such checkpoint; train the run again")
-    folder = folder.resolve()
+        raise InputError(f"{run.path / which}: no such checkpoint; train the run again")
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_json(folder / "manifest.json", follow=False)
         names = {f"{PREFIX}.index", f"{PREFIX}.meta", DATA, "state.json"}
         if not isinstance(manifest, dict) or set(manifest) != names:
             raise ValueError(f"expected the names {', '.join(sorted(names))}")
@@ -111,7 +105,7 @@ def verify(run: Run, which: str) -> Path:
         raise InputError(f"{folder / 'manifest.json'}: missing or damaged ({error}); {_advice(run, which)}") from None
     for name, expected in manifest.items():
         try:
-            actual = sha256_of(folder / name)
+            actual = sha256_of(folder / name, follow=False)
         except OSError as error:
             raise InputError(f"{folder / name}: {error.strerror}; {_advice(run, which)}") from None
         if actual != expected:
@@ -177,12 +171,12 @@ def _use_verified(run: Run, which: str, use: Callable[[Path], Result]) -> Result
     If a training replaces the checkpoint at the same time, the new one is used.
     """
     while True:
-        folder = (run.path / which).resolve()
+        folder = _behind(run, which)
         try:
             verify(run, which)
             return use(folder)
         except Exception as error:  # TensorFlow's readers raise many types for damaged files
-            if (run.path / which).resolve() != folder:
+            if _behind(run, which) != folder:
                 continue
             if isinstance(error, InputError):
                 raise
@@ -214,17 +208,23 @@ def _restore(session: tf1.Session, saver: tf1.train.Saver, folder: Path, variabl
         saver.restore(session, prefix)
 
 
+def _behind(run: Run, which: str) -> Path:
+    """Return the folder that the link `which` names; a copy of a run may hold a folder instead of the link.
+
+    Raises:
+        UnsafeFile: the link does not lead to a checkpoint of the run.
+    """
+    link = run.path / which
+    if not link.is_symlink():
+        return link
+    target = str(link.readlink())
+    if not EPOCH_FOLDER.fullmatch(target):
+        raise UnsafeFile(link, f"is a link to {target}, expected a link to epoch-<n>; restore the link")
+    return run.path / target
+
+
 def _folder(epoch: int) -> str:
     return f"epoch-{epoch:04d}"
-
-
-def _link(run: Run, name: str, epoch: int) -> None:
-    """Make <run>/<name> a relative link to the folder of the epoch. An older link is replaced atomically."""
-    new = run.path / f".{name}.new"
-    new.unlink(missing_ok=True)
-    new.symlink_to(_folder(epoch))
-    new.replace(run.path / name)
-    sync(run.path)
 
 
 def _advice(run: Run, which: str) -> str:

@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import os
 import re
 import shutil
+import stat
 import zipfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 
-from graphcnn.common.errors import InputError
-from graphcnn.common.files import lock
+from graphcnn.common.errors import InputError, UnsafeFile
+from graphcnn.common.files import file_type, lock, open_regular, read_json, read_text, refuse_links
 from graphcnn.common.replace import atomic_write
 from graphcnn.data import sources
 
 OWN_FILES = re.compile(
     r"config\.json|split\.npz|history\.csv|best|last|events|curves\.png|report|\.lock|epoch-\d+|\..+\.new\S*"
 )
+LINKS = re.compile(r"best|last|\.(best|last)\.([0-9a-f]{16}\.)?new")  # the links of a run, and their temporary names
+EPOCH_FOLDER = re.compile(r"epoch-\d+")
+PIXELS = 1 << 24  # largest number of pixels in an image of the data
+HISTORY_BYTES = 64 << 20
 NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
 
 
@@ -74,8 +81,7 @@ class Run:
     def refuse_foreign(self) -> None:
         """Refuse a folder that holds other files than those of a run, lies inside a run, or is behind a link."""
         parents = self.path.parents[: len(self.name.split("/")) - 1]
-        if self.path.is_symlink() or any(folder.is_symlink() for folder in parents):
-            raise InputError(f"--run={self.name}: {self.path} is behind a symbolic link; choose another name")
+        self.refuse_links()
         if any((folder / "config.json").exists() for folder in parents):
             raise InputError(f"--run={self.name}: {self.path} lies inside another run; choose another name")
         entries = self.path.iterdir() if self.path.exists() else iter(())
@@ -84,6 +90,25 @@ class Run:
             raise InputError(
                 f"--run={self.name}: {self.path} holds {foreign[0]}, which is not part of a run; choose another name"
             )
+
+    def refuse_links(self) -> None:
+        """Refuse a run whose folder may lead commands to other files: every file must be regular.
+
+        The only links that a run may hold are `best` and `last`, to a folder epoch-<n> of the run.
+
+        Raises:
+            UnsafeFile: the folder is a link or lies behind one, or it holds another link, a FIFO, a socket or a device.
+        """
+        refuse_links(self.path, self.root)
+        folders = [self.path] if self.path.is_dir() else []
+        while folders:
+            folder = folders.pop()
+            for entry in list(os.scandir(folder)):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(folder / entry.name)
+                else:
+                    with suppress(FileNotFoundError):  # a training has replaced it in this moment
+                        _check_entry(folder / entry.name, may_link=folder == self.path)
 
     def exists(self) -> bool:
         """Return whether a run of this name was started."""
@@ -99,7 +124,7 @@ class Run:
 
     def lacks_config(self) -> bool:
         """Return whether the run has checkpoints but no config.json, and `clear` did not remove that file."""
-        checkpoints = self.has_best() or self.has_last()
+        checkpoints = self.has_best() or self.has_last() or any(self.path.glob("epoch-*"))
         return checkpoints and not self.exists() and not self._cleared.exists()
 
     def create(self, config: dict[str, Any], dev_rows: np.ndarray) -> None:
@@ -119,9 +144,11 @@ class Run:
 
         Raises:
             InputError: the file is missing, cannot be read or has another format.
+            UnsafeFile: the folder of the run holds a file that no run holds; see refuse_links.
         """
+        self.refuse_links()
         try:
-            config = json.loads(self.config_path.read_text(encoding="utf-8"))
+            config = read_json(self.config_path, follow=False)
             data, split, class_names = config["data"], config["split"], config["class_names"]
             texts = [config["recipe_name"], data["source"], data["fingerprint"], split["kind"], *class_names]
             if not (
@@ -129,6 +156,8 @@ class Run:
                 and all(isinstance(text, str) for text in texts)
                 and data["pixel_max"] in (1, 255)
                 and [type(size) for size in data["image_shape"]] == [int, int]
+                and min(data["image_shape"]) > 0
+                and math.prod(data["image_shape"]) <= PIXELS
                 and isinstance(split["fraction"], (int, float))
                 and sources.DataOptions(**data.get("options", {})).well_formed()
                 and len(class_names) > 1
@@ -153,16 +182,20 @@ class Run:
         """
         path = self.path / "split.npz"
         try:
-            with zipfile.ZipFile(path) as archive:
-                if max(member.file_size for member in archive.infolist()) > 8 * rows + 1024:
-                    raise ValueError(f"larger than {rows} row numbers")
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as split:
-                dev = split["dev_rows"]
+            with open_regular(path, follow=False) as file:
+                with zipfile.ZipFile(file) as archive:
+                    if max(member.file_size for member in archive.infolist()) > 8 * rows + 1024:
+                        raise ValueError(f"larger than {rows} row numbers")
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as split:
+                    dev = split["dev_rows"]
             if dev.dtype.kind != "i" or dev.ndim != 1 or (len(dev) and not 0 <= dev[0] <= dev[-1] < rows):
                 raise ValueError(f"expected row numbers below {rows}")
             if not (np.diff(dev) > 0).all():
                 raise ValueError("expected each row once, in order")
             return dev
+        except UnsafeFile:
+            raise
         except Exception as error:  # zipfile, zlib and NumPy raise types of their own for damaged files
             raise _unreadable(path, error) from None
 
@@ -183,8 +216,8 @@ class Run:
         """
         path = self.path / "history.csv"
         try:
-            with path.open(newline="") as file:
-                rows = [_history_row(cells) for cells in csv.DictReader(file)]
+            lines = read_text(path, HISTORY_BYTES, follow=False).splitlines()
+            rows = [_history_row(cells) for cells in csv.DictReader(lines)]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(path, error) from None
         epochs = len(rows) if epochs is None else epochs
@@ -213,9 +246,7 @@ class Run:
             OSError: a state.json cannot be read.
         """
         try:
-            last, best = (
-                json.loads((self.path / link / "state.json").read_text(encoding="utf-8")) for link in ("last", "best")
-            )
+            last, best = (read_json(self.path / link / "state.json", follow=False) for link in ("last", "best"))
             if best["epoch"] != last["best_epoch"]:
                 return last["epoch"] - 1, False
             return int(last["epoch"]), bool(last["stopped_early"])
@@ -239,6 +270,30 @@ class Run:
                 entry.unlink()
         self._cleared.unlink(missing_ok=True)
 
+    def remove_leftovers(self) -> None:
+        """Delete the temporary files and folders that a killed training left; the lock must be held."""
+        for entry in self.path.glob(".*.new"):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+
+def _check_entry(path: Path, may_link: bool) -> None:
+    """Refuse a file of a run that is not regular.
+
+    Args:
+        path: the file.
+        may_link: whether the file may be a link to an epoch's folder, if it has the name of such a link.
+    """
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        target = str(path.readlink())
+        if not (may_link and LINKS.fullmatch(path.name) and EPOCH_FOLDER.fullmatch(target)):
+            raise UnsafeFile(path, f"is a link to {target}, which no run holds; remove the link")
+    elif not stat.S_ISREG(mode):
+        raise UnsafeFile(path, f"is {file_type(mode)}, expected a regular file; remove it")
+
 
 def _is_there(link: Path) -> bool:
     return link.is_symlink() or link.exists()
@@ -251,6 +306,9 @@ def _history_row(cells: dict[str, str]) -> HistoryRow:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    """Return the InputError for a file of a run that cannot be read."""
-    cause = f"no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
+    """Return the InputError for a file of a run that cannot be read, or that holds other content than train writes."""
+    if isinstance(error, OSError) and error.strerror:
+        advice = "restore the file" if isinstance(error, FileNotFoundError) else "try again"
+        return InputError(f"{path}: cannot be read ({error.strerror}); {advice}")
+    cause = f"no {error}" if isinstance(error, KeyError) else error
     return InputError(f"{path}: cannot be read ({cause}); restore the file, or train the run again with --overwrite")

@@ -2,18 +2,67 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import read_json
+from graphcnn.common.progress import say
 from graphcnn.storage.run import NAME, Run
 
 
+class Start(NamedTuple):
+    """When a run was started, as its config.json says: larger is later.
+
+    number: 1 for the first run of a folder, and so on; 0 in a config.json of version 1. time: of the file's last
+    change, in seconds; 0 if it lies in the future. name: of the run; two runs may have the same number and time.
+    """
+
+    number: int
+    time: float
+    name: str
+
+
+def next_start(root: Path) -> dict[str, Any]:
+    """Return the entry "started" of a new run's config.json: the next number in `root`, and the time of the clock.
+
+    The number orders the runs even if the clock was wrong.
+    """
+    number = 1 + max((_start(run).number for run in _runs(root)), default=0)
+    return {"number": number, "time": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+
+
 def all_runs(root: Path) -> list[Run]:
-    """Return the started runs under `root`, <run> and <suite>/<run>, the newest config.json first."""
+    """Return the started runs under `root`, <run> and <suite>/<run>, the one that was started last first."""
+    return sorted(_runs(root), key=_start, reverse=True)
+
+
+def _runs(root: Path) -> list[Run]:
     configs = [*root.glob("*/config.json"), *root.glob("*/*/config.json")]
-    configs = [path for path in configs if NAME.fullmatch(path.parent.relative_to(root).as_posix())]
-    configs.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return [Run(root, path.parent.relative_to(root).as_posix()) for path in configs]
+    names = [path.parent.relative_to(root).as_posix() for path in configs]
+    return [Run(root, name) for name in names if NAME.fullmatch(name)]
+
+
+def _start(run: Run) -> Start:
+    """Return the Start of a run; a file that cannot be read has number 0."""
+    try:
+        started = read_json(run.config_path, follow=False)["started"]["number"]
+        number = started if type(started) is int and started > 0 else 0
+    except (InputError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        number = 0
+    changed = _changed(run)
+    return Start(number, changed if changed <= time.time() else 0.0, run.name)
+
+
+def _changed(run: Run) -> float:
+    """Return the time of the last change of config.json in seconds, or 0 if it cannot be read."""
+    try:
+        return run.config_path.lstat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def newest_names(root: Path) -> str:
@@ -42,10 +91,21 @@ def select_run(root: Path, name: str | None) -> Run:
         if not run.has_best():
             raise InputError(f"--run={name}: no finished epoch yet; continue the run with train --run={name} --resume")
         return run
-    for run in all_runs(root):
-        if run.has_best():
-            return run
+    runs = [run for run in all_runs(root) if run.has_best()]
+    if runs:
+        _say_later_file(runs)
+        return runs[0]
     raise InputError(f"--run: no trained run in {root}; train one with ./run.sh train")
+
+
+def _say_later_file(runs: Sequence[Run]) -> None:
+    """Say so if config.json of another run has a later date than that of the first run."""
+    latest = max(runs, key=_changed)
+    if _changed(latest) > _changed(runs[0]):
+        say(
+            f"--run: {runs[0].name} was started last, although {latest.config_path} has a later date; name a run to "
+            "use another one"
+        )
 
 
 def select_runs(root: Path, names: str) -> list[Run]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import read_json
 
 STATE_TYPES = {  # keys that every state has, and the types of each value
     "epoch": (int,),
@@ -25,7 +25,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / "state.json"
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
+        state = read_json(path, follow=False)
         wrong = [name for name, types in STATE_TYPES.items() if type(state[name]) not in types]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: missing or damaged ({error}); restore it, or train the run again") from None

@@ -24,7 +24,7 @@ from graphcnn.graphs.validate import DataShape, validate
 from graphcnn.ops.tf1 import choose_precision, tf
 from graphcnn.storage.recorded_data import RecordedData, load_recorded_data
 from graphcnn.storage.run import Run
-from graphcnn.storage.select_run import all_runs, unused_run
+from graphcnn.storage.select_run import all_runs, next_start, unused_run
 from graphcnn.training.augmentation_sheet import show_augmentation
 from graphcnn.training.loop import fit
 from graphcnn.training.recorder import Recorder, SilentRecorder
@@ -50,6 +50,11 @@ def train(request: TrainRequest) -> int:
             return _resume(request, run, workers)
         if not (request.overwrite or request.show_augmentation):
             raise _exists(run)
+    if run and run.lacks_config() and not request.overwrite:
+        raise InputError(
+            f"{run.config_path}: this file is missing, but the run has checkpoints; restore the file, or replace the "
+            "run with --overwrite"
+        )
     return _start(request, run, workers)
 
 
@@ -93,7 +98,7 @@ def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> i
         return _finish(request, job, SilentRecorder(None))
     run = run or unused_run(request.root, name)
     split = {"kind": kind, "fraction": fraction, "train": len(data.train_rows), "dev": len(data.dev_rows)}
-    config = run_config(name, recipe, dataset, options, split, origin)
+    config = run_config(name, recipe, dataset, options, split, origin) | {"started": next_start(request.root)}
     run.refuse_foreign()
     with run.lock():
         if run.exists() and not request.overwrite:
@@ -112,8 +117,11 @@ def _with_precision(recipe: Recipe) -> Recipe:
 
 def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
     """Continue a run with its recorded recipe, data and split; only the number of epochs and folders may differ."""
-    with run.lock() if workers is None or workers.chief else nullcontext():
+    chief = workers is None or workers.chief
+    with run.lock() if chief else nullcontext():
         config = run.config()
+        if chief:
+            run.remove_leftovers()
         recipe = recipe_from_dict(config["recipe"], run.config_path)
         _refuse_other_settings(request, config, recipe)
         source = request.data or config["data"]["source"]
@@ -127,7 +135,6 @@ def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
         folder = request.data_options.get("cache_dir") or recorded_options.get("cache_dir")
         job = TrainingJob(recipe, data, {}, folder, workers)
         _join(job)
-        chief = workers is None or workers.chief
         if recipe.epochs != config["recipe"]["epochs"] and chief:
             run.write_config({**config, "recipe": dataclasses.asdict(recipe)})
         weights = _recorded_weights(request, run, config, job)

@@ -1,6 +1,9 @@
 """The folder of a run, and the selection of runs by --run."""
 
 import json
+import os
+import shutil
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +12,15 @@ from graphcnn.common.errors import DamagedRun, InputError
 from graphcnn.storage import checkpoint
 from graphcnn.storage.recorded_data import load_recorded_data
 from graphcnn.storage.run import COLUMNS, HistoryRow, Run
-from graphcnn.storage.select_run import all_runs, ensemble_folder, newest_names, select_run, select_runs, unused_run
+from graphcnn.storage.select_run import (
+    all_runs,
+    ensemble_folder,
+    newest_names,
+    next_start,
+    select_run,
+    select_runs,
+    unused_run,
+)
 
 
 def write_states(run, last, best):
@@ -96,7 +107,7 @@ def test_only_changed_bytes_raise_damaged_run(trained_copy):
 
 def test_selection_of_runs(trained_copy):
     for name in ("b", "suite/c", "tiny-1"):
-        Run(trained_copy, name).create({}, np.arange(3))
+        Run(trained_copy, name).create({"started": next_start(trained_copy)}, np.arange(3))
     assert newest_names(trained_copy) == "tiny-1, suite/c, b, tiny"
     assert [run.name for run in all_runs(trained_copy)] == ["tiny-1", "suite/c", "b", "tiny"]
     assert select_run(trained_copy, None).name == "tiny"  # the only one with a finished epoch
@@ -106,6 +117,29 @@ def test_selection_of_runs(trained_copy):
             select_runs(trained_copy, names)
     assert unused_run(trained_copy, "tiny").name == "tiny-2"
     assert ensemble_folder(trained_copy, ["a", "s/b"]) == trained_copy / "ensembles" / "a+s-b"
+
+
+def test_the_newest_run_is_the_one_that_was_started_last(trained, tmp_path, capsys):
+    source, day = trained[0] / "tiny", 86400
+    config = json.loads((source / "config.json").read_text())
+    del config["started"]
+    dates = {"old": -9, "first": -3, "second": 3650, "third": -1, "copied": -2, "future": 3650}  # in days from today
+    for name, days in dates.items():
+        shutil.copytree(source, tmp_path / name, symlinks=True)
+        started = {"number": 3} if name == "copied" else next_start(tmp_path)
+        written = config if name in ("old", "future") else {**config, "started": started}  # version 1 wrote none
+        (tmp_path / name / "config.json").write_text(json.dumps(written))
+        os.utime(tmp_path / name / "config.json", (time.time() + days * day,) * 2)
+    assert [run.name for run in all_runs(tmp_path)] == ["third", "copied", "second", "first", "old", "future"]
+    assert select_run(tmp_path, None).name == "third"
+    assert "--run: third was started last, although" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [None, "9", 1.5, -1, [1], True])
+def test_a_wrong_number_of_the_start_is_ignored(trained_copy, number):
+    run = Run(trained_copy, "tiny")
+    run.write_config({**run.config(), "started": {"number": number}})
+    assert next_start(trained_copy)["number"] == 1
 
 
 def test_splits_of_recorded_data(trained_copy):

@@ -391,15 +391,15 @@ def test_a_kill_between_the_two_links_is_repaired(data_folder, tmp_path, command
     """`last` points to epoch 2, `best` does not yet; --resume updates it."""
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--dev_fraction=0"]
     assert command("train", *common, "--run=whole").status == 0
-    link = checkpoint._link
+    link = checkpoint.replace_link
 
-    def killed(run, name, epoch):
-        if (name, epoch) == ("best", 2):
+    def killed(path, target):
+        if (path.name, target) == ("best", "epoch-0002"):
             raise KeyboardInterrupt
-        link(run, name, epoch)
+        link(path, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "_link", killed)
+        patched.setattr(checkpoint, "replace_link", killed)
         assert command("train", *common, "--run=part").status == 130
     assert [(tmp_path / "part" / n).readlink().name for n in ("last", "best")] == ["epoch-0002", "epoch-0001"]
     assert command("train", f"--checkpoints={tmp_path}", "--run=part", "--resume").status == 0
