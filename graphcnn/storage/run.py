@@ -17,12 +17,12 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
 from graphcnn.common.errors import InputError, UnsafeFile
-from graphcnn.common.files import file_type, lock, open_regular, read_json, read_text, refuse_links
+from graphcnn.common.files import file_type, lock, open_regular, read_json, read_text, refuse_links, sync
 from graphcnn.common.replace import atomic_write
 from graphcnn.data import sources
 
@@ -34,6 +34,7 @@ EPOCH_FOLDER = re.compile(r"epoch-\d+")
 PIXELS = 1 << 24  # largest number of pixels in an image of the data
 HISTORY_BYTES = 64 << 20
 NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
+REPLACED = re.compile(r".+\.replaced-\d+")  # name of a folder that `Run.set_aside` renamed
 
 
 class HistoryRow(TypedDict):
@@ -55,6 +56,18 @@ class HistoryRow(TypedDict):
     seconds: float
     images_per_second: float
     training_seconds: float
+
+
+class LastEpoch(NamedTuple):
+    """The last saved epoch of a run.
+
+    epoch: its number; 0 before the first epoch. stopped_early: whether early stopping ended the run after it.
+    worse_in_a_row: number of epochs that early stopping has counted as worse, up to this epoch.
+    """
+
+    epoch: int = 0
+    stopped_early: bool = False
+    worse_in_a_row: int = 0
 
 
 COLUMNS = tuple(HistoryRow.__annotations__)
@@ -112,7 +125,7 @@ class Run:
 
     def exists(self) -> bool:
         """Return whether a run of this name was started."""
-        return self.config_path.exists()
+        return _is_there(self.config_path)
 
     def has_best(self) -> bool:
         """Return whether the run has a best checkpoint, and thus at least one finished epoch."""
@@ -122,10 +135,13 @@ class Run:
         """Return whether the run has a checkpoint to resume from."""
         return _is_there(self.path / "last")
 
+    def has_epochs(self) -> bool:
+        """Return whether the run has a link to a checkpoint, or the folder of one."""
+        return self.has_best() or self.has_last() or any(self.path.glob("epoch-*"))
+
     def lacks_config(self) -> bool:
         """Return whether the run has checkpoints but no config.json, and `clear` did not remove that file."""
-        checkpoints = self.has_best() or self.has_last() or any(self.path.glob("epoch-*"))
-        return checkpoints and not self.exists() and not self._cleared.exists()
+        return self.has_epochs() and not self.exists() and not _is_there(self._cleared)
 
     def create(self, config: dict[str, Any], dev_rows: np.ndarray) -> None:
         """Write config.json, and split.npz with the row indices of the dev split, into the folder."""
@@ -235,12 +251,12 @@ class Run:
         except InputError:
             return []
 
-    def last_epoch(self) -> tuple[int, bool]:
-        """Return (last saved epoch, whether early stopping ended the run after it); (0, False) before the first epoch.
+    def last_epoch(self) -> LastEpoch:
+        """Return the last saved epoch; LastEpoch() before the first one.
 
         If a crash came between the replacements of `last` and `best`, a resumed training repeats the epoch of `last`.
-        The result is then (that epoch - 1, False). If a state.json is missing or not valid, the result is (0, False):
-        a resumed training verifies the checkpoint and names the file.
+        The result is then the epoch before it. If a state.json is missing or not valid, the result is LastEpoch(): a
+        resumed training verifies the checkpoint and names the file.
 
         Raises:
             OSError: a state.json cannot be read.
@@ -248,15 +264,31 @@ class Run:
         try:
             last, best = (read_json(self.path / link / "state.json", follow=False) for link in ("last", "best"))
             if best["epoch"] != last["best_epoch"]:
-                return last["epoch"] - 1, False
-            return int(last["epoch"]), bool(last["stopped_early"])
+                return LastEpoch(int(last["epoch"]) - 1)
+            worse = last["stopping"]["worse_in_a_row"]
+            return LastEpoch(int(last["epoch"]), bool(last["stopped_early"]), int(worse))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return 0, False
+            return LastEpoch()
 
     def lock(self) -> AbstractContextManager[None]:
         """Lock the run for one training while the block runs; InputError if another process holds the lock."""
         busy = f"--run={self.name}: another training is writing {self.path}; wait for it"
         return lock(self.path / ".lock", busy)
+
+    def set_aside(self) -> Path:
+        """Rename the folder to <run>.replaced-<n>, with the smallest unused n from 1, and return its new path.
+
+        Raises:
+            InputError: another process is training the run.
+            OSError: the folder cannot be renamed.
+        """
+        with self.lock():
+            n = 1
+            while _is_there(aside := self.path.with_name(f"{self.path.name}.replaced-{n}")):
+                n += 1
+            self.path.rename(aside)
+            sync(aside.parent)
+        return aside
 
     def clear(self) -> None:
         """Delete the run except its lock. config.json is renamed first, so that no run exists after a crash."""
@@ -295,8 +327,13 @@ def _check_entry(path: Path, may_link: bool) -> None:
         raise UnsafeFile(path, f"is {file_type(mode)}, expected a regular file; remove it")
 
 
-def _is_there(link: Path) -> bool:
-    return link.is_symlink() or link.exists()
+def _is_there(path: Path) -> bool:
+    """Return whether a file, folder or link exists. Other errors than its absence are raised: the disk may recover."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _history_row(cells: dict[str, str]) -> HistoryRow:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from graphcnn.common.errors import InputError
 from graphcnn.common.files import read_json
 from graphcnn.common.progress import say
-from graphcnn.storage.run import NAME, Run
+from graphcnn.storage.run import NAME, REPLACED, Run
 
 
 class Start(NamedTuple):
@@ -36,8 +36,12 @@ def next_start(root: Path) -> dict[str, Any]:
 
 
 def all_runs(root: Path) -> list[Run]:
-    """Return the started runs under `root`, <run> and <suite>/<run>, the one that was started last first."""
-    return sorted(_runs(root), key=_start, reverse=True)
+    """Return the started runs under `root`, <run> and <suite>/<run>, the one that was started last first.
+
+    The folders that `Run.set_aside` renamed are left out.
+    """
+    runs = [run for run in _runs(root) if not REPLACED.fullmatch(run.name)]
+    return sorted(runs, key=_start, reverse=True)
 
 
 def _runs(root: Path) -> list[Run]:

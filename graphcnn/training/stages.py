@@ -107,8 +107,12 @@ class Stage:
         return self.epochs_before(state) + self.recipe.epochs
 
     def epochs(self, state: TrainingState) -> range:
-        """Return the numbers of the epochs that are still to be trained."""
-        return range(state.epoch + 1, 1 + (state.epoch if state.stopped_early else self.last_epoch(state)))
+        """Return the numbers of the epochs that are still to be trained.
+
+        A run that stopped early continues if it is resumed with more patience.
+        """
+        stopped = state.stopped_early and state.stopping["worse_in_a_row"] > self.recipe.patience
+        return range(state.epoch + 1, 1 + (state.epoch if stopped else self.last_epoch(state)))
 
     def begun(self, state: TrainingState) -> bool:
         """Return whether the run's `last` checkpoint belongs to this stage."""

@@ -116,26 +116,26 @@ def _with_precision(recipe: Recipe) -> Recipe:
 
 
 def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
-    """Continue a run with its recorded recipe, data and split; only the number of epochs and folders may differ."""
+    """Continue a run with its recorded recipe, data and split; only its length, patience and folders may differ."""
     chief = workers is None or workers.chief
     with run.lock() if chief else nullcontext():
         config = run.config()
         if chief:
             run.remove_leftovers()
-        recipe = recipe_from_dict(config["recipe"], run.config_path)
+        recipe = recorded = recipe_from_dict(config["recipe"], run.config_path)
         _refuse_other_settings(request, config, recipe)
         source = request.data or config["data"]["source"]
         say(f"data: {source}{'' if request.data else ' (as the run recorded)'}")
         data = load_recorded_data(run, config, request.data, options=dict(request.data_options))
         _say_data(data, config["split"]["kind"])
         _with_precision(recipe)
-        recipe = _with_epochs(recipe, request.settings.get("epochs"))
+        recipe = _with_patience(_with_epochs(recipe, request.settings.get("epochs")), request.settings.get("patience"))
         _check(recipe, data, workers)
         recorded_options = config["data"].get("options", {})
         folder = request.data_options.get("cache_dir") or recorded_options.get("cache_dir")
         job = TrainingJob(recipe, data, {}, folder, workers)
         _join(job)
-        if recipe.epochs != config["recipe"]["epochs"] and chief:
+        if recipe != recorded and chief:
             run.write_config({**config, "recipe": dataclasses.asdict(recipe)})
         weights = _recorded_weights(request, run, config, job)
         job = dataclasses.replace(job, initial_weights=weights)
@@ -151,7 +151,7 @@ def _refuse_other_settings(request: TrainRequest, config: Mapping[str, Any], rec
     for name, value in recorded.items():
         new = given.get(name)
         automatic = name == "precision" and new == "auto"
-        if new is not None and name != "epochs" and not automatic and new != value:
+        if new is not None and name not in ("epochs", "patience") and not automatic and new != value:
             raise InputError(
                 f"--{name}: found {new}, but the run was started with {value}, and --resume cannot change this; drop "
                 "the flag or start a new run"
@@ -169,6 +169,20 @@ def _with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
             "size or fine-tuning depends on this number); drop the flag or start a new run",
         )
     return dataclasses.replace(recipe, epochs=epochs)
+
+
+def _with_patience(recipe: Recipe, patience: int | None) -> Recipe:
+    """Return the recipe with another patience; refuse one with which the epochs so far could be different ones."""
+    if patience in (None, recipe.patience):
+        return recipe
+    if recipe.stop_on != "nothing" and (patience < recipe.patience or recipe.finetune_epochs):
+        expected = "the same patience, because fine-tuning follows" if recipe.finetune_epochs else "at least as much"
+        raise SettingError(
+            "patience",
+            f"found {patience}, but the run was started with {recipe.patience}, and --resume needs {expected}; drop "
+            "the flag or start a new run",
+        )
+    return dataclasses.replace(recipe, patience=patience)
 
 
 def _recorded_weights(

@@ -1,5 +1,6 @@
 """The folder of a run, and the selection of runs by --run."""
 
+import errno
 import json
 import os
 import shutil
@@ -30,13 +31,18 @@ def write_states(run, last, best):
         (run.path / link / "state.json").write_text(json.dumps(state))
 
 
+NOT_WORSE, WORSE = {"best": 0.5, "worse_in_a_row": 0}, {"best": 0.5, "worse_in_a_row": 7}
 LAST_EPOCHS = {  # name: (state of last, state of best, what is expected)
-    "running": ({"epoch": 3, "best_epoch": 2, "stopped_early": False}, {"epoch": 2}, (3, False)),
-    "stopped early": ({"epoch": 9, "best_epoch": 2, "stopped_early": True}, {"epoch": 2}, (9, True)),
-    "a crash before best was replaced": (
-        {"epoch": 3, "best_epoch": 3, "stopped_early": True}, {"epoch": 2}, (2, False),
+    "running": (
+        {"epoch": 3, "best_epoch": 2, "stopped_early": False, "stopping": NOT_WORSE}, {"epoch": 2}, (3, False, 0),
     ),
-    "another content": ([], {}, (0, False)),
+    "stopped early": (
+        {"epoch": 9, "best_epoch": 2, "stopped_early": True, "stopping": WORSE}, {"epoch": 2}, (9, True, 7),
+    ),
+    "a crash before best was replaced": (
+        {"epoch": 3, "best_epoch": 3, "stopped_early": True, "stopping": WORSE}, {"epoch": 2}, (2, False, 0),
+    ),
+    "another content": ([], {}, (0, False, 0)),
 }  # fmt: skip
 
 
@@ -44,7 +50,7 @@ LAST_EPOCHS = {  # name: (state of last, state of best, what is expected)
 def test_the_last_epoch(case, tmp_path):
     last, best, expected = LAST_EPOCHS[case]
     run = Run(tmp_path, "a")
-    assert run.last_epoch() == (0, False)
+    assert run.last_epoch() == (0, False, 0)
     write_states(run, last, best)
     assert run.last_epoch() == expected
 
@@ -74,6 +80,37 @@ def test_clear_leaves_the_lock_and_a_crash_in_it_leaves_no_run(trained_copy, mon
     assert not run.lacks_config()  # clear has removed it
     run.clear()
     assert {path.name for path in run.path.iterdir()} <= {".lock"}
+
+
+def test_a_run_that_is_set_aside_is_no_longer_selected(trained_copy):
+    run = Run(trained_copy, "tiny")
+    for n in (1, 2):
+        content = {path.name for path in run.path.iterdir()} | {".lock"}
+        assert run.set_aside() == trained_copy / f"tiny.replaced-{n}"
+        assert not run.exists()
+        assert {path.name for path in (trained_copy / f"tiny.replaced-{n}").iterdir()} == content
+        assert all_runs(trained_copy) == []
+        run.create({}, np.arange(3))
+        run.refuse_foreign()
+        assert [each.name for each in all_runs(trained_copy)] == ["tiny"]
+    with run.lock(), pytest.raises(InputError, match="another training is writing"):
+        run.set_aside()
+    assert run.exists()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.EMFILE])
+def test_a_run_whose_folder_cannot_be_read_is_not_a_missing_run(number, trained_copy, monkeypatch):
+    """Otherwise train would start a new run in its place."""
+
+    def failing(path, *arguments, **options):
+        raise OSError(number, os.strerror(number), str(path))
+
+    run = Run(trained_copy, "tiny")
+    monkeypatch.setattr(os, "lstat", failing)
+    monkeypatch.setattr(os, "stat", failing)
+    for check in (run.exists, run.has_best, run.has_last, run.has_epochs, run.lacks_config):
+        with pytest.raises(OSError, match=os.strerror(number)):
+            check()
 
 
 def test_a_missing_config_differs_from_a_run_that_was_not_started(trained_copy):

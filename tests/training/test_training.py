@@ -288,6 +288,37 @@ def test_early_stopping_ends_the_run_and_resume_says_so(data_folder, tmp_path, c
     assert data_bytes(tmp_path, "a") == before
 
 
+def test_more_patience_on_resume_equals_a_run_with_this_patience(data_folder, tmp_path, command):
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}"]
+    arguments = [*TINY, "--epochs=40", "--learning_rate=1e-9", "--keep_prob=0.5"]
+    assert command("train", *common, *arguments, "--run=whole", "--patience=4").status == 0
+    assert "stopped early" in command("train", *common, *arguments, "--run=part", "--patience=1").out
+    early = Run(tmp_path, "part").last_epoch()
+    assert early.stopped_early
+    before = data_bytes(tmp_path, "part")
+    for patience, expected in ((0, "at least as much"), (1, "")):
+        outcome = command("train", *common, "--run=part", "--resume", f"--patience={patience}")
+        assert expected in outcome.err
+        assert outcome.status == (2 if expected else 0)
+        assert data_bytes(tmp_path, "part") == before
+    outcome = command("train", *common, "--run=part", "--resume", "--patience=4")
+    assert outcome.status == 0
+    assert f"resumed after epoch {early.epoch}" in outcome.out
+    assert Run(tmp_path, "part").last_epoch().epoch > early.epoch
+    assert data_bytes(tmp_path, "part") == data_bytes(tmp_path, "whole")
+    assert repeatable_history(tmp_path, "part") == repeatable_history(tmp_path, "whole")
+    assert Run(tmp_path, "part").config()["recipe"] == Run(tmp_path, "whole").config()["recipe"]
+
+
+def test_patience_is_not_changed_in_a_run_with_fine_tuning(trained_copy, command):
+    config = Run(trained_copy, "tiny").config()
+    config["recipe"] |= {"finetune_epochs": 1}
+    Run(trained_copy, "tiny").write_config(config)
+    outcome = command("train", f"--checkpoints={trained_copy}", "--run=tiny", "--resume", "--patience=9")
+    assert outcome.status == 2
+    assert "--patience: found 9, but the run was started with 5, and --resume needs the same" in outcome.err
+
+
 def test_the_best_epoch_is_the_first_with_the_highest_dev_macro_f1(data_folder, tmp_path, command):
     arguments = [*TINY, "--epochs=6", "--dev_split=stratified", "--learning_rate=0.01"]
     assert command("train", f"--data={data_folder}", f"--checkpoints={tmp_path}", "--run=a", *arguments).status == 0
