@@ -5,6 +5,8 @@ N images, H x W pixels, K classes.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from graphcnn.common.errors import InputError
+
+BLOCK_IMAGES = 256  # number of images that are hashed at a time
 
 
 class FileState(NamedTuple):
@@ -96,6 +100,19 @@ class Dataset:
                     f"{path}: changed while it was read; the last finished epoch is saved: restore the file, then "
                     "continue with --resume, or start a new run"
                 )
+
+    def test_fingerprint(self) -> str | None:
+        """Return a sha256 of the test images, their labels and the class names; None without loaded test labels."""
+        if self.x_test is None or self.y_test is None:
+            return None
+        self.check_unchanged()  # reading a shortened memory-mapped file beyond its end is a bus error
+        digest = hashlib.sha256()
+        shapes = [[array.dtype.str, array.shape] for array in (self.x_test, self.y_test)]
+        digest.update(json.dumps([self.class_names, shapes]).encode())
+        for first in range(0, len(self.x_test), BLOCK_IMAGES):
+            digest.update(np.ascontiguousarray(self.x_test[first : first + BLOCK_IMAGES]).data)
+        digest.update(np.ascontiguousarray(self.y_test).data)
+        return digest.hexdigest()
 
     @property
     def spec(self) -> ImageSpec:

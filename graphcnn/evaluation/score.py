@@ -74,6 +74,8 @@ def score(model: Model[TrainedRun], splits: Sequence[str], source: DataSource, p
                 say("the ensemble weights were fitted on this split, so this score of the ensemble is biased upwards")
         probabilities = weighted_mean(outputs[split], weights)
         dataset = runs_data[0].dataset
+        if split == "test":
+            details = {**details, "fingerprint": dataset.test_fingerprint()}
         predictions = Predictions(images, rows, labels[rows], probabilities, dataset.class_names, dataset.pixel_max)
         _write_report(model, split, predictions, details)
 

@@ -138,6 +138,25 @@ def test_different_data_have_different_fingerprints(tmp_path):
     assert len(set(prints)) == 3
 
 
+def test_a_different_test_split_has_a_different_test_fingerprint(tmp_path):
+    x, y = tiny_arrays(600, seed=1)
+    one_pixel = x.copy()
+    one_pixel[-1, -1, -1, -1] ^= 1
+    cases = [
+        {"x_test": x, "y_test": y}, {"x_test": x, "y_test": y, "x_train": X[::-1]}, {"x_test": x, "y_test": y[::-1]},
+        {"x_test": one_pixel, "y_test": y}, {"x_test": x[1:], "y_test": y[1:]},
+    ]  # fmt: skip
+    folders = [write_folder(tmp_path / str(n), **arrays) for n, arrays in enumerate(cases)]
+    folders.append(write_folder(tmp_path / "names", **cases[0]))
+    (folders[-1] / "class_names.txt").write_text("cat\ndog\nowl\n")
+    prints = [sources.load(folder, test=True).test_fingerprint() for folder in folders]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 5
+    assert sources.load(folders[0]).test_fingerprint() is None
+    unlabelled = write_folder(tmp_path / "unlabelled", y_test=None)
+    assert sources.load(unlabelled, test=True).test_fingerprint() is None
+
+
 def test_class_names_file(tmp_path):
     folder = write_folder(tmp_path)
     (folder / "class_names.txt").write_text("cat\ndog\nowl\n")
