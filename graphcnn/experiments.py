@@ -23,7 +23,7 @@ from graphcnn.data import sources
 from graphcnn.sweeps import settings
 from graphcnn.sweeps.processors import processors
 
-FOLDER_FLAGS = ("checkpoints", "data_cache", "cache_dir")  # a report leaves out the folders of this machine
+LOCAL_FLAGS = ("checkpoints", "data_cache", "cache_dir", "retrain")  # flags about the folders of this machine
 SETTINGS_NOTE = (  # in --help
     "A setting that is given as a flag applies to all experiments. Without the flag, each experiment has its own "
     "value. --epochs sets the length of the longest experiment. The other experiments, and their early-stopping "
@@ -42,6 +42,11 @@ def define_flags() -> FlagValues:
     flags.define(values, int, "seeds", 1, "number of seeds of each experiment, counted up from the seed of its recipe")
     text = "number of experiments that are trained at a time, each on an equal number of processor cores"
     flags.define(values, int, "jobs", 1, text)
+    text = (
+        "rename each run with another recipe, data or dev split to <run>.replaced-N, and train it again; without this "
+        "flag, such runs are refused"
+    )
+    flags.define(values, bool, "retrain", False, text)
     text = "settings and values to combine, instead of a suite: 'learning_rate=1e-3,1e-4 keep_prob=0.6,0.8'"
     flags.define(values, str, "sweep", None, text)
     text = f"recipe that --sweep changes: {', '.join(RECIPES)}, or SUITE/EXPERIMENT"
@@ -84,6 +89,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
         options=flags.given_options(values),
         dev_split=values.dev_split,
         dev_fraction=values.dev_fraction,
+        retrain=values.retrain,
         seeds=values.seeds,
         jobs=values.jobs,
         budget=None if values.budget is None else 60 * values.budget,
@@ -106,11 +112,11 @@ def _check(values: FlagValues) -> None:
 
 
 def _command(values: FlagValues, folders: bool) -> str:
-    """Return the command line. Without `folders`, DIR replaces the folder of --data, and FOLDER_FLAGS are left out."""
+    """Return the command line. Without `folders`, DIR replaces the folder of --data, and LOCAL_FLAGS are left out."""
     words = ["./run.sh", "experiments"]
     for flag in sorted(values):
         value = str(values[flag].value)
-        if values[flag].present and (folders or flag not in FOLDER_FLAGS):
+        if values[flag].present and (folders or flag not in LOCAL_FLAGS):
             hidden = flag == "data" and value not in sources.NAMES and not folders
             words.append(f"--{flag}={'DIR' if hidden else shlex.quote(value)}")
     return " ".join(words)

@@ -51,12 +51,16 @@ class Memory:
     key: str
 
     def read(self) -> int | None:
-        """Return the number of epochs that an earlier call with the same key wrote; None if there is none."""
+        """Return the number of epochs that an earlier call with the same key wrote; None if there is none.
+
+        Raises:
+            OSError: the file cannot be read. Another number would be chosen and written, so the sweep must not go on.
+        """
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             epochs = content["first_epochs"]
             return epochs if content["of"] == self.key and type(epochs) is int and epochs >= 1 else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
     def write(self, epochs: int) -> None:

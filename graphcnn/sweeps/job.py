@@ -1,4 +1,4 @@
-"""One run of an experiment, and the action that it needs: nothing, resume or retrain."""
+"""One run of an experiment, and the action that it needs: nothing, training, or the user's decision."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from graphcnn.common.errors import InputError
 from graphcnn.config.recipe import Recipe, recipe_from_dict
 from graphcnn.config.setting_paths import absolute, recorded_settings
-from graphcnn.storage.run import Run
+from graphcnn.storage.run import LastEpoch, Run
 
 
 @dataclass
@@ -34,25 +34,35 @@ class Job:
     score: float | None = None
     seconds: float = 0.0
 
-    def read_progress(self) -> None:
-        """Set epoch, score and seconds from the run's history.csv."""
-        history = self.run.history_so_far()
+    def read_progress(self, finished: bool = False) -> None:
+        """Set epoch, score and seconds from the run's history.csv.
+
+        Args:
+            finished: whether the run is finished. Until then, a file that cannot be read counts as no epochs.
+
+        Raises:
+            InputError: the run is finished, and the file is missing or cannot be read.
+        """
+        history = self.run.history() if finished else self.run.history_so_far()
         scores = [row["dev_macro_f1"] for row in history[: self.recipe.all_epochs()]]
         self.epoch, self.score = len(history), max((score for score in scores if score is not None), default=None)
         self.seconds = sum(row["seconds"] for row in history)
 
 
 class Standing(NamedTuple):
-    """The action that a job needs, and its reason for the user; the reason may be empty."""
+    """What a job needs, and the reason for the user; the reason may be empty.
 
-    action: Literal["done", "resume", "retrain"]
+    action: done (nothing), resume (`train --resume`, which also starts a new run), replace (the run has another recipe,
+    data or dev split, but no finished epoch: set it aside and train a new one), or changed (such a run with a finished
+    epoch: the user decides).
+    """
+
+    action: Literal["done", "resume", "replace", "changed"]
     reason: str = ""
 
 
 def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
-    """Return the action that a job needs, from the content of its run's folder.
-
-    A job needs "retrain" only if the recipe, the dataset or the dev split changed.
+    """Return what a job needs, from the content of its run's folder.
 
     Args:
         job: the job.
@@ -66,28 +76,43 @@ def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
     run = job.run
     if run.lacks_config():
         raise InputError(
-            f"{run.config_path}: this file is missing, but the run has checkpoints; restore it, or delete the folder "
+            f"{run.config_path}: this file is missing, but the run has checkpoints; restore it, or rename the folder "
             f"{run.path} to train the experiment again"
         )
     if not run.exists():
         return Standing("resume")
     config = run.config()
     recorded = recipe_from_dict(config["recipe"], str(run.config_path))
-    changes = _changes(config, recorded, _comparable(job.recipe, recorded))
-    longer = list(changes) == ["epochs"] and not job.recipe.planned()
-    reasons = list(changes.values())
-    if config["data"]["fingerprint"] != fingerprint:
-        reasons.append("the data changed")
-    if {key: config["split"].get(key) for key in split} != split:
-        reasons.append("the dev split changed")
-    if reasons and not (longer and len(reasons) == 1):
-        return Standing("retrain", "; ".join(reasons))
-    epoch, stopped_early = run.last_epoch()
-    if epoch >= job.recipe.all_epochs() or stopped_early:
-        return Standing("done", f"it has {epoch} epochs and is kept" if changes else "")
+    recipe = _comparable(job.recipe, recorded)
+    changes = _changes(config, recorded, recipe)
+    others = ["the data changed"] * (config["data"]["fingerprint"] != fingerprint)
+    others += ["the dev split changed"] * ({key: config["split"].get(key) for key in split} != split)
+    last = run.last_epoch()
+    finished = last.epoch >= recipe.all_epochs() or _stays_stopped(last, recipe)
+    if others or not _same_but_length(changes, recorded, recipe, finished):
+        reason = "; ".join([*changes.values(), *others])
+        return Standing("changed" if run.has_epochs() else "replace", reason)
+    if finished:
+        return Standing("done", f"it has {last.epoch} epochs and is kept" if changes else "")
     if changes:
-        return Standing("resume", changes["epochs"])
-    return Standing("resume", f"continues after epoch {epoch}" if epoch else "")
+        return Standing("resume", "; ".join(changes.values()))
+    return Standing("resume", f"continues after epoch {last.epoch}" if last.epoch else "")
+
+
+def _stays_stopped(last: LastEpoch, recipe: Recipe) -> bool:
+    """Return whether early stopping ended the run, and would end it also with the patience of `recipe`."""
+    return last.stopped_early and (recipe.finetune_epochs > 0 or last.worse_in_a_row > recipe.patience)
+
+
+def _same_but_length(changes: dict[str, str], recorded: Recipe, recipe: Recipe, finished: bool) -> bool:
+    """Return whether a run of the recipe `recorded` can serve for `recipe`: they differ at most in length and patience.
+
+    A run can be continued with more epochs and more patience. With less patience it might have stopped earlier. So
+    such a run can only be kept, and only if it is finished and was asked for more epochs.
+    """
+    if recipe.planned() or not changes.keys() <= {"epochs", "patience"}:
+        return not changes
+    return recipe.patience >= recorded.patience or (finished and recipe.epochs < recorded.epochs)
 
 
 def _comparable(recipe: Recipe, recorded: Recipe) -> Recipe:

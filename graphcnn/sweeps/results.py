@@ -16,12 +16,14 @@ NUMBERS = ("parameters", "accuracy", "macro_f1", "cross_entropy", "top2_accuracy
 Result = dict[str, Any]  # as `read_result` returns it
 
 
-def read_result(run: Run, test: bool) -> Result | None:
+def read_result(run: Run, test: bool, test_fingerprint: str | None) -> Result | None:
     """Return the numbers of a run's best epoch, with its config and history; None if eval must score it first.
 
     Args:
         run: a finished run.
         test: whether the data have test labels. If so, the result includes the scores on the test split.
+        test_fingerprint: fingerprint of the present test split. A score on other test images or labels does not count,
+            nor does a score of version 1, which recorded no fingerprint.
 
     Raises:
         InputError: the content of a file is not what train or eval writes.
@@ -30,6 +32,8 @@ def read_result(run: Run, test: bool) -> Result | None:
     state = read_state(run.path / "last")
     scores = {split: _read_scores(run, split, state["best_epoch"]) for split in ("train", "dev", "test")}
     train, dev, test_scores = scores["train"], scores["dev"], scores["test"]
+    if test_scores and test_scores.get("fingerprint") != test_fingerprint:
+        test_scores = None
     if train is None or dev is None or (test and test_scores is None):
         return None
     history = run.history(state["epoch"])

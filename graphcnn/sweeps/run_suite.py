@@ -35,6 +35,7 @@ class Request:
         options: {DataOptions field: value} for the flags that were given.
         dev_split: first or stratified; None for the default of the data.
         dev_fraction: fraction of the training images in the dev split; None for the default of the suite.
+        retrain: whether runs with another recipe, data or dev split are set aside and trained again.
         seeds: number of seeds of each experiment.
         jobs: number of simultaneous trainings.
         budget: seconds of training epochs for successive halving; None to train all experiments for all epochs.
@@ -52,6 +53,7 @@ class Request:
     options: dict[str, Any]
     dev_split: str | None
     dev_fraction: float | None
+    retrain: bool
     seeds: int
     jobs: int
     budget: float | None
@@ -66,7 +68,7 @@ def run_suite(request: Request) -> int:
         The exit status: 1 if an experiment failed, 130 after SIGINT or SIGTERM, else 0.
     """
     setup = _setup(request)
-    scheduler = Scheduler(setup, request.jobs, ChildProcesses())
+    scheduler = Scheduler(setup, request.jobs, ChildProcesses(), request.retrain)
     busy = f"--suite={setup.name}: another training is writing {setup.folder}; wait for it"
     recipes = dict(request.recipes)
     try:
@@ -77,9 +79,17 @@ def run_suite(request: Request) -> int:
                     for index in range(request.seeds)
                     for experiment in request.selected
                 ]
+                scheduler.refuse_changed(jobs)
                 failed = scheduler.train(jobs)
             else:
                 selected = {experiment: recipes[experiment] for experiment in request.selected}
+                scheduler.refuse_changed(
+                    [
+                        job
+                        for experiment, recipe in selected.items()
+                        for job in setup.existing_jobs(experiment, recipe, request.seeds)
+                    ]
+                )
                 halving = Halving(setup, scheduler, selected, request.budget, request.seeds)
                 failed = halving.train(halving.memory(setup.folder, setup.data.fingerprints))
                 recipes |= selected  # with the number of epochs that halving chose

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,6 +24,10 @@ from graphcnn.sweeps.processors import processors_of_jobs
 from graphcnn.sweeps.results import Result, read_result
 from graphcnn.sweeps.setup import Setup, with_random_weights
 
+CHANGED_ADVICE = (
+    "give the same --data and settings as before, or add --retrain to rename such runs to <run>.replaced-N and train "
+    "them again"
+)
 LOCK_SECONDS = 0.5  # between two checks of a run that another process is training
 
 
@@ -58,15 +63,32 @@ class Scheduler:
         setup: the suite.
         jobs_at_once: number of simultaneous trainings; each gets the same number of processors.
         runner: runs `train` and `eval`; None to run them in child processes.
+        retrain: whether runs with another recipe, data or dev split are set aside and trained again.
     """
 
-    def __init__(self, setup: Setup, jobs_at_once: int, runner: Runner | None = None) -> None:
-        self.setup = setup
+    def __init__(self, setup: Setup, jobs_at_once: int, runner: Runner | None = None, retrain: bool = False) -> None:
+        self.setup, self.retrain = setup, retrain
         self.runner = runner or ChildProcesses()
         self._processors = processors_of_jobs(jobs_at_once)
         self._seconds: dict[str, float] = {}  # {name of a run: seconds of its finished epochs}
         self._turn = threading.Lock()
         self._refresh: Callable[[], None] = lambda: None
+
+    def refuse_changed(self, jobs: Sequence[Job]) -> None:
+        """Refuse jobs whose runs have another recipe, data or dev split, unless they shall be trained again.
+
+        Raises:
+            InputError: the error line names these runs and the reasons.
+        """
+        changed: dict[str, list[str]] = {}
+        for job in [] if self.retrain else jobs:
+            with suppress(InputError, OSError):  # `train` reports a run that cannot be read, for its job alone
+                state = self._plan(job)
+                if state.action == "changed":
+                    changed.setdefault(state.reason, []).append(job.run.name)
+        if changed:
+            runs = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in changed.items())
+            raise InputError(f"--suite={self.setup.name}: nothing was trained: {runs}; {CHANGED_ADVICE}")
 
     def train(self, jobs: Sequence[Job], budget: float | None = None) -> list[Job]:
         """Train and score the unfinished jobs, and return the failed ones.
@@ -93,6 +115,7 @@ class Scheduler:
                 raise
             finally:
                 threads.shutdown()
+        self._refresh = lambda: None  # the table is closed
         done = sum(job.state == "done" for job in jobs)
         say(f"{done} of {len(jobs)} done in {format_duration(time.monotonic() - began)}")
         return [job for job in jobs if job.state == "failed"]
@@ -102,9 +125,22 @@ class Scheduler:
         data = self.setup.data
         return standing(job, data.split, data.fingerprints[job.recipe.image_size])
 
-    def result(self, run: Run) -> Result | None:
-        """Return the results of a trained run; None if eval must score it first. See results.read_result."""
-        return read_result(run, self.setup.data.has_test_labels)
+    def result(self, job: Job) -> Result:
+        """Return the results of a trained run; eval scores it first if that is necessary. See results.read_result.
+
+        Raises:
+            JobFailed: eval failed.
+            InputError, OSError: as read_result.
+        """
+        data = self.setup.data
+        test_fingerprint = data.test_fingerprints[job.recipe.image_size]
+        result = read_result(job.run, data.has_test_labels, test_fingerprint)
+        if result is None:
+            self._run(job, "scoring", "eval", [f"--split=train,dev{',test' * data.has_test_labels}"])
+            result = read_result(job.run, data.has_test_labels, test_fingerprint)
+        if result is None:
+            raise JobFailed(f"{job.run.path / 'report'}: eval has written no scores of the best epoch")
+        return result
 
     def _work(
         self, processors: set[int] | None, waiting: Iterator[Job], jobs: Sequence[Job], budget: float | None
@@ -145,40 +181,50 @@ class Scheduler:
             say(f"{job.run.name}: done, {job.epoch} epochs{score}, {time_left(jobs, len(self._processors))}")
         self._refresh()
 
-    def _complete(self, job: Job) -> str:
-        """Train and score a job as far as necessary; return its action: done, resume or retrain."""
+    def _plan(self, job: Job) -> Standing:
+        """Return what the job needs; if published weights are not available, change its recipe to random ones."""
         state = self.standing(job)
         begun = state.action == "resume" and job.run.has_last()  # it no longer needs published weights
         if state.action != "done" and not begun and job.recipe.net in self.setup.without_weights:
             job.recipe = with_random_weights(job.recipe)
             state = self.standing(job)
+        return state
+
+    def _complete(self, job: Job) -> str:
+        """Train and score a job as far as necessary; return its action: done, resume or replace."""
+        state = self._plan(job)
+        if state.action == "changed":
+            if not self.retrain:
+                raise JobFailed(f"{state.reason}; {CHANGED_ADVICE}")
+            state = Standing("replace", state.reason)
         try:
             self._follow(job, state)
         except (DamagedRun, JobFailed) as error:
             damaged = error.path if isinstance(error, DamagedRun) else error.damaged
-            if state.action == "retrain" or damaged is None or not _is_inside(damaged, job.run.path):
+            if state.action == "replace" or damaged is None or not _is_inside(damaged, job.run.path):
                 raise
-            self._follow(job, Standing("retrain", str(error)))
+            state = Standing("replace", str(error))
+            self._follow(job, state)
+        job.read_progress(finished=True)
         return state.action
 
     def _follow(self, job: Job, state: Standing) -> None:
         """Perform the action of a job, then score its run; raise an exception if this fails."""
-        if state.reason:
-            say(f"{job.run.name}: {state.reason}{'; retrained' if state.action == 'retrain' else ''}")
+        if state.action == "replace":
+            self._wait(job.run)
+            aside = job.run.set_aside()
+            say(f"{job.run.name}: {state.reason}; the old run is kept as {aside.name}, and a new one is trained")
+        elif state.reason:
+            say(f"{job.run.name}: {state.reason}")
         if state.action != "done":
-            self._train(job, state.action)
-        if self.result(job.run) is None:
-            splits = "train,dev" + ",test" * self.setup.data.has_test_labels
-            self._run(job, "scoring", "eval", [f"--split={splits}"])
-            if self.result(job.run) is None:
-                raise JobFailed(f"{job.run.path / 'report'}: eval has written no scores of the best epoch")
+            self._train(job)
+        self.result(job)
 
-    def _train(self, job: Job, action: Literal["resume", "retrain"]) -> None:
+    def _train(self, job: Job) -> None:
         split, settings = self.setup.data.split, absolute(dataclasses.asdict(job.recipe))
-        flags = [f"--dev_fraction={split['fraction']!r}", f"--dev_split={split['kind']}"]
-        if action == "retrain" or not job.run.exists():
+        flags = [f"--dev_fraction={split['fraction']!r}", f"--dev_split={split['kind']}", "--resume"]
+        if not job.run.exists():
             flags.append(f"--recipe={self.setup.recipe_name or f'{self.setup.name}/{job.experiment}'}")
-        flags.append("--overwrite" if action == "retrain" else "--resume")
         self._run(job, "training", "train", [*flags, *(f"--{name}={value}" for name, value in settings.items())])
 
     def _run(self, job: Job, state: Literal["training", "scoring"], command: str, flags: list[str]) -> None:
@@ -213,7 +259,7 @@ class Scheduler:
                 time.sleep(LOCK_SECONDS)
 
     def _log_traceback(self, job: Job) -> None:
-        with self.setup.log(job.run).open("a") as log:
+        with suppress(OSError), self.setup.log(job.run).open("a") as log:
             traceback.print_exc(file=log)
 
 

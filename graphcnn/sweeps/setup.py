@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class SuiteData:
         flags: --data and its options, for the command line of a child process.
         split: {"kind", "fraction"} of the dev split.
         fingerprints: {image size: fingerprint of the dataset}; a folder of images is decoded at each size.
+        test_fingerprints: {image size: Dataset.test_fingerprint()}.
         description: text with the numbers of training and dev images, for the user.
         has_test_labels: whether the data have a labelled test split.
         image_folder: the folder of the image files, if it has a labelled test split; else None.
@@ -34,6 +36,7 @@ class SuiteData:
     flags: tuple[str, ...]
     split: dict[str, Any]
     fingerprints: dict[int, str]
+    test_fingerprints: dict[int, str | None]
     description: str
     has_test_labels: bool
     image_folder: Path | None
@@ -55,17 +58,18 @@ def load_data(
         raise InputError(
             "--dev_fraction: found 0, expected a fraction above 0, because the experiments are compared on dev"
         )
-    dataset = sources.load(source, options=sources.DataOptions(image_sizes[0], **options))
+    datasets = {
+        size: sources.load(source, test=True, options=sources.DataOptions(size, **options)) for size in image_sizes
+    }
+    dataset = datasets[image_sizes[0]]
     kind = split_kind or dataset.dev_split
     train_rows, dev_rows = split_dev(dataset, kind, fraction)
-    fingerprints = {image_sizes[0]: dataset.fingerprint}
-    for size in image_sizes[1:]:
-        fingerprints[size] = sources.load(source, options=sources.DataOptions(size, **options)).fingerprint
     has_image_files = dataset.has_test_labels and Path(dataset.file("x_train")).is_dir()
     return SuiteData(
         flags=(f"--data={dataset.source}", *(f"--{name}={value}" for name, value in options.items())),
         split={"kind": kind, "fraction": fraction},
-        fingerprints=fingerprints,
+        fingerprints={size: each.fingerprint for size, each in datasets.items()},
+        test_fingerprints={size: each.test_fingerprint() for size, each in datasets.items()},
         description=f"{len(train_rows):,} training, {len(dev_rows):,} dev images ({kind})",
         has_test_labels=dataset.has_test_labels,
         image_folder=Path(source).resolve() if has_image_files else None,
@@ -106,6 +110,30 @@ class Setup:
         recipe = dataclasses.replace(recipe, seed=recipe.seed + seed_index)
         length = f"-epochs{recipe.epochs}" if recipe.planned() else ""
         return Job(experiment, recipe, Run(self.root, f"{self.name}/{experiment}-seed{recipe.seed}{length}"))
+
+    def runs(self, experiment: str, seed: int) -> Iterator[tuple[Run, int, int | None]]:
+        """Yield the runs of an experiment that exist in the suite's folder.
+
+        Args:
+            experiment: name of the experiment.
+            seed: seed of its recipe.
+
+        Yields:
+            (Run, its seed - `seed`, the number of epochs in its name or None), for seeds from `seed` on.
+        """
+        pattern = re.compile(re.escape(experiment) + r"-seed(\d+)(?:-epochs(\d+))?")
+        for path in self.folder.glob(f"{experiment}-seed*"):
+            match = pattern.fullmatch(path.name)
+            index = int(match[1]) - seed if match else -1
+            if match and path.is_dir() and index >= 0:
+                yield Run(self.root, f"{self.name}/{path.name}"), index, int(match[2]) if match[2] else None
+
+    def existing_jobs(self, experiment: str, recipe: Recipe, seeds: int) -> Iterator[Job]:
+        """Yield a Job for each existing run of an experiment, whatever its number of epochs, with these seeds."""
+        for run, index, epochs in self.runs(experiment, recipe.seed):
+            job = self.job(experiment, dataclasses.replace(recipe, epochs=epochs or recipe.epochs), index)
+            if index < seeds and job.run.path == run.path:
+                yield job
 
     def log(self, run: Run) -> Path:
         """Return the log file for all output of the processes that train and score the run."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from graphcnn.sweeps import report
 from graphcnn.sweeps.child import output_lines
 from graphcnn.sweeps.job import Job
 from graphcnn.sweeps.results import Result
-from graphcnn.sweeps.scheduler import Scheduler
+from graphcnn.sweeps.scheduler import JobFailed, Scheduler
 from graphcnn.sweeps.setup import with_random_weights
 
 FILES = ("report.md", "report.json", "report.png")
@@ -42,7 +40,7 @@ class Report:
         self.failed: list[str] = []
 
     def write(self, command: str, failed_jobs: list[Job]) -> None:
-        """Write the report and print it; if no run is finished, delete an earlier report.
+        """Write the report and print it; if no run is finished and none has failed, delete an earlier report.
 
         Args:
             command: the command line, for the report.
@@ -53,9 +51,10 @@ class Report:
         results = {experiment: seeds for experiment, seeds in all_results.items() if seeds}
         folder = self.setup.folder
         if not results:
-            for name in FILES:
+            failed = failed_jobs or self.failed
+            for name in () if failed else FILES:
                 (folder / name).unlink(missing_ok=True)
-            say("no experiment is finished, so there is no report")
+            say(f"no experiment is finished, so {'the report is not changed' if failed else 'there is no report'}")
             return
         contents: dict[str, Any] = {"suite": self.setup.name, "command": command, "data": self.setup.data.description}
         contents |= report.summary(self.setup.suite, results)
@@ -75,29 +74,24 @@ class Report:
     def _results(self, experiment: str, reported: set[str]) -> list[Result]:
         """Return the results of the experiment's finished runs, in the order of their seeds."""
         results = []
-        for run, seed_index in sorted(self._runs(experiment), key=lambda pair: pair[1]):
+        runs = self.setup.runs(experiment, self.recipes[experiment].seed)
+        for run, seed_index, _ in sorted(runs, key=lambda each: each[1]):
             try:
                 result = self._result(experiment, run, seed_index)
-            except (InputError, OSError) as error:
+            except (JobFailed, InputError, OSError) as error:
                 if run.name not in reported:
-                    say(f"{run.name}: this run is not in the report: {error_line(error)}")
+                    problem = str(error) if isinstance(error, JobFailed) else error_line(error)
+                    say(f"{run.name}: this run is not in the report: {problem}")
                     self.failed.append(run.name)
                 continue
             if result is not None:
                 results.append(result)
         return results
 
-    def _runs(self, experiment: str) -> Iterator[tuple[Run, int]]:
-        """Yield (Run, its seed - the recipe's seed) for the experiment's runs in the suite's folder."""
-        pattern = re.compile(re.escape(experiment) + r"-seed(\d+)(-epochs\d+)?")
-        for path in self.setup.folder.glob(f"{experiment}-seed*"):
-            match = pattern.fullmatch(path.name)
-            index = int(match[1]) - self.recipes[experiment].seed if match else -1
-            if index >= 0:
-                yield Run(self.setup.root, f"{self.setup.name}/{path.name}"), index
-
     def _result(self, experiment: str, run: Run, seed_index: int) -> Result | None:
         """Return the results of a run; None if it is unfinished or has another recipe, dataset or dev split.
+
+        A finished run without scores, or with scores on another test split, is scored.
 
         A run of the same recipe with random weights also counts, since an earlier call may have lacked the published
         weights.
@@ -106,7 +100,7 @@ class Report:
         for variant in dict.fromkeys((recipe, with_random_weights(recipe))):
             job = self.setup.job(experiment, variant, seed_index)
             if job.run.path == run.path and self.scheduler.standing(job).action == "done":
-                return self.scheduler.result(run)
+                return self.scheduler.result(job)
         return None
 
     def _ensembles(self, results: dict[str, list[Result]]) -> list[dict[str, Any]]:

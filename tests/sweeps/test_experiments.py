@@ -3,10 +3,15 @@
 The commands of its child processes run in this process; test_processes.py has those that need processes.
 """
 
+import builtins
+import errno
+import io
 import json
+import os
 import shutil
-from pathlib import Path
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from conftest import one_line, tiny_arrays, write_folder
 from in_process import TWO, children_in_process, content_of, report_of, without_clocks
@@ -47,7 +52,7 @@ def suite(command, folder):
 
     def run(root, *arguments):
         with children_in_process():
-            return command("experiments", *arguments, f"--data={folder}", f"--checkpoints={root}")
+            return command("experiments", f"--data={folder}", *arguments, f"--checkpoints={root}")
 
     return run
 
@@ -89,11 +94,22 @@ def test_finished_experiments_are_kept_and_changed_ones_are_retrained(copy, suit
     assert "ladder/four_layer_1-seed51: it has 2 epochs and is kept" in fewer.out
     assert times == {path: path.stat().st_mtime_ns for path in times}  # nothing was trained
 
-    changed = suite(copy, *TWO, "--only=four_layer_1", "--learning_rate=0.01")
+    rate = [*TWO, "--only=four_layer_1", "--learning_rate=0.01"]
+    content = content_of(copy)
+    refused = suite(copy, *rate)
+    assert refused.status == 2
+    assert one_line(refused.err)
+    assert "ladder/four_layer_1-seed51: learning_rate was 0.001, is now 0.01; give the same --data" in refused.err
+    assert content_of(copy) == content
+    changed = suite(copy, *rate, "--retrain")
     assert changed.status == 0
-    assert "learning_rate was 0.001, is now 0.01; retrained" in changed.out
-    rows = report_of(copy / "ladder")["experiments"]
-    assert [row["experiment"] for row in rows] == ["four_layer_1"]  # the other has the former rate
+    assert "learning_rate was 0.001, is now 0.01; the old run is kept as four_layer_1-seed51.replaced-1" in changed.out
+    old = "ladder/four_layer_1-seed51"
+    kept = content_of(copy / f"{old}.replaced-1")
+    assert kept == {path.removeprefix(f"{old}/"): each for path, each in content.items() if path.startswith(f"{old}/")}
+    report = report_of(copy / "ladder")
+    assert [row["experiment"] for row in report["experiments"]] == ["four_layer_1"]  # the other has the former rate
+    assert "retrain" not in report["command"]
 
     longer = suite(copy, *TWO, "--only=four_layer_2", "--epochs=3", "--seeds=2")
     assert "epochs was 2, is now 3" in longer.out
@@ -103,14 +119,49 @@ def test_finished_experiments_are_kept_and_changed_ones_are_retrained(copy, suit
     assert [(row["experiment"], row["seeds"], row["epochs"]) for row in rows] == [("four_layer_2", [51, 52], 3)]
 
 
-def test_other_data_and_another_dev_split_are_retrained(copy, suite, command, tmp_path):
-    split = suite(copy, *TWO, "--only=four_layer_1", "--dev_fraction=0.25")
-    assert "four_layer_1-seed51: the dev split changed; retrained" in split.out
+def test_other_data_and_another_dev_split_are_refused(copy, suite, tmp_path):
+    before = content_of(copy)
     other = write_folder(tmp_path / "other", x_train=tiny_arrays(seed=9)[0])
-    with children_in_process():
-        data = command("experiments", *TWO, "--only=four_layer_1", f"--data={other}", f"--checkpoints={copy}")
-    assert "the data changed; the dev split changed; retrained" in data.out
-    assert data.status == 0
+    both = "ladder/four_layer_1-seed51, ladder/four_layer_2-seed51: "
+    split = suite(copy, *TWO, "--dev_fraction=0.25")
+    data = suite(copy, *TWO, f"--data={other}")
+    forgotten = suite(copy, *TWO, "--data=digits")
+    assert f"{both}the dev split changed; " in split.err
+    assert f"{both}the data changed; " in data.err
+    assert f"{both}the data changed; the dev split changed; " in forgotten.err
+    for outcome in (split, data, forgotten):
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+    assert content_of(copy) == before
+    outcome = suite(copy, *TWO, "--only=four_layer_1", f"--data={other}", "--retrain")
+    assert outcome.status == 0
+    assert "the data changed; the old run is kept as four_layer_1-seed51.replaced-1" in outcome.out
+
+
+def test_changed_test_labels_are_scored_again(copy, suite, folder, tmp_path, command):
+    """Also the runs that --only leaves out, and the runs of version 1, which recorded no fingerprint."""
+    before = report_of(copy / "ladder")["experiments"]
+    path = copy / "ladder/four_layer_1-seed51/report/test.json"
+    assert len(json.loads(path.read_text())["fingerprint"]) == 64
+    lacking(path, "fingerprint")
+    again = suite(copy, *TWO)
+    assert again.status == 0
+    assert "epoch 1/2" not in again.out
+    assert report_of(copy / "ladder")["experiments"] == before
+    assert len(json.loads(path.read_text())["fingerprint"]) == 64
+
+    labels = np.load(folder / "y_test.npy")
+    changed = write_folder(tmp_path / "changed", y_test=labels[::-1])
+    outcome = suite(copy, *TWO, "--only=four_layer_1", f"--data={changed}")
+    assert outcome.status == 0
+    after = report_of(copy / "ladder")["experiments"]
+    assert [row["experiment"] for row in after] == [row["experiment"] for row in before]
+    for old, new in zip(before, after, strict=True):
+        name = f"--run=ladder/{old['experiment']}-seed51"
+        out = command("eval", f"--checkpoints={copy}", name, "--split=test", f"--data={changed}").out
+        assert f"test macro F1: {new['test_macro_f1']:.6f}" in out
+        assert old["test_loss"] != new["test_loss"]
+        assert old["dev_loss"] == new["dev_loss"]
 
 
 def test_a_failed_experiment_does_not_stop_the_others(suite, tmp_path):
@@ -136,16 +187,24 @@ def test_a_sweep_by_halving_trains_and_ends_with_a_report(suite, tmp_path):
     assert "epoch 1/" not in again.out  # nothing is trained twice
     assert report_of(tmp_path / "mine")["experiments"] == rows
 
+    before = content_of(tmp_path)
+    forgotten = suite(tmp_path, *arguments, "--data=digits")
+    assert forgotten.status == 2
+    assert "the data changed" in forgotten.err
+    assert content_of(tmp_path) == before
 
-def test_a_damaged_run_is_retrained(copy, done, suite):
+
+def test_a_damaged_run_is_set_aside_and_trained_again(copy, done, suite):
     run = copy / "ladder/four_layer_1-seed51"
     shutil.rmtree(run / "report")  # so that it is scored again
     (run / "best/model.ckpt.data-00000-of-00001").write_bytes(b"torn")
+    before = content_of(run)
     outcome = suite(copy, *TWO)
     assert outcome.status == 0
     assert "four_layer_1-seed51: eval ended with status 2" in outcome.out
     assert "model.ckpt.data-00000-of-00001: damaged, its sha256 is" in outcome.out
-    assert "; retrained" in outcome.out
+    assert "; the old run is kept as four_layer_1-seed51.replaced-1" in outcome.out
+    assert content_of(copy / "ladder/four_layer_1-seed51.replaced-1") == before
     assert without_clocks(report_of(copy / "ladder")) == without_clocks(report_of(done / "ladder"))
 
 
@@ -184,7 +243,7 @@ UNREADABLE = {  # name: (what happens to a finished run, words of the message)
 
 @pytest.mark.parametrize("case", UNREADABLE)
 def test_an_unreadable_finished_run_is_not_changed(case, copy, suite):
-    """A run is retrained only if the sha256 of a file is wrong."""
+    """A run is replaced only if the sha256 of a file is wrong."""
     damage, words = UNREADABLE[case]
     run = copy / "ladder/four_layer_1-seed51"
     damage(run)
@@ -193,33 +252,103 @@ def test_an_unreadable_finished_run_is_not_changed(case, copy, suite):
     assert outcome.status == 1
     assert "ladder/four_layer_1-seed51: failed: " in outcome.out
     assert words in outcome.out
-    assert "retrained" not in outcome.out
+    assert list(copy.glob("ladder/*.replaced-*")) == []
     assert "1 of 2 done" in outcome.out  # the suite goes on
     assert content_of(run) == before
     assert [row["experiment"] for row in report_of(copy / "ladder")["experiments"]] == ["four_layer_2"]
 
 
-@pytest.mark.parametrize("name", ["report/dev.json", "config.json", "history.csv", "last/state.json", "split.npz"])
-@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
-def test_a_system_error_does_not_change_a_finished_run(name, error, copy, suite, monkeypatch):
-    run = copy / "ladder/four_layer_1-seed51"
-    if name == "split.npz":  # only eval reads it
+@contextmanager
+def failing(folder, name, number):
+    """Let each opening of a file in `folder` whose path ends in `name` fail with the error of this number."""
+
+    def failing(original):
+        def opening(path, *arguments, **options):
+            text = "" if isinstance(path, int) else os.fspath(path)
+            if text.startswith(f"{folder}/") and text.endswith(name):
+                raise OSError(number, os.strerror(number), text)
+            return original(path, *arguments, **options)
+
+        return opening
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (io, os, builtins):
+            patch.setattr(module, "open", failing(module.open))
+        yield
+
+
+DATA_FILE = "model.ckpt.data-00000-of-00001"
+SYSTEM_ERRORS = [("config.json", number) for number in (errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE)]
+SYSTEM_ERRORS += [
+    ("history.csv", errno.EIO), ("history.csv", errno.EMFILE), ("last/state.json", errno.ESTALE),
+    ("last/state.json", errno.EIO), ("report/dev.json", errno.EACCES), ("report/test.json", errno.EIO),
+    ("split.npz", errno.EIO), ("split.npz", errno.ESTALE), ("manifest.json", errno.EIO),
+    ("manifest.json", errno.EMFILE), (DATA_FILE, errno.EIO), ("/state.json", errno.EACCES),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "number"), SYSTEM_ERRORS)
+def test_a_system_error_does_not_change_a_finished_run(name, number, copy, suite):
+    """Also if the path holds a word that a message about a damaged run might use."""
+    root = copy.rename(copy.with_name("missing; damaged"))
+    run = root / "ladder/four_layer_1-seed51"
+    if name in ("split.npz", "manifest.json", DATA_FILE):  # only eval reads them
         shutil.rmtree(run / "report")
-    before, original = content_of(run), Path.open
-
-    def refusing(path, *arguments, **options):
-        if path.is_relative_to(run) and path.as_posix().endswith(name) and "w" not in str(arguments):
-            raise type(error)(*error.args, str(path))
-        return original(path, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", refusing)
-        outcome = suite(copy, *TWO)
+    before = content_of(run)
+    with failing(run, name, number):
+        outcome = suite(root, *TWO)
     assert outcome.status == 1
     assert "ladder/four_layer_1-seed51: failed: " in outcome.out
-    assert error.strerror in outcome.out
-    assert "retrained" not in outcome.out
+    assert os.strerror(number) in outcome.out
+    assert "1 of 2 done" in outcome.out  # the suite goes on
+    assert list(root.glob("ladder/*.replaced-*")) == []
     assert content_of(run) == before
+    assert suite(root, *TWO).status == 0
+
+
+def test_a_full_disk_does_not_change_a_run(copy, suite):
+    root = copy.rename(copy.with_name("missing; damaged"))
+    run = root / "ladder/four_layer_1-seed51"
+    before = content_of(run)
+    longer = [*TWO, "--only=four_layer_1", "--epochs=3"]
+    with failing(run, "manifest.json", errno.ENOSPC):
+        outcome = suite(root, *longer)
+    assert outcome.status == 1
+    assert "No space left on device" in outcome.out
+    assert list(root.glob("ladder/*.replaced-*")) == []
+    changed = {path for path, content in content_of(run).items() if content != before.get(path)}
+    assert {path for path in changed if not path.startswith("events/")} <= {"config.json", "curves.png"}
+    outcome = suite(root, *longer)
+    assert outcome.status == 0
+    assert "seed51: epoch 3/3" in outcome.out
+
+
+LONGER = {  # name: (flags, words of the reason); --epochs scales patience
+    "without early stopping": (["--stop_on=nothing"], "epochs was 2, is now 16"),
+    "with a scaled patience": ([], "epochs was 2, is now 16; patience was 1, is now 2"),
+}
+
+
+@pytest.mark.parametrize("case", LONGER)
+def test_more_epochs_continue_the_runs_and_give_the_runs_of_a_longer_suite(case, suite, tmp_path):
+    """At a learning rate near 0 the loss fluctuates. So a run with a patience of 1 stops early."""
+    flags, reason = LONGER[case]
+    arguments = ["--suite=assignment", "--only=final", *SMALL, "--net=vgg_tiny", "--learning_rate=1e-9", *flags]
+    for epochs in (2, 16):
+        outcome = suite(tmp_path / "part", *arguments, f"--epochs={epochs}")
+        assert outcome.status == 0, outcome.out
+    assert f"assignment/final-seed51: {reason}" in outcome.out
+    assert "epoch 2/16" not in outcome.out
+    assert suite(tmp_path / "whole", *arguments, "--epochs=16").status == 0
+    part, whole = (tmp_path / name / "assignment/final-seed51" for name in ("part", "whole"))
+    assert checkpoints_of(part) == checkpoints_of(whole)
+    assert without_clocks(report_of(part.parent)) == without_clocks(report_of(whole.parent))
+
+
+def checkpoints_of(run):
+    """Return the files of a run that are the same for the same seed, and its recipe."""
+    content = {path: each for path, each in content_of(run).items() if path.startswith(("epoch-", "best", "last"))}
+    return {**content, "recipe": Run(run.parent, run.name).config()["recipe"]}
 
 
 BAD = {  # name: (arguments, words of the message)

@@ -1,5 +1,9 @@
 """Successive halving: the number of epochs of each experiment for a budget."""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
 from graphcnn.config.recipe import Recipe
@@ -87,6 +91,22 @@ def test_the_first_rung_is_remembered_only_for_the_same_sweep(tmp_path):
     for content in ("", "[]", '{"of": "key"}', '{"of": "key", "first_epochs": "4"}'):
         (tmp_path / "memory").write_text(content)
         assert Memory(tmp_path / "memory", "key").read() is None
+
+
+def test_a_first_rung_that_cannot_be_read_is_not_chosen_anew(tmp_path, monkeypatch):
+    memory = Memory(tmp_path / "memory", "key")
+    memory.write(4)
+
+    def failing(path, **_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    work = Rungs()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", failing)
+        with pytest.raises(OSError, match="Input/output error"):
+            Halving(work, work, recipes(3, 45), 10_000, 1).train(memory)
+    assert work.trained == []
+    assert memory.read() == 4
 
 
 def test_the_key_depends_on_all_that_decides_the_first_rung(tmp_path):

@@ -34,7 +34,8 @@ class Finished:
     def standing(self, job):
         return Standing("done")
 
-    def result(self, run):
+    def result(self, job):
+        run = job.run
         if run.name == self.unreadable:
             raise InputError(f"{run.path}/report/dev.json: is not a report")
         return {"run": run.name, "seed": int(run.name[-2:]), "epochs": 50}
@@ -63,7 +64,7 @@ def report(tmp_path, monkeypatch):
     monkeypatch.setattr(write_report.report, "write", write)
 
     def make(names, status=0, image_folder=None):
-        data = SuiteData(("--data=there",), {}, {}, "rows", has_test_labels=True, image_folder=image_folder)
+        data = SuiteData(("--data=there",), {}, {}, {}, "rows", has_test_labels=True, image_folder=image_folder)
         setup = Setup("s", SUITE, tmp_path, data)
         for name in names:
             (setup.folder / name / "report").mkdir(parents=True)
@@ -108,6 +109,16 @@ def test_without_a_finished_run_an_earlier_report_is_deleted(report, tmp_path, c
     assert contents == []
     assert not (tmp_path / "s/report.md").exists()
     assert "there is no report" in capsys.readouterr().out
+
+
+def test_an_earlier_report_is_kept_if_a_run_cannot_be_read(report, tmp_path, capsys):
+    suite_report, scheduler, contents = report(["b-seed51"])
+    scheduler.unreadable = "s/b-seed51"
+    (tmp_path / "s/report.md").write_text("of an earlier call")
+    suite_report.write("command", [])
+    assert contents == []
+    assert (tmp_path / "s/report.md").read_text() == "of an earlier call"
+    assert "the report is not changed" in capsys.readouterr().out
 
 
 def test_ensembles_are_scored_by_eval_once(report):
