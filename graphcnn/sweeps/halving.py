@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from graphcnn.common.files import read_json
 from graphcnn.common.progress import say
 from graphcnn.common.replace import atomic_write
 from graphcnn.config.recipe import ALIASES, Recipe
@@ -57,10 +58,10 @@ class Memory:
             OSError: the file cannot be read. Another number would be chosen and written, so the sweep must not go on.
         """
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = read_json(self.path, follow=False)
             epochs = content["first_epochs"]
             return epochs if content["of"] == self.key and type(epochs) is int and epochs >= 1 else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def write(self, epochs: int) -> None:

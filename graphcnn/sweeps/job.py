@@ -74,6 +74,7 @@ def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
         OSError: a file of the run cannot be read.
     """
     run = job.run
+    run.refuse_links()
     if run.lacks_config():
         raise InputError(
             f"{run.config_path}: this file is missing, but the run has checkpoints; restore it, or rename the folder "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import read_json
 from graphcnn.storage.run import Run
 from graphcnn.storage.state import read_state
 
@@ -78,7 +78,7 @@ def _read_scores(run: Run, split: str, epoch: int) -> dict[str, Any] | None:
     """Return eval's scores of a split; None if eval has not scored this epoch without test-time augmentation."""
     path = run.path / "report" / f"{split}.json"
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
+        scores = read_json(path, follow=False)
         if scores["epoch"] != epoch or scores["tta"]:
             return None
         wrong = [key for key in NUMBERS if not isinstance(scores[key], (int, float))]
@@ -86,7 +86,7 @@ def _read_scores(run: Run, split: str, epoch: int) -> dict[str, Any] | None:
             raise TypeError(f"{', '.join(wrong) or 'per_class'} has the wrong type")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _not_a_report(path, error) from None
     return scores
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from graphcnn.common.errors import InputError, error_line
+from graphcnn.common.files import read_json
 from graphcnn.common.progress import say
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.suite import Ensemble
@@ -80,8 +80,7 @@ class Report:
                 result = self._result(experiment, run, seed_index)
             except (JobFailed, InputError, OSError) as error:
                 if run.name not in reported:
-                    problem = str(error) if isinstance(error, JobFailed) else error_line(error)
-                    say(f"{run.name}: this run is not in the report: {problem}")
+                    say(f"{run.name}: this run is not in the report: {_line(error)}")
                     self.failed.append(run.name)
                 continue
             if result is not None:
@@ -108,15 +107,16 @@ class Report:
         entries = []
         for ensemble in self.setup.suite.ensembles:
             if set(ensemble.members) <= set(results):
-                entry = self._ensemble(ensemble, [results[member][0]["run"] for member in ensemble.members])
-                if entry is None:
+                try:
+                    runs = [results[member][0]["run"] for member in ensemble.members]
+                    entries.append(self._ensemble(ensemble, runs))
+                except (JobFailed, InputError, OSError) as error:
+                    say(f"ensemble: {ensemble.description}: failed: {_line(error)}")
                     self.failed.append(ensemble.description)
-                else:
-                    entries.append(entry)
         return entries
 
-    def _ensemble(self, ensemble: Ensemble, runs: list[str]) -> dict[str, Any] | None:
-        """Return the report's entry for an ensemble of these runs; None if eval could not score it."""
+    def _ensemble(self, ensemble: Ensemble, runs: list[str]) -> dict[str, Any]:
+        """Return the report's entry for an ensemble of these runs; JobFailed if eval cannot score it."""
         root, data = self.setup.root, self.setup.data
         splits = ["dev"] + ["test"] * data.has_test_labels
         files = {split: ensemble_folder(root, runs) / f"{split}.json" for split in splits}
@@ -127,9 +127,8 @@ class Report:
             log = self.setup.folder / "ensembles.log"
             ending = self.scheduler.runner.run("eval", flags, log, lambda line: None)
             if ending.status:
-                say(f"ensemble: {ensemble.description}: failed: {ending.message} (output: {log})")
-                return None
-        scores = {split: json.loads(file.read_text(encoding="utf-8")) for split, file in files.items()}
+                raise JobFailed(f"{ending.message} (output: {log})")
+        scores = {split: read_json(file, follow=False) for split, file in files.items()}
         best = max(scores["dev"]["members"], key=lambda member: member["macro_f1"])
         return {
             "ensemble": ensemble.description,
@@ -154,10 +153,14 @@ class Report:
         return [line.removeprefix(f"{folder}/") for line in output_lines("predict", flags)]
 
 
+def _line(error: JobFailed | InputError | OSError) -> str:
+    return str(error) if isinstance(error, JobFailed) else error_line(error)
+
+
 def _is_fresh_mean(file: Path, members_scored: int) -> bool:
     """Return whether eval wrote a file after `members_scored` (in nanoseconds), for an ensemble with equal weights."""
     try:
-        scores = json.loads(file.read_text(encoding="utf-8"))
+        scores = read_json(file, follow=False)
         return file.stat().st_mtime_ns > members_scored and scores["ensemble"] == "mean" and not scores["tta"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

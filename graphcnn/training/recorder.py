@@ -98,6 +98,10 @@ class Recorder:
         self.write_history()
         self.publish(state)
 
+    def save_again(self, opened: OpenSession, state: TrainingState) -> None:
+        """Save the `last` checkpoint with another state."""
+        checkpoint.save(self.run, opened.session, opened.saver, state.epoch, state.to_json())
+
     def save(self, opened: OpenSession, state: TrainingState, row: HistoryRow) -> None:
         """Save an epoch: first the checkpoint, then history.csv, then the links and the TensorBoard event.
 
@@ -152,6 +156,9 @@ class SilentRecorder(Recorder):
         """Do nothing."""
 
     def write_history(self) -> None:
+        """Do nothing."""
+
+    def save_again(self, opened: OpenSession, state: TrainingState) -> None:
         """Do nothing."""
 
     def save(self, opened: OpenSession, state: TrainingState, row: HistoryRow) -> None:

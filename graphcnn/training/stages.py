@@ -107,12 +107,13 @@ class Stage:
         return self.epochs_before(state) + self.recipe.epochs
 
     def epochs(self, state: TrainingState) -> range:
-        """Return the numbers of the epochs that are still to be trained.
+        """Return the numbers of the epochs that are still to be trained."""
+        return range(state.epoch + 1, 1 + (state.epoch if state.stopped_early else self.last_epoch(state)))
 
-        A run that stopped early continues if it is resumed with more patience.
-        """
-        stopped = state.stopped_early and state.stopping["worse_in_a_row"] > self.recipe.patience
-        return range(state.epoch + 1, 1 + (state.epoch if stopped else self.last_epoch(state)))
+    def continues(self, state: TrainingState) -> bool:
+        """Return whether the run stopped early with less patience than it has after --resume, and can go on."""
+        patient = state.stopping["worse_in_a_row"] <= self.recipe.patience
+        return state.stopped_early and patient and state.epoch < self.last_epoch(state)
 
     def begun(self, state: TrainingState) -> bool:
         """Return whether the run's `last` checkpoint belongs to this stage."""
@@ -245,6 +246,9 @@ class OpenStage:
         not_trained = state.epoch == 0 and recorder.has_checkpoint  # a run with epochs=0 is saved as epoch 0
         if stage.begun(state) or not_trained:
             recorder.restore(self.opened, state)
+            if stage.continues(state):
+                self.state = dataclasses.replace(state, stopped_early=False)
+                recorder.save_again(self.opened, self.state)
         else:
             self._start(recorder, state)
         self.feature_views = self._cached_features()

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
 
@@ -97,12 +96,12 @@ def test_a_first_rung_that_cannot_be_read_is_not_chosen_anew(tmp_path, monkeypat
     memory = Memory(tmp_path / "memory", "key")
     memory.write(4)
 
-    def failing(path, **_):
+    def failing(path, *arguments):
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
     work = Rungs()
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_text", failing)
+        patch.setattr(os, "open", failing)
         with pytest.raises(OSError, match="Input/output error"):
             Halving(work, work, recipes(3, 45), 10_000, 1).train(memory)
     assert work.trained == []

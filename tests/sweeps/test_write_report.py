@@ -152,6 +152,19 @@ def test_an_ensemble_that_cannot_be_scored_is_reported(report, capsys):
     assert "ensemble: both: failed: failed as told" in capsys.readouterr().out
 
 
+def test_an_ensemble_s_file_that_cannot_be_read_fails_only_the_ensemble(report, monkeypatch, capsys):
+    suite_report, _, contents = report(["a-seed51", "b-seed51"])
+
+    def failing(path, **_):
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(write_report, "read_json", failing)
+    suite_report.write("command", [])
+    assert suite_report.failed == ["both"]
+    assert contents[0]["ensembles"] == []
+    assert "dev.json: Input/output error" in capsys.readouterr().out
+
+
 def test_report_shows_predictions_for_two_images_of_each_class(report, tmp_path, monkeypatch):
     for name in ("ants", "bees"):
         (tmp_path / "photos/test" / name).mkdir(parents=True)

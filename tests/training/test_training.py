@@ -14,6 +14,7 @@ from conftest import SMALL_FAST, TINY, one_line, tiny_arrays, write_folder
 from graphcnn.ops import tf1
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import COLUMNS, Run
+from graphcnn.training import stages
 
 WALL_CLOCK = ("seconds", "images_per_second", "training_seconds")
 
@@ -288,13 +289,21 @@ def test_early_stopping_ends_the_run_and_resume_says_so(data_folder, tmp_path, c
     assert data_bytes(tmp_path, "a") == before
 
 
-def test_more_patience_on_resume_equals_a_run_with_this_patience(data_folder, tmp_path, command):
+def test_more_patience_on_resume_equals_a_run_with_this_patience(data_folder, tmp_path, command, monkeypatch):
+    """The dev score is replaced so that the best epoch is the one after which the run stopped early."""
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}"]
-    arguments = [*TINY, "--epochs=40", "--learning_rate=1e-9", "--keep_prob=0.5"]
-    assert command("train", *common, *arguments, "--run=whole", "--patience=4").status == 0
-    assert "stopped early" in command("train", *common, *arguments, "--run=part", "--patience=1").out
-    early = Run(tmp_path, "part").last_epoch()
+    arguments = [*TINY, "--epochs=24", "--learning_rate=1e-9", "--keep_prob=0.5"]
+    assert "stopped early" in command("train", *common, *arguments, "--run=first", "--patience=1").out
+    early = Run(tmp_path, "first").last_epoch()
     assert early.stopped_early
+    last_step = Run(tmp_path, "first").history()[-1]["step"]
+
+    def scores(training):
+        return stages.DevScores(1 / (1 + abs(training.steps_done() - last_step)), 0.5, 0.5)
+
+    monkeypatch.setattr(stages.OpenStage, "evaluate_dev", scores)
+    for name, patience in (("whole", 4), ("part", 1)):
+        assert command("train", *common, *arguments, f"--run={name}", f"--patience={patience}").status == 0
     before = data_bytes(tmp_path, "part")
     for patience, expected in ((0, "at least as much"), (1, "")):
         outcome = command("train", *common, "--run=part", "--resume", f"--patience={patience}")
@@ -305,6 +314,7 @@ def test_more_patience_on_resume_equals_a_run_with_this_patience(data_folder, tm
     assert outcome.status == 0
     assert f"resumed after epoch {early.epoch}" in outcome.out
     assert Run(tmp_path, "part").last_epoch().epoch > early.epoch
+    assert checkpoint.read_state(tmp_path / "part" / "best")["epoch"] == early.epoch
     assert data_bytes(tmp_path, "part") == data_bytes(tmp_path, "whole")
     assert repeatable_history(tmp_path, "part") == repeatable_history(tmp_path, "whole")
     assert Run(tmp_path, "part").config()["recipe"] == Run(tmp_path, "whole").config()["recipe"]
