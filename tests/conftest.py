@@ -149,9 +149,7 @@ def command(capfd, request, monkeypatch):
         if name == "submit":
             monkeypatch.setattr("graphcnn.submission.verify.subprocess", SimpleNamespace(run=processes.subprocess_run))
         if not request.node.get_closest_marker("pictures"):
-            monkeypatch.setattr(
-                "graphcnn.evaluation.pictures._save", lambda figure, path: Path(path).write_bytes(BLANK)
-            )
+            monkeypatch.setattr("graphcnn.evaluation.figure._save", lambda figure, path: Path(path).write_bytes(BLANK))
         capfd.readouterr()
         status = run_command(name, module.__doc__, module.define_flags(), module.main, list(map(str, arguments)))
         return Outcome(status, *capfd.readouterr())

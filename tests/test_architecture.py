@@ -49,3 +49,10 @@ def test_a_folder_imports_only_folders_above_it(path):
 def test_tensorflow_is_imported_in_one_place(path):
     if name_of(path) not in ("ops/tf1.py", "submission/grader.py"):
         assert "import tensorflow" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_matplotlib_is_imported_in_one_place(path):
+    if name_of(path) != "evaluation/figure.py":
+        assert "import matplotlib" not in path.read_text()
+        assert "from matplotlib" not in path.read_text()

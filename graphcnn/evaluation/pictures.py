@@ -5,23 +5,16 @@ N images, H x W pixels, C channels, K classes.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from graphcnn.common.replace import atomic_write
 from graphcnn.data.batches import as_rgb
-
-DPI = 110
+from graphcnn.evaluation.figure import DPI, Axes, MaxNLocator, colormaps, picture, plain
 
 History = Sequence[Mapping[str, Any]]  # the rows of a history.csv
 Panels = tuple[tuple[str, dict[str, str]], ...]  # (title, {column of a history.csv: label})
@@ -62,21 +55,20 @@ def curves(history: History, path: Path) -> None:
     """Draw loss, cross-entropy and dev scores over the epochs into a PNG file, unless the history is empty."""
     if not history:
         return
-    figure = _figure(11, 3.4)
-    epochs = [row["epoch"] for row in history]
-    for axes, (title, labels) in zip(figure.subplots(1, 3), CURVES, strict=True):
-        for column, label in labels.items():
-            values = _column(history, column)
-            if not np.isnan(values).all():
-                axes.plot(epochs, values, marker="." if len(epochs) < 40 else None, label=label)
-        axes.set(title=title, xlabel="epoch")
-        axes.xaxis.set_major_locator(_whole_numbers())
-        axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend()
-        if labels.keys() == {"loss"}:  # the L2 penalty of the initial weights dominates the first epoch
-            axes.set_yscale("log")
-    _save(figure, path)
+    with picture(path, 11, 3.4) as figure:
+        epochs = [row["epoch"] for row in history]
+        for axes, (title, labels) in zip(figure.subplots(1, 3), CURVES, strict=True):
+            for column, label in labels.items():
+                values = _column(history, column)
+                if not np.isnan(values).all():
+                    axes.plot(epochs, values, marker="." if len(epochs) < 40 else None, label=label)
+            axes.set(title=title, xlabel="epoch")
+            axes.xaxis.set_major_locator(_whole_numbers())
+            axes.grid(alpha=0.3)
+            if axes.lines:
+                axes.legend()
+            if labels.keys() == {"loss"}:  # the L2 penalty of the initial weights dominates the first epoch
+                axes.set_yscale("log")
 
 
 def confusion(counts: np.ndarray, class_names: Sequence[str], title: str, path: Path) -> None:
@@ -90,19 +82,18 @@ def confusion(counts: np.ndarray, class_names: Sequence[str], title: str, path: 
     """
     classes = len(class_names)
     size = min(max(4.5, 0.55 * classes + 2), 20)  # inches
-    class_names = [_plain(name) for name in class_names]
-    figure = _figure(size, size)
-    axes = figure.subplots()
-    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-    axes.set(title=title, xlabel="predicted", ylabel="true")
-    axes.set_xticks(range(classes), class_names, rotation=90 if max(map(len, class_names)) > 3 else 0)
-    axes.set_yticks(range(classes), class_names)
-    if classes <= 30:
-        for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if fractions[row, column] > 0.5 else "black"
-            axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
-    _save(figure, path)
+    class_names = [plain(name) for name in class_names]
+    with picture(path, size, size) as figure:
+        axes = figure.subplots()
+        fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        axes.set(title=plain(title), xlabel="predicted", ylabel="true")
+        axes.set_xticks(range(classes), class_names, rotation=90 if max(map(len, class_names)) > 3 else 0)
+        axes.set_yticks(range(classes), class_names)
+        if classes <= 30:
+            for (row, column), count in np.ndenumerate(counts):
+                colour = "white" if fractions[row, column] > 0.5 else "black"
+                axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
 
 
 def mistakes(predictions: Predictions, title: str, path: Path, most: int = 32) -> None:
@@ -120,18 +111,17 @@ def mistakes(predictions: Predictions, title: str, path: Path, most: int = 32) -
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
     columns = min(max(4, len(wrong)), 8)
     lines = max(1, -(-len(wrong) // columns))
-    figure = _figure(1.5 * columns, 1.75 * lines + 0.6)
-    figure.suptitle(title if len(wrong) else f"{title}: none")
-    grid = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes in grid:
-        axes.axis("off")
-    names = predictions.class_names
-    for axes, n in zip(grid, wrong, strict=False):
-        row = predictions.rows[n]
-        axes.imshow(as_rgb(predictions.images[row : row + 1])[0] / predictions.pixel_max)
-        label = f"predicted: {names[predicted[n]]} ({confidence[n]:.2f})\ntrue: {names[predictions.labels[n]]}"
-        axes.set_title(_plain(label), fontsize=8)
-    _save(figure, path)
+    with picture(path, 1.5 * columns, 1.75 * lines + 0.6) as figure:
+        figure.suptitle(plain(title if len(wrong) else f"{title}: none"))
+        grid = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axes in grid:
+            axes.axis("off")
+        names = [plain(name) for name in predictions.class_names]
+        for axes, n in zip(grid, wrong, strict=False):
+            row = predictions.rows[n]
+            axes.imshow(as_rgb(predictions.images[row : row + 1])[0] / predictions.pixel_max)
+            label = f"predicted: {names[predicted[n]]} ({confidence[n]:.2f})\ntrue: {names[predictions.labels[n]]}"
+            axes.set_title(label, fontsize=8)
 
 
 def suite(histories: Mapping[str, Sequence[History]], path: Path) -> None:
@@ -143,28 +133,27 @@ def suite(histories: Mapping[str, Sequence[History]], path: Path) -> None:
     """
     columns = min(6, max(1, len(histories)))
     lines = -(-len(histories) // columns)
-    figure = _figure(2.4 * columns + 0.6, 3.4 * lines)
-    grid = figure.subplots(2 * lines, columns, squeeze=False, sharex="col")
-    for axes in grid.ravel():
-        axes.axis("off")
-    for n, (experiment, seeds) in enumerate(histories.items()):
-        line, column = divmod(n, columns)
-        for panel, (title, labels) in enumerate(SUITE_CURVES):
-            axes = grid[2 * line + panel, column]
-            _draw_seeds(axes, seeds, labels)
-            if panel == 0:
-                axes.set_title(_plain(experiment), fontsize=9)
-            if column == 0:
-                axes.set_ylabel(title, fontsize=8)
-            if n == 0:
-                axes.legend(fontsize=7)
-    rows = [row for seeds in histories.values() for history in seeds for row in history]
-    losses = [row["dev_cross_entropy"] or row["cross_entropy"] for row in rows]
-    tops = (1, min(max(losses), 2 * float(np.median(losses))))
-    for panel, top in enumerate(tops):  # the same scale for all experiments
-        for axes in grid[panel::2].ravel():
-            axes.set_ylim(0, top)
-    _save(figure, path)
+    with picture(path, 2.4 * columns + 0.6, 3.4 * lines) as figure:
+        grid = figure.subplots(2 * lines, columns, squeeze=False, sharex="col")
+        for axes in grid.ravel():
+            axes.axis("off")
+        for n, (experiment, seeds) in enumerate(histories.items()):
+            line, column = divmod(n, columns)
+            for panel, (title, labels) in enumerate(SUITE_CURVES):
+                axes = grid[2 * line + panel, column]
+                _draw_seeds(axes, seeds, labels)
+                if panel == 0:
+                    axes.set_title(plain(experiment), fontsize=9)
+                if column == 0:
+                    axes.set_ylabel(title, fontsize=8)
+                if n == 0:
+                    axes.legend(fontsize=7)
+        rows = [row for seeds in histories.values() for history in seeds for row in history]
+        losses = [row["dev_cross_entropy"] or row["cross_entropy"] for row in rows]
+        tops = (1, min(max(losses), 2 * float(np.median(losses))))
+        for panel, top in enumerate(tops):  # the same scale for all experiments
+            for axes in grid[panel::2].ravel():
+                axes.set_ylim(0, top)
 
 
 def _draw_seeds(axes: Axes, seeds: Sequence[History], labels: Mapping[str, str]) -> None:
@@ -191,16 +180,15 @@ def augmentation(originals: np.ndarray, epochs: Sequence[np.ndarray], title: str
     gap = max(1, originals.shape[1] // 16)  # pixels to the right of and below each image
     rows = np.pad(np.stack([originals, *epochs]), [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)], constant_values=1)
     lines, columns, height, width, _ = rows.shape
-    figure = _figure(columns + 0.8, lines * height / width + 0.5)
-    axes = figure.subplots()
-    axes.imshow(rows.transpose(0, 2, 1, 3, 4).reshape(lines * height, columns * width, 3))
-    axes.set_title(_plain(title), fontsize=9)
-    names = ["original", *(f"epoch {n}" for n in range(1, lines))]
-    axes.set_yticks(np.arange(lines) * height + (height - gap) / 2, names)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    _save(figure, path)
+    with picture(path, columns + 0.8, lines * height / width + 0.5) as figure:
+        axes = figure.subplots()
+        axes.imshow(rows.transpose(0, 2, 1, 3, 4).reshape(lines * height, columns * width, 3))
+        axes.set_title(plain(title), fontsize=9)
+        names = ["original", *(f"epoch {n}" for n in range(1, lines))]
+        axes.set_yticks(np.arange(lines) * height + (height - gap) / 2, names)
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
 
 
 def explanation(
@@ -220,18 +208,17 @@ def explanation(
     lines = -(-len(entries) // per_line)
     wide = max(230, *(image.shape[1] for _, image, _ in entries)) / DPI  # inches
     tall = wide * min(2.0, max(image.shape[0] / image.shape[1] for _, image, _ in entries))
-    figure = _figure(wide * panels * per_line, (tall + 0.3) * lines + 0.4)
-    figure.suptitle(_plain(title), fontsize=9)
-    grid = figure.subplots(lines, panels * per_line, squeeze=False)
-    for axes in grid.ravel():
-        axes.axis("off")
-    for n, (name, image, maps) in enumerate(entries):
-        shown = [(name if len(name) < 30 else f"…{name[-28:]}", image)]
-        shown += [(label, overlaid(image, values)) for label, values in maps]
-        for axes, (label, picture) in zip(grid[n // per_line, panels * (n % per_line) :], shown, strict=False):
-            axes.imshow(picture)
-            axes.set_title(_plain(label), fontsize=8)
-    _save(figure, path)
+    with picture(path, wide * panels * per_line, (tall + 0.3) * lines + 0.4) as figure:
+        figure.suptitle(plain(title), fontsize=9)
+        grid = figure.subplots(lines, panels * per_line, squeeze=False)
+        for axes in grid.ravel():
+            axes.axis("off")
+        for n, (name, image, maps) in enumerate(entries):
+            shown = [(name if len(name) < 30 else f"…{name[-28:]}", image)]
+            shown += [(label, overlaid(image, values)) for label, values in maps]
+            for axes, (label, pixels) in zip(grid[n // per_line, panels * (n % per_line) :], shown, strict=False):
+                axes.imshow(pixels)
+                axes.set_title(plain(label), fontsize=8)
 
 
 def overlaid(image: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -252,17 +239,20 @@ def benchmark(results: Mapping[str, Any], path: Path) -> None:
         path: the PNG file.
     """
     implementations = results["contestants"]
-    figure = _figure(11, 1.4 + 0.4 * len(implementations))
-    machine = results["machine"]
-    figure.suptitle(f"{results['net']}, batch {results['batch_size']}, {machine['cores']} cores of {machine['model']}")
-    for axes, key, title in zip(figure.subplots(1, 2), ("train", "evaluate"), ("training", "evaluation"), strict=True):
-        rates = [measured[key]["images_per_second"] for measured in implementations.values()]
-        colours = ["tab:blue" if name.startswith("graphcnn") else "tab:gray" for name in implementations]
-        bars = axes.barh(list(implementations), rates, color=colours)
-        axes.bar_label(bars, fmt="%.0f", padding=3)
-        axes.set(title=f"{title}, images/s", xlim=(0, max(rates) * 1.15))
-        axes.invert_yaxis()
-    _save(figure, path)
+    with picture(path, 11, 1.4 + 0.4 * len(implementations)) as figure:
+        machine = results["machine"]
+        figure.suptitle(
+            f"{results['net']}, batch {results['batch_size']}, {machine['cores']} cores of {machine['model']}"
+        )
+        for axes, key, title in zip(
+            figure.subplots(1, 2), ("train", "evaluate"), ("training", "evaluation"), strict=True
+        ):
+            rates = [measured[key]["images_per_second"] for measured in implementations.values()]
+            colours = ["tab:blue" if name.startswith("graphcnn") else "tab:gray" for name in implementations]
+            bars = axes.barh(list(implementations), rates, color=colours)
+            axes.bar_label(bars, fmt="%.0f", padding=3)
+            axes.set(title=f"{title}, images/s", xlim=(0, max(rates) * 1.15))
+            axes.invert_yaxis()
 
 
 def _column(history: History, column: str) -> list[float]:
@@ -273,20 +263,3 @@ def _column(history: History, column: str) -> list[float]:
 def _whole_numbers() -> MaxNLocator:
     """Return matplotlib's default tick locator, restricted to whole numbers."""
     return MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True)
-
-
-def _plain(text: str) -> str:
-    """Return the text with escaped dollar signs; matplotlib would render text between two of them as a formula."""
-    return text.replace("$", r"\$")
-
-
-def _figure(width: float, height: float) -> Figure:
-    """Return an empty figure; width and height are in inches. It does not use the global state of pyplot."""
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG file; an error leaves the older file unchanged."""
-    with warnings.catch_warnings(), atomic_write(path) as file:
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the font lacks characters of a class name
-        figure.savefig(file, format="png")

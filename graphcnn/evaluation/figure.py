@@ -1,0 +1,74 @@
+"""The only module that imports matplotlib. Figures are drawn with the library's default settings.
+
+Matplotlib reads a file named matplotlibrc in the current folder during its import. That file may be a stranger's, so
+the import runs in the folder of the library's own matplotlibrc.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from graphcnn.common.replace import atomic_write
+from graphcnn.common.text import printable
+
+DPI = 110
+
+
+@contextmanager
+def _in_folder_of_defaults() -> Iterator[None]:
+    """Make the folder of matplotlib's own matplotlibrc the current folder while the block runs."""
+    spec = importlib.util.find_spec("matplotlib")
+    folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or []]
+    before = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
+    try:
+        for folder in folders:
+            os.chdir(folder / "mpl-data" if (folder / "mpl-data").is_dir() else folder)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
+with _in_folder_of_defaults():
+    import matplotlib
+    from matplotlib import colormaps
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+__all__ = ["DPI", "Axes", "Figure", "MaxNLocator", "colormaps", "picture", "plain"]
+
+
+@contextmanager
+def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Yield an empty figure and write it as a PNG file at the end of the block, with matplotlib's default settings.
+
+    Args:
+        path: the PNG file.
+        width: width in inches.
+        height: height in inches.
+    """
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg"}):
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")  # it uses no global state of pyplot
+        yield figure
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file; an error leaves the older file unchanged."""
+    with warnings.catch_warnings(), atomic_write(path) as file:
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the font lacks characters of a class name
+        figure.savefig(file, format="png")
+
+
+def plain(text: str) -> str:
+    """Return a name as matplotlib text: control characters and dollar signs are escaped.
+
+    Matplotlib would render text between two dollar signs as a formula.
+    """
+    return printable(text).replace("$", r"\$")
