@@ -4,7 +4,6 @@ import importlib
 import io
 import os
 import platform
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -38,7 +37,7 @@ or PyTorch (torchvision). Both have the same random weights, 10 classes and a ba
 """
 
 
-TALLY = pytest.StashKey()  # {what was tried: Counter(tried, lost)}
+TALLY = pytest.StashKey()  # {what was tried: Tried}
 FAULTS_HEAD = """# Faults
 
 `GRAPHCNN_FAULTS=long ./run.sh test -m faults` wrote this page, with {cores} cores, Python {python} and TensorFlow
@@ -50,10 +49,27 @@ The tests damage a run or a file. They count the trials in which something is lo
   those of a run without the event, or if a command ends with the wrong exit status.
 - An input is lost if a loader raises another error than `InputError`, returns values that the file does not hold, takes
   more than 10 s or much more memory than the size of the file, runs a program, or writes a file.
+- A command in which a system call fails loses something if it ends with a traceback or with several lines of error, if
+  a file that was complete before is neither old nor new, if a finished run is trained again, or if the same command
+  without the fault then fails, writes other bytes or leaves temporary files. `tests/faults/scenarios.py` lists the
+  commands.
 
-| fault | trials | lost |
-|---|---|---|
+The test of a row is `GRAPHCNN_FAULTS=long ./run.sh test -m faults -k NAME`, with the NAME and the environment variables
+of the row.
+
+| fault | trials | lost | test |
+|---|---|---|---|
 """
+
+
+class Tried:
+    """The trials of one fault: their number, how many lost something, and the tests that made them."""
+
+    def __init__(self):
+        self.trials, self.lost, self.tests = 0, 0, {}
+
+    def row(self, what):
+        return f"| {what} | {self.trials:,} | {self.lost} | {', '.join(f'`{test}`' for test in self.tests)} |\n"
 
 
 def pytest_addoption(parser):
@@ -67,11 +83,17 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture
 def tally(request):
-    """Count trials and losses for docs/results/faults.md: tally(name of the trial, lost=0, tried=1)."""
+    """Count trials and losses for docs/results/faults.md: tally(name of the trial, lost=0, tried=1, environment="").
+
+    environment: the variables, beside GRAPHCNN_FAULTS, with which the test repeats the trials.
+    """
     counts = request.config.stash.setdefault(TALLY, {})
 
-    def count(what, lost=0, tried=1):
-        counts.setdefault(what, Counter()).update(tried=int(tried), lost=int(lost))
+    def count(what, lost=0, tried=1, environment=""):
+        entry = counts.setdefault(what, Tried())
+        entry.trials += int(tried)
+        entry.lost += int(lost)
+        entry.tests[f"{environment} {request.node.originalname}".strip()] = True
 
     return count
 
@@ -86,8 +108,9 @@ def _write_faults(session):
     import tensorflow
 
     versions = {"python": platform.python_version(), "tensorflow": tensorflow.__version__}
-    counts["all"] = sum(counts.values(), Counter())
-    rows = [f"| {what} | {count['tried']:,} | {count['lost']} |\n" for what, count in counts.items()]
+    rows = [entry.row(what) for what, entry in counts.items()]
+    trials, lost = (sum(getattr(entry, name) for entry in counts.values()) for name in ("trials", "lost"))
+    rows.append(f"| all | {trials:,} | {lost} | |\n")
     tests = f"\nTests in the long form: {session.testscollected}. Failed: {session.testsfailed}.\n"
     text = FAULTS_HEAD.format(cores=os.cpu_count(), **versions) + "".join(rows) + tests
     (Path(__file__).resolve().parents[1] / "docs" / "results" / "faults.md").write_text(text)

@@ -20,6 +20,7 @@ from contextlib import suppress
 
 PRELOADED = ("graphcnn.ops.tf1", "matplotlib.figure", "sklearn.metrics", "rich.progress", "PIL.Image", "absl.flags")
 LARGEST_REQUEST = 1 << 17  # bytes
+REPLACED = []  # former sys.stdin, sys.stdout and sys.stderr, whose deletion would close the descriptors 0, 1 and 2
 
 
 def serve(requests):
@@ -73,6 +74,7 @@ def become(request, outputs):
     for target, descriptor in enumerate(descriptors):
         os.dup2(descriptor, target)
         os.close(descriptor)
+    REPLACED.append((sys.stdin, sys.stdout, sys.stderr))
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, mode) for n, mode in enumerate("rww"))
     sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")
     os.chdir(request["cwd"])

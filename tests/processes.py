@@ -58,14 +58,16 @@ def subprocess_run(command, cwd, env, **options):
 
 
 @functools.cache
-def fork_server(log_level):
+def fork_server(log_level, preload=None):
     """Return the socket of a fork server, which is started at the first call and ends with this process.
 
     Args:
         log_level: value of TF_CPP_MIN_LOG_LEVEL, which TensorFlow reads when it is imported.
+        preload: value of LD_PRELOAD, a library whose functions come before those of the C library.
     """
     own, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": log_level}
+    environment |= {} if preload is None else {"LD_PRELOAD": preload}
     program = Path(__file__).with_name("fork_server.py")
     with its:
         server = subprocess.Popen([sys.executable, program], cwd=ROOT, env=environment, stdin=its)
@@ -82,7 +84,7 @@ class ForkedProcess:
         self.stdout, self.stderr = os.fdopen(stdout), os.fdopen(stderr)
         self._server, reply = socket.socketpair()
         request = {"arguments": arguments, "cwd": str(cwd), "environment": environment}
-        server = fork_server(environment.get("TF_CPP_MIN_LOG_LEVEL", "2"))
+        server = fork_server(environment.get("TF_CPP_MIN_LOG_LEVEL", "2"), environment.get("LD_PRELOAD"))
         with reply:
             socket.send_fds(server, [json.dumps(request).encode()], [child_stdout, child_stderr, reply.fileno()])
         for descriptor in (child_stdout, child_stderr):

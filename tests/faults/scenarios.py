@@ -1,0 +1,277 @@
+"""Commands that are disturbed in test_system_calls.py: how each begins, what it must write, what it must not lose."""
+
+import json
+import re
+import zipfile
+
+from in_process import without_clocks
+from trials import SMALL, best_score, kept
+
+from graphcnn.common.errors import InputError
+from graphcnn.storage import checkpoint
+from graphcnn.storage.run import Run
+from graphcnn.storage.state import read_state
+
+NET = [*SMALL, "--precision=float32"]
+TEMPORARY = re.compile(r"\..+\.(new|old)")
+
+
+def files_of(folder):
+    """Return {path below a folder: bytes} of its files, without temporary files and locks."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()] if folder.is_dir() else [folder]
+    hidden = [path for path in paths if any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.exists() and path not in hidden}
+
+
+def leftovers(work):
+    """Return the temporary files and folders below a folder."""
+    return [str(path.relative_to(work)) for path in work.rglob("*") if TEMPORARY.fullmatch(path.name)]
+
+
+def damaged_checkpoint(work, name, epochs):
+    """Return in words what is wrong with the checkpoints of a run that had finished some epochs."""
+    run = Run(work, name)
+    for link, saved in (("last", run.has_last()), ("best", run.has_best())):
+        if not saved and epochs:
+            return f"`{link}` is missing"
+        if saved:
+            try:
+                epoch = read_state(checkpoint.verify(run, link))["epoch"]
+            except InputError as error:
+                return str(error)
+            if link == "last" and epoch < epochs:
+                return f"`last` is epoch {epoch}, expected at least {epochs}"
+    return ""
+
+
+class Scenario:
+    """A command that is disturbed. Its files are in the folder `work`.
+
+    Args:
+        shared: a folder with the folders `data` and `photos`, which no command changes.
+    """
+
+    name = ""
+    statuses = (0, 2)  # exit statuses of a command in which a call fails
+
+    def __init__(self, shared):
+        self.data, self.photos = shared / "data", shared / "photos"
+
+    def begin(self, work, run):
+        """Write what is there before the command, with run(command, argument, …)."""
+
+    def command(self, work):
+        """Return the command and its arguments."""
+        raise NotImplementedError
+
+    def result(self, work):
+        """Return what the command must have written in the end."""
+        raise NotImplementedError
+
+    def lost(self, work, begun, expected):
+        """Return in words what is lost after a fault.
+
+        Args:
+            work: the folder after the fault.
+            begun: a copy of the folder before the command.
+            expected: result() of an undisturbed command.
+        """
+        raise NotImplementedError
+
+    def train(self, work, *flags):
+        """Return the command that trains a run."""
+        return ["train", f"--data={self.data}", f"--checkpoints={work}", *NET, *flags]
+
+
+class Train(Scenario):
+    """A new run."""
+
+    name = "train"
+
+    def command(self, work):
+        return self.train(work, "--run=run", "--resume", "--epochs=2")
+
+    def result(self, work):
+        return kept(work / "run"), best_score(work / "run")
+
+    def lost(self, work, begun, expected):
+        return damaged_checkpoint(work, "run", 0)
+
+
+class Resume(Train):
+    """A run that is continued."""
+
+    name = "resume"
+
+    def begin(self, work, run):
+        run(*self.train(work, "--run=run", "--epochs=2"))
+
+    def command(self, work):
+        return self.train(work, "--run=run", "--resume", "--epochs=4")
+
+    def lost(self, work, begun, expected):
+        damage = damaged_checkpoint(work, "run", 2)
+        return damage or ("" if kept(work / "run")[2][:2] == kept(begun / "run")[2] else "history.csv lost epochs")
+
+
+class Eval(Scenario):
+    """A run that is scored again."""
+
+    name = "eval"
+
+    def begin(self, work, run):
+        run(*self.train(work, "--run=run", "--epochs=2"))
+        run(*self.command(work))
+
+    def command(self, work):
+        return ["eval", f"--checkpoints={work}", "--run=run", "--split=dev,test"]
+
+    def result(self, work):
+        return kept(work / "run"), files_of(work / "run" / "report")
+
+    def lost(self, work, begun, expected):
+        return "" if self.result(work) == expected else "the run or its old report changed"
+
+
+class Replaced(Scenario):
+    """An output of the run `a` that is replaced by one of the run `b`."""
+
+    def begin(self, work, run):
+        for name, seed in (("a", 1), ("b", 2)):
+            run(*self.train(work, f"--run={name}", f"--seed={seed}", "--epochs=1"))
+        run(*self.output(work, "a"))
+
+    def output(self, work, name):
+        raise NotImplementedError
+
+    def command(self, work):
+        return self.output(work, "b")
+
+    def lost(self, work, begun, expected):
+        parts = zip(self.result(work), self.result(begun), expected, strict=True)
+        return "" if all(new in (old, whole) for new, old, whole in parts) else "the output is neither old nor new"
+
+
+class Submit(Replaced):
+    """A submission that replaces another one."""
+
+    name = "submit"
+
+    def output(self, work, name):
+        return ["submit", f"--checkpoints={work}", f"--run={name}", f"--out={work / 'out'}"]
+
+    def result(self, work):
+        with zipfile.ZipFile(work / "out.zip") as archive:
+            return files_of(work / "out"), {name: archive.read(name) for name in archive.namelist()}
+
+
+class ExportFile(Replaced):
+    """An exported file that replaces another one."""
+
+    name = "export-npz"
+    ending = "npz"
+
+    def output(self, work, name):
+        out = work / f"out.{self.ending}"
+        return ["export", f"--checkpoints={work}", f"--run={name}", f"--format={self.ending}", f"--out={out}"]
+
+    def result(self, work):
+        return (files_of(work / f"out.{self.ending}"),)
+
+
+class ExportFolder(ExportFile):
+    """An exported folder that replaces another one."""
+
+    name = "export-savedmodel"
+    ending = "savedmodel"
+
+
+class Experiments(Scenario):
+    """A suite of which one experiment is finished."""
+
+    name = "experiments"
+    statuses = (0, 1, 2)  # 1: an experiment failed, and the command says which
+    RUNS = ("four_layer_1-seed51", "four_layer_2-seed51")
+
+    def suite(self, work, only):
+        flags = ["--suite=ladder", "--epochs=1", "--image_size=16", "--batch_size=16", "--precision=float32"]
+        return ["experiments", f"--data={self.data}", f"--checkpoints={work}", f"--only={only}", *flags]
+
+    def begin(self, work, run):
+        run(*self.suite(work, "four_layer_1"))
+
+    def command(self, work):
+        return self.suite(work, "four_layer_1,four_layer_2")
+
+    def result(self, work):
+        runs = {name: kept(work / "ladder" / name) for name in self.RUNS if (work / "ladder" / name).exists()}
+        return runs, without_clocks(json.loads((work / "ladder" / "report.json").read_text()))
+
+    def lost(self, work, begun, expected):
+        finished, before = work / "ladder" / self.RUNS[0], begun / "ladder" / self.RUNS[0]
+        folders = [path.name for path in finished.parent.glob(f"{finished.name}*") if path.is_dir()]
+        times = [(folder / "last" / "model.ckpt.index").stat().st_mtime_ns for folder in (finished, before)]
+        if folders != [finished.name] or times[0] != times[1] or kept(finished) != kept(before):
+            return f"the finished run was trained again: {folders}"
+        return ""
+
+
+class Images(Scenario):
+    """The cache of decoded images, empty."""
+
+    name = "image cache"
+
+    def command(self, work):
+        return self.train_photos(work, "run")
+
+    def train_photos(self, work, name):
+        flags = [f"--data={self.photos}", f"--cache_dir={work / 'cache'}", f"--run={name}", "--resume"]
+        return self.train(work, "--epochs=1", *flags)
+
+    def result(self, work):
+        return kept(work / "run"), files_of(work / "cache")
+
+    def lost(self, work, begun, expected):
+        wrong = [name for name, content in files_of(work / "cache").items() if expected[1].get(name) != content]
+        return ", ".join(wrong) or damaged_checkpoint(work, "run", 0)
+
+
+class ImagesAgain(Images):
+    """The cache of decoded images, filled by another run."""
+
+    name = "image cache, filled"
+
+    def begin(self, work, run):
+        run(*self.train_photos(work, "first"))
+
+
+class Features(Images):
+    """The cache of backbone features, empty."""
+
+    name = "feature cache"
+
+    def begin(self, work, run):
+        run(*self.train(work, "--run=source", "--batch_norm", "--epochs=1"))
+
+    def command(self, work):
+        return self.train_head(work, "run")
+
+    def train_head(self, work, name):
+        head = ["--batch_norm", "--weights=source", "--head=pooled", "--freeze=backbone"]
+        flags = [f"--cache_dir={work / 'cache'}", f"--run={name}", "--resume", "--epochs=2"]
+        return self.train(work, *head, *flags)
+
+
+class FeaturesAgain(Features):
+    """The cache of backbone features, filled by another run."""
+
+    name = "feature cache, filled"
+
+    def begin(self, work, run):
+        super().begin(work, run)
+        run(*self.train_head(work, "first"))
+
+
+SCENARIOS = (
+    Train, Resume, Eval, Submit, ExportFile, ExportFolder, Experiments, Images, ImagesAgain, Features, FeaturesAgain,
+)  # fmt: skip

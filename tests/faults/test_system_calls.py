@@ -1,0 +1,184 @@
+"""A system call that fails once, and a kill at a system call: nothing is lost, and the command again works.
+
+GRAPHCNN_FAULTS_SEED=N draws other trials. GRAPHCNN_FAULTS_SECONDS=N gives them more time.
+GRAPHCNN_FAULTS_TRIAL="resume rename:3:EIO" repeats one trial: the third call of rename fails in the scenario `resume`.
+"""
+
+import itertools
+import os
+import shutil
+import signal
+import time
+import zipfile
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import shim
+from conftest import one_line, tiny_arrays, write_folder
+from photo_files import write_photos
+from scenarios import SCENARIOS, Eval, leftovers
+from shim import CHANGING, ERRORS, KILL, KINDS, Fault
+from trials import LONG, pick
+
+pytestmark = pytest.mark.faults
+
+SEED = int(os.environ.get("GRAPHCNN_FAULTS_SEED", "1"))
+SECONDS = float(os.environ.get("GRAPHCNN_FAULTS_SECONDS", pick(7200, 60)))
+TRIAL = os.environ.get("GRAPHCNN_FAULTS_TRIAL")
+
+
+class Prepared(NamedTuple):
+    """A scenario with its folder before the command, the undisturbed result, and {kind: number of calls}."""
+
+    scenario: object
+    begun: object
+    expected: object
+    counts: dict[str, int]
+
+
+class Harness:
+    """Prepares scenarios and tries faults in them, in one folder.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root):
+        self.library, self.work, self._prepared, self._root = shim.build(root), root / "work", {}, root
+        x, y = tiny_arrays(60, side=8)
+        x_test, y_test = tiny_arrays(12, side=8, seed=1)
+        write_folder(root / "shared" / "data", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+        write_photos(root / "shared" / "photos", rows=4)
+
+    def run(self, command, fault=None):
+        return shim.run(self.library, self._root, command, fault)
+
+    def prepared(self, kind):
+        """Return the Prepared of a scenario class."""
+        if kind.name not in self._prepared:
+            scenario, begun = kind(self._root / "shared"), self._root / "begun" / kind.name.replace(" ", "-")
+            shutil.rmtree(self.work, ignore_errors=True)
+            self.work.mkdir()
+
+            def run(*command):
+                outcome = self.run(command)
+                assert outcome.status == 0, outcome.err
+                return outcome.counts
+
+            scenario.begin(self.work, run)
+            shutil.copytree(self.work, begun, symlinks=True)
+            counts = run(*scenario.command(self.work))
+            self._prepared[kind.name] = Prepared(scenario, begun, scenario.result(self.work), counts)
+            assert not leftovers(self.work)
+        return self._prepared[kind.name]
+
+    def draw(self, prepared, generator):
+        """Return random faults: an error, a kill, or two kills one after the other."""
+        error = generator.choice([*ERRORS, KILL, KILL])
+        kills = generator.integers(1, 3) if error == KILL else 1
+        kinds = [kind for kind in (CHANGING if error == KILL else KINDS) if prepared.counts[kind]]
+        chosen = generator.choice(kinds, kills)
+        return [Fault(str(kind), int(generator.integers(1, prepared.counts[kind] + 1)), str(error)) for kind in chosen]
+
+    def trial(self, prepared, faults):
+        """Run a command with the faults one after the other, then without a fault.
+
+        Returns:
+            (whether a fault happened, what is wrong in words).
+        """
+        scenario = prepared.scenario
+        shutil.rmtree(self.work)
+        shutil.copytree(prepared.begun, self.work, symlinks=True)
+        fired, wrong = False, ""
+        for fault in faults:
+            outcome = self.run(scenario.command(self.work), fault)
+            fired = fired or outcome.where is not None
+            wrong = wrong or self._wrong(prepared, fault, outcome)
+        again = self.run(scenario.command(self.work))
+        try:
+            if again.status:
+                wrong = wrong or f"the command again ends with status {again.status}: {again.err}"
+            elif scenario.result(self.work) != prepared.expected:
+                wrong = wrong or "the command again writes other files"
+            elif remaining := leftovers(self.work):
+                wrong = wrong or f"the command again leaves {remaining}"
+            elif scenario.lost(self.work, prepared.begun, prepared.expected):
+                wrong = wrong or "something is lost after the command again"
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            wrong = wrong or f"after the command again: {error}"
+        return fired, wrong
+
+    def _wrong(self, prepared, fault, outcome):
+        """Return in words what is wrong after a fault."""
+        told = f"{fault.kind} of {outcome.where}: status {outcome.status}: {outcome.err}"
+        if outcome.where is None:
+            allowed = (0,)
+        else:
+            allowed = (-signal.SIGKILL,) if fault.error == KILL else prepared.scenario.statuses
+        if outcome.status not in allowed and not (fault.error == KILL and outcome.status in prepared.scenario.statuses):
+            return f"expected status {allowed}, {told}"
+        if "Traceback" in outcome.err or (outcome.status == 2 and not one_line(outcome.err)):
+            return f"expected one line, {told}"
+        try:
+            lost = prepared.scenario.lost(self.work, prepared.begun, prepared.expected)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            lost = str(error)
+        return f"lost: {lost}; {told}" if lost else ""
+
+
+@pytest.fixture(scope="module")
+def harness(tmp_path_factory):
+    return Harness(tmp_path_factory.mktemp("system_calls").resolve())
+
+
+def kind_of(faults):
+    if faults[0].error != KILL:
+        return "a system call fails"
+    return "SIGKILL at a system call" if len(faults) == 1 else "SIGKILL at two system calls"
+
+
+def try_faults(harness, kinds, seconds, tally):
+    """Try random faults in the scenarios by turns for some seconds; every failure is reported."""
+    failures, tried, until = [], 0, time.monotonic() + seconds
+    generators = {kind: np.random.default_rng([SEED, number]) for number, kind in enumerate(kinds)}
+    print(f"GRAPHCNN_FAULTS_SEED={SEED}")
+    for kind in itertools.cycle(kinds):
+        if time.monotonic() > until:
+            break
+        prepared = harness.prepared(kind)
+        faults = harness.draw(prepared, generators[kind])
+        fired, wrong = harness.trial(prepared, faults)
+        tally(f"{kind_of(faults)} in {kind.name}, then again", wrong != "", fired, f"GRAPHCNN_FAULTS_SEED={SEED}")
+        tried += fired
+        if wrong:
+            failures.append(f'GRAPHCNN_FAULTS_TRIAL="{kind.name} {" ".join(map(str, faults))}": {wrong}')
+            print(failures[-1], flush=True)
+    print(f"{tried} trials, {len(failures)} failed")
+    assert not failures, f"GRAPHCNN_FAULTS_SEED={SEED}: {len(failures)} of {tried} trials\n" + "\n".join(failures)
+    assert tried
+
+
+def test_a_few_faults(harness, tally):
+    """The scenario `eval` alone, which is the fastest."""
+    if LONG or TRIAL:
+        pytest.skip("part of the long form")
+    try_faults(harness, [Eval], 3, tally)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_faults_in_each_scenario(harness, tally):
+    if TRIAL:
+        pytest.skip("GRAPHCNN_FAULTS_TRIAL is set")
+    try_faults(harness, SCENARIOS, SECONDS, tally)
+
+
+def test_a_given_trial(harness):
+    if not TRIAL:
+        pytest.skip("GRAPHCNN_FAULTS_TRIAL is not set")
+    found = [(kind, TRIAL.removeprefix(f"{kind.name} ")) for kind in SCENARIOS if TRIAL.startswith(f"{kind.name} ")]
+    assert found, f"GRAPHCNN_FAULTS_TRIAL={TRIAL}: no such scenario: {[kind.name for kind in SCENARIOS]}"
+    fired, wrong = harness.trial(harness.prepared(found[0][0]), list(map(shim.parse_fault, found[0][1].split())))
+    assert not wrong
+    assert fired, "the command has no such call"
