@@ -25,7 +25,7 @@ def files_of(folder):
 
 def leftovers(work):
     """Return the temporary files and folders below a folder."""
-    return [str(path.relative_to(work)) for path in work.rglob("*") if TEMPORARY.fullmatch(path.name)]
+    return [path for path in work.rglob("*") if TEMPORARY.fullmatch(path.name)]
 
 
 def damaged_checkpoint(work, name, epochs):
