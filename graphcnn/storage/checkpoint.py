@@ -187,10 +187,19 @@ def _use_verified(run: Run, which: str, use: Callable[[Path], Result]) -> Result
 
 
 def export(session: tf1.Session, saver: tf1.train.Saver, folder: Path) -> None:
-    """Write model.ckpt.* and the `checkpoint` file that tf.train.latest_checkpoint reads, for other programs."""
-    with session.graph.as_default():  # a Saver refuses eager execution
-        saver.save(session, str(folder / PREFIX), write_state=False)
-    tf1.train.update_checkpoint_state(str(folder), PREFIX)
+    """Write model.ckpt.* and the `checkpoint` file that tf.train.latest_checkpoint reads, for other programs.
+
+    Raises:
+        InputError: a file cannot be written, for example on a full disk.
+    """
+    try:
+        with session.graph.as_default():  # a Saver refuses eager execution
+            saver.save(session, str(folder / PREFIX), write_state=False)
+        tf1.train.update_checkpoint_state(str(folder), PREFIX)
+    except tf.errors.OpError as error:
+        raise InputError(
+            f"{folder / PREFIX}: cannot be written ({reason(error)}); check the disk, then call the command again"
+        ) from None
 
 
 def _restore(session: tf1.Session, saver: tf1.train.Saver, folder: Path, variables: list[tf.Variable]) -> None:

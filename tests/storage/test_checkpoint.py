@@ -7,6 +7,8 @@ import pytest
 from conftest import one_line, write_folder
 
 from graphcnn.common.errors import InputError
+from graphcnn.ops.tf1 import session as new_session
+from graphcnn.ops.tf1 import tf, tf1
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import Run
 
@@ -59,6 +61,18 @@ def test_a_damaged_file_is_named(case, trained_copy, command):
     outcome = command("eval", f"--checkpoints={trained_copy}", "--run=tiny")
     assert outcome.status == 2
     assert one_line(outcome.err)
+
+
+def test_a_graph_that_cannot_be_written_is_bad_input(tmp_path):
+    """TensorFlow reports an error of the disk as an OpError."""
+    (tmp_path / DATA / "not empty").mkdir(parents=True)
+    with tf.Graph().as_default() as graph:
+        variable = tf1.get_variable("w", [1])
+        saver = checkpoint.saver([variable])
+        with new_session(graph) as session:
+            session.run(variable.initializer)
+            with pytest.raises(InputError, match="cannot be written"):
+                checkpoint.export(session, saver, tmp_path)
 
 
 def test_variables_of_another_net_are_refused(trained_copy, command):
