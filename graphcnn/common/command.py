@@ -88,9 +88,10 @@ def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str], 
 def _fail(name: str, error: BaseException, message: str, status: int, debug: bool) -> int:
     """Print an error as one line on stderr, report it to a parent process, and return the exit status."""
     if debug:
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            progress.complain(line)
     message = " ".join(message.split())
-    print(f"graphcnn {name}: {message}", file=sys.stderr)
+    progress.complain(f"graphcnn {name}: {message}")
     _report_end(status, error, message)
     return status
 

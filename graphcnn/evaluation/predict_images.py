@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphcnn.common.progress import bar
+from graphcnn.common.progress import bar, say
 from graphcnn.common.replace import atomic_write
 from graphcnn.data.checks import check_compatible
 from graphcnn.data.images import read_image, suppress_warnings
@@ -42,7 +42,7 @@ def predict(model: Model[Any], paths: Sequence[str], array_path: str | None, out
     names = [f"{array_path}[{row}]" for row in range(len(probabilities))] if array_path else paths
     for name, row in zip(names, probabilities, strict=True):
         best = np.argsort(-row, kind="stable")[:TOP]
-        print(f"{name}: " + ", ".join(f"{model.class_names[k]} {row[k]:.4f}" for k in best))
+        say(f"{name}: " + ", ".join(f"{model.class_names[k]} {row[k]:.4f}" for k in best))
 
 
 def read_files(paths: Sequence[str], net: Net) -> np.ndarray:

@@ -145,4 +145,4 @@ def _write_report(model: Model[TrainedRun], split: str, predictions: Predictions
     pictures.confusion(scores["confusion"], names, title, folder / f"{split}_confusion.png")
     title = f"{model.name}, {split}: the most confident mistakes"
     pictures.mistakes(predictions, title, folder / f"{split}_mistakes.png")
-    say(f"\nwritten: {folder}/{split}.json, {split}_confusion.png, {split}_mistakes.png")
+    say("", f"written: {folder}/{split}.json, {split}_confusion.png, {split}_mistakes.png")

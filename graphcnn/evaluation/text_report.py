@@ -9,8 +9,15 @@ import numpy as np
 from rich.table import Table
 from sklearn.metrics import classification_report, precision_recall_fscore_support
 
-from graphcnn.common.progress import print_table
+from graphcnn.common.progress import print_table, say
+from graphcnn.common.text import printable
 
+TITLES = {
+    "macro_f1": "macro F1",
+    "accuracy": "accuracy",
+    "top2_accuracy": "top-2 accuracy",
+    "cross_entropy": "cross-entropy",
+}
 PER_CLASS = ("precision", "recall", "f1-score", "support")
 
 
@@ -29,13 +36,13 @@ def print_scores(
     Returns:
         {class name: {"precision", "recall", "f1-score", "support"}}.
     """
-    print(f"{prefix}macro F1: {scores['macro_f1']:.6f}")
-    print(f"{prefix}accuracy: {scores['accuracy']:.6f}")
-    print(f"{prefix}top-2 accuracy: {scores['top2_accuracy']:.6f}")
-    print(f"{prefix}cross-entropy: {scores['cross_entropy']:.6f}\n")
+    for key, title in TITLES.items():
+        say(f"{prefix}{title}: {scores[key]:.6f}")
+    names = [printable(name) for name in class_names]
     predictions, options = probabilities.argmax(axis=1), {"labels": range(len(class_names)), "zero_division": 0}
-    print(classification_report(labels, predictions, digits=4, target_names=class_names, **options))
-    _print_confusion(scores["confusion"], class_names)
+    report = classification_report(labels, predictions, digits=4, target_names=names, **options)
+    say("", *report.split("\n"))
+    _print_confusion(scores["confusion"], names)
     columns = precision_recall_fscore_support(labels, predictions, **options)
     rows = zip(class_names, zip(*columns, strict=True), strict=True)
     return {name: dict(zip(PER_CLASS, map(float, row), strict=True)) for name, row in rows}
@@ -44,10 +51,10 @@ def print_scores(
 def _print_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> None:
     """Print confusion counts [K, K] as a table."""
     width = max(len(str(confusion.max())), *map(len, class_names)) + 1
-    print("confusion (row: true class, column: predicted)")
-    print(" " * width + "".join(name.rjust(width) for name in class_names))
+    say("confusion (row: true class, column: predicted)")
+    say(" " * width + "".join(name.rjust(width) for name in class_names))
     for name, counts in zip(class_names, confusion, strict=True):
-        print(name.rjust(width) + "".join(str(count).rjust(width) for count in counts))
+        say(name.rjust(width) + "".join(str(count).rjust(width) for count in counts))
 
 
 def print_members(split: str, members: Sequence[dict[str, Any]], agreement: np.ndarray) -> None:

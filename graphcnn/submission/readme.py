@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphcnn.common.text import code, markdown
 from graphcnn.data.dataset import Dataset
 from graphcnn.evaluation.select_model import Model
 from graphcnn.evaluation.trained_run import TrainedRun
@@ -61,16 +62,17 @@ def readme(model: Model[TrainedRun], weights: Sequence[float], dataset: Dataset,
     return TEXT.format(
         title=title, runs="\n".join(runs), shape=shape, method=method, version=tf.__version__, histories=histories,
         flag="--tta " * model.tta, height=height, width=width, pixel_max=model.nets[0].pixel_max, classes=shape[1],
-        class_names="\n".join(f"- {k}: {name}" for k, name in enumerate(dataset.class_names)),
+        class_names="\n".join(f"- {k}: {markdown(name)}" for k, name in enumerate(dataset.class_names)),
     )  # fmt: skip
 
 
 def _describe(run: TrainedRun) -> str:
     """Return a sentence with a run's settings and score."""
     state, recipe = checkpoint.read_state(run.run.path / "best"), run.config["recipe"]
+    name = code(str(run.config["recipe_name"]))
     best = state["best_score"]
     score = "trained without a dev split" if best is None else f"dev macro F1 {best:.6f}"
     return (
-        f"Run {run.name}, recipe `{run.config['recipe_name']}`, net `{recipe['net']}`, epoch {state['epoch']}, {score} "
+        f"Run {run.name}, recipe {name}, net `{recipe['net']}`, epoch {state['epoch']}, {score} "
         f"(measured during training, in {recipe['precision']})."
     )

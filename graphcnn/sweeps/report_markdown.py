@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from graphcnn.common import text
+
 Row = dict[str, Any]
 Cell = Callable[[Row], object]
 
@@ -23,36 +25,34 @@ def markdown(report: Row, best: str, per_class: Mapping[str, Mapping[str, float]
     """
     rows, unit = report["experiments"], report["unit"]
     tested = any(row["test_accuracy"] is not None for row in rows)
-    machine = "{cores} core(s) of {cpu} for each run, TensorFlow {tensorflow}, Python {python}".format(
-        **report["machine"]
-    )
-    lines = [f"# {report['suite']}: {report['source']}", "", f"`{report['command']}`", ""]
+    machine = "{cores} core(s) of {cpu} for each run, TensorFlow {tensorflow}, Python {python}"
+    machine = text.markdown(machine.format(**report["machine"]))
+    lines = [f"# {report['suite']}: {text.markdown(report['source'])}", "", text.code(report["command"]), ""]
     lines += [f"{report['data']}; {machine}, {report['precision']}.", ""]
     lines += _experiments(rows, unit, tested)
     if report.get("longer"):
-        lines += ["", f"Trained for more epochs than this command asks for: {', '.join(report['longer'])}."]
+        longer = text.markdown(", ".join(report["longer"]))
+        lines += ["", f"Trained for more epochs than this command asks for: {longer}."]
     if report["spearman"] is not None:
         lines += ["", f"Spearman's rank correlation with the published order: {report['spearman']:.3f}."]
     lines += _claims(report["claims"])
     lines += _published_scores(rows, report["columns"])
     lines += _ensembles(report.get("ensembles") or [], unit)
     seed = next(row["seeds"][0] for row in rows if row["experiment"] == best)
-    lines += [
-        "",
-        f"The best experiment by dev macro F1, {best}, on the {'test' if tested else 'dev'} split, seed {seed}:",
-    ]
+    split, best = "test" if tested else "dev", text.markdown(best)
+    lines += ["", f"The best experiment by dev macro F1, {best}, on the {split} split, seed {seed}:"]
     lines += ["", *_classes(per_class)]
     if report.get("predictions"):
         lines += ["", f"Predictions of {best} for some images of the test split:", ""]
-        lines += ["```", *report["predictions"], "```"]
+        lines += text.code_block(report["predictions"])
     return "\n".join([*lines, "", "![curves of each experiment](report.png)", ""])
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int = 1) -> list[str]:
     """Return the lines of a Markdown table; columns after the first `text_columns` are right-aligned."""
-    numbers = len(titles) - text_columns
-    lines = [titles, ["---"] * text_columns + ["--:"] * numbers, *rows]
-    return ["| " + " | ".join(map(str, cells)) + " |" for cells in lines]
+    rule = ["---"] * text_columns + ["--:"] * (len(titles) - text_columns)
+    first, *others = [[text.markdown(str(cell)) for cell in cells] for cells in (titles, *rows)]
+    return ["| " + " | ".join(cells) + " |" for cells in (first, rule, *others)]
 
 
 def _experiments(rows: list[Row], unit: str, tested: bool) -> list[str]:
@@ -130,7 +130,7 @@ def _classes(per_class: Mapping[str, Mapping[str, float]]) -> list[str]:
     rows = []
     for name, scores in per_class.items():
         cells = [f"{scores[key]:.4f}" for key in SCORES]
-        rows.append([name.replace("|", "\\|"), *cells, f"{scores['support']:.0f}"])
+        rows.append([name, *cells, f"{scores['support']:.0f}"])
     classes = list(per_class.values())
     means = [f"{statistics.mean(scores[key] for scores in classes):.4f}" for key in SCORES]
     rows.append(["macro average", *means, f"{sum(scores['support'] for scores in classes):.0f}"])

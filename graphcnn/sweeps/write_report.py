@@ -8,6 +8,7 @@ from typing import Any
 from graphcnn.common.errors import InputError, error_line
 from graphcnn.common.files import read_json
 from graphcnn.common.progress import say
+from graphcnn.common.text import printable
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.suite import Ensemble
 from graphcnn.storage.run import Run
@@ -68,7 +69,7 @@ class Report:
         predictions = image_folder and self._predictions(best, image_folder)
         contents |= {"longer": longer, "predictions": predictions, "ensembles": self._ensembles(results)}
         report.write(folder, contents, results)
-        say((folder / "report.md").read_text(encoding="utf-8"))
+        say(*(folder / "report.md").read_text(encoding="utf-8").split("\n"))
         say(f"written: {folder}/{', '.join(FILES)}")
 
     def _results(self, experiment: str, reported: set[str]) -> list[Result]:
@@ -150,7 +151,7 @@ class Report:
             ]
         ]
         flags = [f"--run={run}", f"--checkpoints={self.setup.root}", *images[:MOST_IMAGES]]
-        return [line.removeprefix(f"{folder}/") for line in output_lines("predict", flags)]
+        return [line.removeprefix(printable(f"{folder}/")) for line in output_lines("predict", flags)]
 
 
 def _line(error: JobFailed | InputError | OSError) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from graphcnn.common.progress import say
+
 
 class EarlyStopping:
     """Decides when to stop, from one value per epoch.
@@ -37,7 +39,7 @@ class EarlyStopping:
         self.worse_in_a_row += 1
         stop = self.worse_in_a_row > self.patience
         if stop and self.verbose:
-            print(f"Stopped early: {self.worse_in_a_row} epochs in a row were worse than the best, {self.best:.6g}.")
+            say(f"Stopped early: {self.worse_in_a_row} epochs in a row were worse than the best, {self.best:.6g}.")
         return stop
 
     def state(self) -> dict[str, Any]:

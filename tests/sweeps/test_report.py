@@ -124,3 +124,19 @@ def test_ensembles_and_further_published_scores_have_tables():
     text = markdown(found, "a", results["a"][0]["per_class"])
     assert "| experiment | their loss |\n| --- | --: |\n| a | 1.1000 / 0.25 |" in text
     assert "| both | 0.5000 | 0.4000 | 0.3000 | 0.987654 |" in text
+
+
+def test_names_from_other_people_s_files_are_text_in_markdown():
+    results = {"a": [result(0.5)]}
+    names = {"\x1b]0;t\x07|": "\\\\x1b\\]0;t\\\\x07\\|", "<script>\n# x": "\\<script>\\\\n# x", "four_1": "four_1"}
+    results["a"][0]["config"]["cpu"]["model"] = "<b>\n\n# CPU"
+    results["a"][0]["per_class"] = dict.fromkeys(names, results["a"][0]["per_class"]["c"])
+    found = report.summary(suite({"a": 1}), results)
+    found |= {"suite": "x", "command": "y`z`", "data": "z", "predictions": ["test/a/```: b 0.9", "```"]}
+    text = markdown(found, "a", results["a"][0]["per_class"])
+    assert [line.split(" | ")[0] for line in text.splitlines() if line.endswith("| 4 |")] == [
+        f"| {name}" for name in names.values()
+    ]
+    assert "2 core(s) of \\<b>\\\\n\\\\n# CPU for each run" in text
+    assert "``` y`z` ```" in text or "`` y`z` ``" in text
+    assert "````\ntest/a/```: b 0.9\n```\n````\n" in text
