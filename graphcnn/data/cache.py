@@ -1,12 +1,29 @@
-"""The cache folder of downloads, decoded images and features, and the lock of one entry of it."""
+"""The cache folder of downloads, decoded images and features: its entries, their locks and their checksums."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from graphcnn.common import files
+from graphcnn.common.errors import InputError
+from graphcnn.common.progress import bar
+from graphcnn.data.dataset import FileState, file_state
+from graphcnn.data.npy import read_array
+
+BLOCK = 1 << 24  # bytes between two steps of the progress bar
+
+
+class CheckedArray(NamedTuple):
+    """A memory-mapped array of the cache, and the FileState of its file before the check."""
+
+    array: np.ndarray
+    state: FileState | None
 
 
 def folder(path: str | Path | None = None) -> Path:
@@ -21,6 +38,44 @@ def folder(path: str | Path | None = None) -> Path:
     return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "graphcnn"
 
 
+def in_default_folder(path: str) -> bool:
+    """Return whether a path is the default cache folder, or lies in it. Links are followed."""
+    try:
+        return Path(path).resolve().is_relative_to(folder().resolve())
+    except (OSError, ValueError, RuntimeError):  # no path at all, or a loop of links
+        return False
+
+
 def locked(path: Path) -> AbstractContextManager[None]:
     """Lock an entry of the cache while the block runs. One process creates the entry, and the others wait."""
     return files.lock(path.with_name(f".{path.name}.lock"))
+
+
+def read_checked(path: Path, sha256: object) -> CheckedArray:
+    """Return the array of a .npy file of the cache, memory-mapped read-only, after a comparison of its sha256.
+
+    Args:
+        path: the file.
+        sha256: the recorded sha256 of the array; see sha256_of.
+
+    Raises:
+        InputError: the file is a link, it is damaged, or its array has another sha256.
+        OSError: the file cannot be read.
+    """
+    files.open_regular(path, follow=False).close()
+    state = file_state(path)
+    array = read_array(path)
+    if not array.flags.c_contiguous or sha256_of(array) != sha256:
+        raise InputError(f"{path}: the sha256 of its array is not the recorded one")
+    return CheckedArray(array, state)
+
+
+def sha256_of(array: np.ndarray) -> str:
+    """Return the sha256 of the elements of a C-contiguous array, as hexadecimal digits."""
+    content, digest = array.reshape(-1).view(np.uint8), hashlib.sha256()
+    with bar("checking, MB", len(content) / 1e6) as advance:
+        for start in range(0, len(content), BLOCK):
+            block = content[start : start + BLOCK]
+            digest.update(block.data)
+            advance(len(block) / 1e6)
+    return digest.hexdigest()

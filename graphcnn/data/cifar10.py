@@ -12,6 +12,7 @@ import numpy as np
 from graphcnn.common.errors import InputError
 from graphcnn.data import cache, download
 from graphcnn.data.dataset import Dataset
+from graphcnn.data.fingerprint import fingerprint
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_SIZE = 170_052_171  # bytes
@@ -44,14 +45,15 @@ def load(test: bool, data_cache: str | Path | None = None) -> Dataset:
         raise InputError(f"{archive}: {NAMES} holds {len(set(class_names))} names, expected {CLASSES}")
     batches = [_parse(members.pop(name), f"{archive}: {name}") for name in TRAIN]
     x_test, y_test = _parse(members.pop(TEST), f"{archive}: {TEST}") if test else (None, None)
+    x_train = np.concatenate([images for images, _ in batches])
     return Dataset(
         source="cifar10",
-        x_train=np.concatenate([images for images, _ in batches]),
+        x_train=x_train,
         y_train=np.concatenate([labels for _, labels in batches]),
         class_names=class_names,
         pixel_max=255,
         has_test_labels=True,
-        fingerprint=SHA256,
+        fingerprint=fingerprint(SHA256, (ARCHIVE_SIZE,), x_train, class_names),
         dev_split="first",
         x_test=x_test,
         y_test=y_test,

@@ -60,10 +60,10 @@ class Dataset:
         y_train, y_test: int32 [N], 0 .. K-1.
         class_names: K names, in the order of the class ids.
         pixel_max: upper end of the range of the pixels, 255 or 1.
-        fingerprint: a sha256 of the training images and labels, as hexadecimal digits.
+        fingerprint: identifies the training images, the labels and the class names; see fingerprint.py.
         dev_split: default of --dev_split for this source, "first" or "stratified".
         has_test_labels: whether the source has labelled test images; they need not be loaded.
-        files: {name of an array: its file or folder}, for the arrays that come from one.
+        files: {name of an array, or "class_names": its file or folder}, for what comes from one.
         file_states: {memory-mapped file: its FileState before it was read}; by default its present FileState.
     """
 
@@ -84,6 +84,10 @@ class Dataset:
         arrays = (self.x_train, self.x_test)
         mapped = [Path(str(array.filename)) for array in arrays if isinstance(array, np.memmap)]
         object.__setattr__(self, "file_states", {path: file_state(path) for path in mapped} | self.file_states)
+
+    def watch(self, path: Path, state: FileState | None) -> None:
+        """Let check_unchanged look at one more file, such as the cached features of the images."""
+        self.file_states[path] = state
 
     def check_unchanged(self) -> None:
         """Check that no program has written to a file of images after it was loaded.

@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 
 from graphcnn.data.dataset import Dataset
+from graphcnn.data.fingerprint import fingerprint
 
 SIZE = 32  # height and width of the images, in pixels
 TEST_EVERY = 5  # images 0, 5, 10, … are the test split: 360 images; 1,437 remain for training and dev
@@ -27,14 +28,16 @@ def load(test: bool) -> Dataset:
     labels = digits.target.astype(np.int32)
     held_out = np.arange(len(labels)) % TEST_EVERY == 0
     x_train, y_train = images[~held_out], labels[~held_out]
+    class_names = tuple(map(str, digits.target_names))
+    content = hashlib.sha256(x_train.tobytes() + y_train.tobytes()).hexdigest()
     return Dataset(
         source="digits",
         x_train=x_train,
         y_train=y_train,
-        class_names=tuple(map(str, digits.target_names)),
+        class_names=class_names,
         pixel_max=255,
         has_test_labels=True,
-        fingerprint=hashlib.sha256(x_train.tobytes() + y_train.tobytes()).hexdigest(),
+        fingerprint=fingerprint(content, (x_train.nbytes, y_train.nbytes), x_train, class_names),
         dev_split="stratified",
         x_test=images[held_out] if test else None,
         y_test=labels[held_out] if test else None,

@@ -94,6 +94,8 @@ def _download(url: str, path: Path, part: Path, size: int | None, resume: bool) 
         size: of the whole file, in bytes; None: the size that the server declares.
         resume: whether to keep the bytes of `part`, if the server can continue after them.
     """
+    if part.is_symlink():  # no download made it
+        part.unlink()
     received = part.stat().st_size if resume and part.exists() else 0
     if received and received == size:
         return

@@ -1,7 +1,7 @@
 """A folder of images: train/<class>/* and optionally test/<class>/*, or <class>/*. A cache keeps the decoded images.
 
 The cache entry of a split is `<cache_dir>/images-<fingerprint>/` with x.npy (uint8 [N, S, S, 3]) and index.json (class
-names, the files in the order of the images, the skipped files). It may be deleted at any time.
+names, the files in the order of the images, the skipped files, the sha256 of the array). It may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import sha256_of, sync
+from graphcnn.common.files import read_json, sha256_of, sync
 from graphcnn.common.progress import bar, say
+from graphcnn.common.replace import new_folder, replace_folder
 from graphcnn.data import cache
 from graphcnn.data.batches import in_order
-from graphcnn.data.dataset import Dataset
+from graphcnn.data.dataset import Dataset, FileState
+from graphcnn.data.fingerprint import fingerprint
 from graphcnn.data.images import read_image, suppress_warnings
-from graphcnn.data.npy import read_array
 
 SUFFIXES = (".png", ".jpg", ".jpeg")  # in upper or lower case
 FORMATS = ("PNG", "JPEG")
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # files that operating systems leave in folders
+INDEX_BYTES = 1 << 30  # largest index.json: a line for each image
 FORM = "graphcnn image folder, 1"  # to be changed when the decoding changes the pixels of the same files
 
 Item = TypeVar("Item")
@@ -54,6 +56,26 @@ class ImageFiles:
     names: list[str]
     size: int
     skip_broken: bool
+
+
+class Split(NamedTuple):
+    """The decoded images of a split.
+
+    images: uint8 [N, S, S, 3], memory-mapped. class_ids: int32 [N]. digest: see _digest. states: see Dataset.
+    """
+
+    images: np.ndarray
+    class_ids: np.ndarray
+    digest: str
+    states: dict[Path, FileState | None]
+
+
+class Decoded(NamedTuple):
+    """The files whose images were written, {skipped file: reason}, and the sha256 of the written array."""
+
+    files: list[str]
+    skipped: dict[str, str]
+    sha256: str
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -88,24 +110,25 @@ def load(
                 f"{only / name}: this class is only in {only.name}/, expected the same classes in train/ and test/"
             )
 
-    def read(split: Path) -> tuple[np.ndarray, np.ndarray, str]:
+    def read(split: Path) -> Split:
         names = _image_names(split, class_names, skip_broken)
         return _load_split(ImageFiles(split, class_names, names, size, skip_broken), cache.folder(cache_dir))
 
-    x_train, y_train, fingerprint = read(train)
-    x_test, y_test, _ = read(test_folder) if test and test_folder else (None, None, None)
+    train_split = read(train)
+    test_split = read(test_folder) if test and test_folder else None
     return Dataset(
         source=str(folder),
-        x_train=x_train,
-        y_train=y_train,
+        x_train=train_split.images,
+        y_train=train_split.class_ids,
         class_names=tuple(class_names),
         pixel_max=255,
         has_test_labels=test_folder is not None,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint(train_split.digest, (), train_split.images, class_names),
         dev_split="stratified",
-        x_test=x_test,
-        y_test=y_test,
+        x_test=test_split and test_split.images,
+        y_test=test_split and test_split.class_ids,
         files={"x_train": train, "y_train": train, "x_test": folder / "test", "y_test": folder / "test"},
+        file_states=train_split.states | (test_split.states if test_split else {}),
     )
 
 
@@ -170,30 +193,30 @@ def _class_ids(files: ImageFiles, names: list[str]) -> np.ndarray:
 # The cache
 
 
-def _load_split(files: ImageFiles, cache_dir: Path) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return (images uint8 [N, S, S, 3], class ids int32 [N], fingerprint) of a split, decoded if necessary."""
+def _load_split(files: ImageFiles, cache_dir: Path) -> Split:
+    """Return a split, decoded if the cache does not hold it."""
     class_ids = _class_ids(files, files.names)
-    fingerprint = _fingerprint(files)
-    entry = cache_dir / f"images-{fingerprint[:32]}"
+    digest = _digest(files)
+    entry = cache_dir / f"images-{digest[:32]}"
     with cache.locked(entry):
-        cached = _read(entry, files, fingerprint)
+        cached = _read(entry, files, digest)
         if cached is None:
-            if entry.exists():
-                say(f"{entry}: damaged; the images are decoded again")
-                shutil.rmtree(entry)
+            if os.path.lexists(entry):
+                say(f"{entry}: damaged, or without a checksum; the images are decoded again")
             count, size = len(files.names), files.size
             say(f"decoding {count:,} images of {files.folder} to {size}x{size} into the cache {entry}")
-            _build(entry, files, fingerprint)
-            cached = _read(entry, files, fingerprint)
+            _build(entry, files, digest)
+            cached = _read(entry, files, digest)
     if cached is None:
         raise InputError(f"{entry}: cannot be read after writing; check the disk, or set --cache_dir to another folder")
-    images, skipped = cached
+    checked, skipped = cached
     for name, reason in skipped.items():
         _skip_or_refuse(files.folder / name, reason, files.skip_broken)
-    return images, class_ids[[name not in skipped for name in files.names]], fingerprint
+    class_ids = class_ids[[name not in skipped for name in files.names]]
+    return Split(checked.array, class_ids, digest, {entry / "x.npy": checked.state})
 
 
-def _fingerprint(files: ImageFiles) -> str:
+def _digest(files: ImageFiles) -> str:
     """Return the sha256, as hexadecimal digits, of the decoded size and of the name and bytes of each file."""
     digest = hashlib.sha256(f"{FORM}, {files.size}\n".encode())
     with bar("reading", len(files.names)) as advance:
@@ -212,26 +235,24 @@ def _in_threads(function: Callable[[Item], Result], items: list[Item]) -> Iterat
                 yield from results
 
 
-def _build(entry: Path, files: ImageFiles, fingerprint: str) -> None:
-    """Decode the images into a new entry of the cache. The entry is renamed to its name when it is complete."""
-    new = entry.with_name(f".{entry.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
-    try:
+def _build(entry: Path, files: ImageFiles, digest: str) -> None:
+    """Decode the images into a new entry of the cache, which replaces a damaged one when it is complete."""
+    shutil.rmtree(entry.with_name(f".{entry.name}.new"), ignore_errors=True)  # left by a killed process of version 1
+    with new_folder(entry) as new:
         with (new / "x.npy").open("wb") as file:
-            names, skipped = _decode_all(files, file)
+            decoded = _decode_all(files, file)
         sync(new / "x.npy")
-        _class_ids(files, names)
-        index = {"fingerprint": fingerprint, "class_names": files.class_names, "files": names, "skipped": skipped}
+        _class_ids(files, decoded.files)
+        index = {"fingerprint": digest, "class_names": files.class_names, **decoded._asdict()}
         (new / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         sync(new / "index.json")
-        new.rename(entry)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        if entry.is_symlink() or entry.is_file():
+            entry.unlink()
+        replace_folder(new, entry)
 
 
-def _decode_all(files: ImageFiles, file: IO[bytes]) -> tuple[list[str], dict[str, str]]:
-    """Write the images as a .npy file; return (names of the written images, {skipped file: reason})."""
+def _decode_all(files: ImageFiles, file: IO[bytes]) -> Decoded:
+    """Write the images as a .npy file."""
 
     def decode(name: str) -> np.ndarray | InputError:
         try:
@@ -241,11 +262,14 @@ def _decode_all(files: ImageFiles, file: IO[bytes]) -> tuple[list[str], dict[str
 
     names: list[str] = []
     skipped: dict[str, str] = {}
+    written = hashlib.sha256()
     with bar("decoding", len(files.names)) as advance, suppress_warnings():
         _write_header(file, len(files.names), files.size)
         for name, pixels in zip(files.names, _in_threads(decode, files.names), strict=True):
             if isinstance(pixels, np.ndarray):
-                file.write(pixels.tobytes())
+                row = pixels.tobytes()
+                file.write(row)
+                written.update(row)
                 names.append(name)
             else:
                 path = files.folder / name
@@ -256,7 +280,7 @@ def _decode_all(files: ImageFiles, file: IO[bytes]) -> tuple[list[str], dict[str
             advance(1)
         file.seek(0)
         _write_header(file, len(names), files.size)
-    return names, skipped
+    return Decoded(names, skipped, written.hexdigest())
 
 
 def _write_header(file: IO[bytes], rows: int, size: int) -> None:
@@ -265,18 +289,20 @@ def _write_header(file: IO[bytes], rows: int, size: int) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _read(entry: Path, files: ImageFiles, fingerprint: str) -> tuple[np.ndarray, dict[str, str]] | None:
+def _read(entry: Path, files: ImageFiles, digest: str) -> tuple[cache.CheckedArray, dict[str, str]] | None:
     """Return (images, {skipped file: reason}) of an entry of the cache; None if there is none or it is damaged.
 
-    The images are uint8 [N, S, S, 3], memory-mapped.
+    An entry of version 1 has no sha256 and counts as damaged. The images are uint8 [N, S, S, 3], memory-mapped.
     """
     try:
-        index = json.loads((entry / "index.json").read_text(encoding="utf-8"))
-        images = read_array(entry / "x.npy")
+        if entry.is_symlink():
+            return None
+        index = read_json(entry / "index.json", INDEX_BYTES, follow=False)
+        checked = cache.read_checked(entry / "x.npy", index["sha256"])
         names = [name for name in files.names if name not in index["skipped"]]
-        expected = (fingerprint, names, (len(names), files.size, files.size, 3), np.uint8)
-        if (index["fingerprint"], index["files"], images.shape, images.dtype) == expected:
-            return images, index["skipped"]
-    except (InputError, OSError, ValueError, KeyError, TypeError):
+        expected = (digest, names, (len(names), files.size, files.size, 3), np.uint8)
+        if (index["fingerprint"], index["files"], checked.array.shape, checked.array.dtype) == expected:
+            return checked, index["skipped"]
+    except (InputError, OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     return None

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,7 @@ from graphcnn.common.errors import InputError
 from graphcnn.common.files import update_digest
 from graphcnn.data.checks import check_classes, check_compatible, check_images, check_labels
 from graphcnn.data.dataset import Dataset, file_state
+from graphcnn.data.fingerprint import fingerprint
 
 MAGIC = b"\x93NUMPY"
 HEADER_READERS = {  # {version of the .npy format: its reader}
@@ -115,19 +117,21 @@ def load(folder: str | Path, test: bool) -> Dataset:
     """
     folder = Path(folder).resolve()
     files = {name: folder / f"{name}.npy" for name in ("x_train", "y_train", "x_test", "y_test")}
+    files["class_names"] = folder / "class_names.txt"
     states = {files["x_train"]: file_state(files["x_train"])}
     x_train = read_array(files["x_train"])
     pixel_max = check_images(x_train, files["x_train"])
     y_train, columns = check_labels(read_array(files["y_train"]), files["y_train"], len(x_train))
     classes = check_classes(y_train, columns, files["y_train"])
+    class_names = _class_names(files["class_names"], classes)
     dataset = Dataset(
         source=str(folder),
         x_train=x_train,
         y_train=y_train,
-        class_names=_class_names(folder / "class_names.txt", classes),
+        class_names=class_names,
         pixel_max=pixel_max,
         has_test_labels=files["x_test"].exists() and files["y_test"].exists(),
-        fingerprint=_fingerprint(files["x_train"], files["y_train"]),
+        fingerprint=_fingerprint((files["x_train"], files["y_train"]), x_train, class_names),
         dev_split="first",
         files=files,
         file_states=states,
@@ -162,9 +166,10 @@ def _class_names(path: Path, classes: int) -> tuple[str, ...]:
     return names
 
 
-def _fingerprint(*paths: Path) -> str:
-    """Return the sha256 of the concatenated files, as hexadecimal digits."""
-    digest = hashlib.sha256()
+def _fingerprint(paths: Sequence[Path], images: np.ndarray, class_names: Sequence[str]) -> str:
+    """Return the fingerprint of the training files."""
+    digest, sizes = hashlib.sha256(), []
     for path in paths:
+        sizes.append(path.stat().st_size)
         update_digest(digest, path)
-    return digest.hexdigest()
+    return fingerprint(digest.hexdigest(), sizes, images, class_names)

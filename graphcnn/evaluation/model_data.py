@@ -13,7 +13,7 @@ from graphcnn.data import sources
 from graphcnn.data.dataset import Dataset
 from graphcnn.evaluation.select_model import Model
 from graphcnn.evaluation.trained_run import TrainedRun
-from graphcnn.storage.recorded_data import RecordedData, load_recorded_data
+from graphcnn.storage.recorded_data import RecordedData, load_recorded_data, recorded_options
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def load_data(model: Model[TrainedRun], source: DataSource = RECORDED, test: boo
     first, first_data = model.nets[0], runs_data[0]
     for run, data in zip(model.nets[1:], runs_data[1:], strict=True):
         same = {
-            "training images": _fingerprint_at_size_of(first_data.dataset, run, data) == first_data.dataset.fingerprint,
+            "training images": _fingerprint_at(first_data.dataset, run, data, source) == first_data.dataset.fingerprint,
             "dev splits": np.array_equal(data.dev_rows, first_data.dev_rows),
             "test labels": _same_labels(data.dataset.y_test, first_data.dataset.y_test),
         }
@@ -67,10 +67,10 @@ def _same_labels(labels: np.ndarray | None, others: np.ndarray | None) -> bool:
     return labels is others if labels is None or others is None else np.array_equal(labels, others)
 
 
-def _fingerprint_at_size_of(dataset: Dataset, run: TrainedRun, data: RecordedData) -> str:
+def _fingerprint_at(dataset: Dataset, run: TrainedRun, data: RecordedData, source: DataSource) -> str:
     """Return the fingerprint of a run's training images; an image folder is decoded at the dataset's image size."""
     own = data.dataset
     if own.image_shape == dataset.image_shape or not Path(own.file("x_train")).is_dir():
         return own.fingerprint
-    options = {**run.config["data"].get("options", {}), "image_size": dataset.image_shape[0]}
-    return sources.load(own.source, options=sources.DataOptions(**options)).fingerprint
+    options = recorded_options(run.config, {**source.options, "image_size": dataset.image_shape[0]})
+    return sources.load(own.source, options=options).fingerprint

@@ -8,6 +8,7 @@ from typing import Any
 
 from graphcnn.common.errors import InputError
 from graphcnn.config.recipe import Recipe
+from graphcnn.data.fingerprint import same_data
 from graphcnn.evaluation.predictor import Predictor, open_predictor
 from graphcnn.evaluation.select_model import Model
 from graphcnn.evaluation.trained_run import TrainedRun
@@ -25,7 +26,7 @@ def check_one_graph(model: Model[TrainedRun]) -> None:
                 f"--run: {run.name} and {first.name} take images of different sizes, but one graph takes images of "
                 "one size; use eval or predict for this ensemble"
             )
-        if run.config["data"]["fingerprint"] != first.config["data"]["fingerprint"]:
+        if not same_data(run.config["data"]["fingerprint"], first.config["data"]["fingerprint"]):
             raise InputError(
                 f"--run: {run.name} and {first.name} were trained on different data; name runs of the same data"
             )

@@ -5,14 +5,17 @@ Letters in shapes: M images of a file, N images of a split, H W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.data import sources
+from graphcnn.common.progress import say
+from graphcnn.config.flags import FOLDERS
+from graphcnn.data import cache, sources
 from graphcnn.data.dataset import Dataset
+from graphcnn.data.fingerprint import content_of, same_data, short
 from graphcnn.storage.run import Run
 
 
@@ -70,9 +73,12 @@ def load_recorded_data(
     config: dict[str, Any],
     source: str | None = None,
     test: bool = False,
-    options: dict[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> RecordedData:
-    """Load the data that the run was trained on, and check their fingerprint.
+    """Load the data that the run was trained on, and check that they are the same.
+
+    The path of the data is the recorded one unless `source` is given. The recorded folders of caches are used only if
+    they lie in the default cache folder: the run may come from a stranger, and caches are written.
 
     Args:
         run: the run.
@@ -82,17 +88,64 @@ def load_recorded_data(
         options: {field of sources.DataOptions: value} for those that differ from config.json.
 
     Raises:
-        InputError: the data are missing, or their fingerprint is not the recorded one.
+        InputError: the data are missing, or their fingerprint, class names or image size are not the recorded ones.
     """
     source = source or config["data"]["source"]
-    recorded = config["data"].get("options", {})  # a config.json of version 1 has none
-    dataset = sources.load(source, test, sources.DataOptions(**{**recorded, **(options or {})}))
-    if dataset.fingerprint != config["data"]["fingerprint"]:
-        raise InputError(
-            f"--data={source}: its training images or labels are not those of run {run.name} "
-            f"(fingerprint {dataset.fingerprint[:12]}…, expected {config['data']['fingerprint'][:12]}…); "
-            "name the folder that the run was trained on"
+    for name, folder in _ignored_folders(config, options or {}).items():
+        say(
+            f"run {run.name} recorded {name}={folder!r}; this folder is not in the default cache folder, so it is not "
+            f"used; if it is yours, add --{name} to use it"
         )
+    dataset = sources.load(source, test, recorded_options(config, options or {}))
+    _check_same(dataset, source, run, config)
     rows = np.arange(len(dataset.y_train))
     dev_rows = run.dev_rows(len(rows))
     return RecordedData(dataset, np.setdiff1d(rows, dev_rows), dev_rows)
+
+
+def recorded_options(config: Mapping[str, Any], given: Mapping[str, Any]) -> sources.DataOptions:
+    """Return the options to load a run's data: the given ones, else the recorded ones; see load_recorded_data.
+
+    Args:
+        config: the run's config.json; that of an early version has no options.
+        given: {field of sources.DataOptions: value} for the flags of this command.
+    """
+    ignored = dict.fromkeys(_ignored_folders(config, given))
+    return sources.DataOptions(**{**config["data"].get("options", {}), **given, **ignored})
+
+
+def _ignored_folders(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
+    """Return {option: folder} of the recorded cache folders that are not given and not in the default folder."""
+    recorded = config["data"].get("options", {})
+    folders = {name: recorded.get(name) for name in FOLDERS if name not in given}
+    return {name: folder for name, folder in folders.items() if folder and not cache.in_default_folder(folder)}
+
+
+def _check_same(dataset: Dataset, source: str, run: Run, config: Mapping[str, Any]) -> None:
+    """Refuse data that are not those of the run."""
+    recorded, found = config["data"], dataset.fingerprint
+    same_content = content_of(found) == content_of(recorded["fingerprint"])
+    names = zip(config["class_names"], dataset.class_names, strict=False)
+    different = next(((k, old, new) for k, (old, new) in enumerate(names) if old != new), None)
+    if same_content and different:
+        k, old, new = different
+        raise InputError(
+            f"{dataset.file('class_names')}: class {k} is {new!r}, but run {run.name} recorded {old!r}; restore the "
+            f"class names that {run.config_path} lists, or name with --data the folder that the run was trained on"
+        )
+    if not same_data(found, recorded["fingerprint"]):
+        raise InputError(
+            f"--data={source}: its training images or labels are not those of run {run.name} "
+            f"(fingerprint {short(found)}, expected {short(recorded['fingerprint'])}); "
+            "name the folder that the run was trained on"
+        )
+    values = {
+        "image_shape": (recorded["image_shape"], list(dataset.image_shape)),
+        "pixel_max": (recorded["pixel_max"], dataset.pixel_max),
+        "the number of class_names": (len(config["class_names"]), dataset.classes),
+    }
+    for name, (in_config, in_data) in values.items():
+        if in_config != in_data:
+            raise InputError(
+                f"{run.config_path}: {name} is {in_config}, but the data {source} have {in_data}; restore the file"
+            )

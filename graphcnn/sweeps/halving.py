@@ -19,6 +19,7 @@ from graphcnn.common.files import read_json
 from graphcnn.common.progress import say
 from graphcnn.common.replace import atomic_write
 from graphcnn.config.recipe import ALIASES, Recipe
+from graphcnn.data.fingerprint import content_of
 from graphcnn.sweeps.job import Job
 
 REDUCTION = 3  # a rung has 1/REDUCTION of the experiments of the rung before it
@@ -99,7 +100,8 @@ class Halving:
             experiment: {old_names.get(name, name): value for name, value in dataclasses.asdict(recipe).items()}
             for experiment, recipe in self.recipes.items()
         }
-        text = json.dumps([recipes, self.budget, self.seeds, fingerprints], sort_keys=True)
+        contents = {size: content_of(fingerprint) for size, fingerprint in fingerprints.items()}
+        text = json.dumps([recipes, self.budget, self.seeds, contents], sort_keys=True)
         return Memory(folder / ".halving.json", hashlib.sha256(text.encode()).hexdigest())
 
     def train(self, memory: Memory) -> list[Job]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from graphcnn.common.errors import InputError
 from graphcnn.config.recipe import Recipe, recipe_from_dict
 from graphcnn.config.setting_paths import absolute, recorded_settings
+from graphcnn.data.fingerprint import same_data
 from graphcnn.storage.run import LastEpoch, Run
 
 
@@ -86,7 +87,7 @@ def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
     recorded = recipe_from_dict(config["recipe"], str(run.config_path))
     recipe = _comparable(job.recipe, recorded)
     changes = _changes(config, recorded, recipe)
-    others = ["the data changed"] * (config["data"]["fingerprint"] != fingerprint)
+    others = ["the data changed"] * (not same_data(config["data"]["fingerprint"], fingerprint))
     others += ["the dev split changed"] * ({key: config["split"].get(key) for key in split} != split)
     last = run.last_epoch()
     finished = last.epoch >= recipe.all_epochs() or _stays_stopped(last, recipe)

@@ -2,7 +2,8 @@
 
 A file `<cache_dir>/features-<key>.npy` holds an array float32 [M, C]: C features for each of the M images of the
 training file. The key is a sha256 of the backbone's weights, the data, the image size, the precision, the number of
-cores and the augmentation. The file may be deleted at any time.
+cores and the augmentation. `features-<key>.json` holds the sha256 of the array, which is checked before the features
+are used. Both files may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import read_json
 from graphcnn.common.progress import bar, format_duration, say
 from graphcnn.common.replace import atomic_write
 from graphcnn.config.recipe import Recipe
 from graphcnn.data import batches, cache
 from graphcnn.data.dataset import Dataset
+from graphcnn.data.fingerprint import content_of
 from graphcnn.graphs.freezing import frozen_names
 from graphcnn.graphs.training import TrainingGraph
 from graphcnn.ops.tf1 import cores, tf, tf1
@@ -86,7 +89,7 @@ class Backbone:
             digest.update(f"{name} {value.shape}".encode() + value.tobytes())
         recipe = self.recipe
         common = [VERSION, tf.__version__, cores(), *(getattr(recipe, field) for field in FEATURE_FIELDS)]
-        common += [self.dataset.fingerprint, digest.hexdigest()]
+        common += [content_of(self.dataset.fingerprint), digest.hexdigest()]
         keys = []
         for view in range(recipe.feature_views):
             key = [*common]
@@ -111,22 +114,35 @@ def cached(backbone: Backbone, folder: str | None) -> list[np.ndarray]:
         with cache.locked(path):
             features = _read(path, backbone.shape)
             if features is None:
+                if os.path.lexists(path):
+                    say(f"{path}: damaged, or without a checksum; the features are computed again")
                 _compute(backbone, view, path, name)
                 features = _read(path, backbone.shape)
             else:
                 say(f"{name}: {path}")
-        assert features is not None
-        views.append(features)
+        if features is None:
+            raise InputError(f"{path}: cannot be read after writing; check the disk, or set --cache_dir")
+        backbone.dataset.watch(path, features.state)
+        views.append(features.array)
     return views
 
 
-def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """Return the memory-mapped features of a file; None if the file is missing or has another shape or type."""
+def _read(path: Path, shape: tuple[int, int]) -> cache.CheckedArray | None:
+    """Return the memory-mapped features of a file; None if the file is missing or damaged.
+
+    A file of version 1 has no recorded sha256 and counts as damaged.
+    """
     try:
-        features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        recorded = read_json(_checksum_path(path), follow=False)["sha256"]
+        features = cache.read_checked(path, recorded)
+    except (InputError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return features if features.shape == shape and features.dtype == np.float32 else None
+    return features if (features.array.shape, features.array.dtype) == (shape, np.float32) else None
+
+
+def _checksum_path(path: Path) -> Path:
+    """Return the file that holds the sha256 of the features in `path`."""
+    return path.with_suffix(".json")
 
 
 def _compute(backbone: Backbone, view: int, path: Path, name: str) -> None:
@@ -150,6 +166,9 @@ def _compute(backbone: Backbone, view: int, path: Path, name: str) -> None:
             raise InputError(f"--net={net}: its features are not finite, so its weights are damaged or of another net")
         features.flush()
         dataset.check_unchanged()
+        sha256 = cache.sha256_of(features)
+    with atomic_write(_checksum_path(path)) as file:
+        file.write((json.dumps({"sha256": sha256}) + "\n").encode())
 
 
 @contextmanager

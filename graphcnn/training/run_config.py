@@ -48,12 +48,40 @@ def run_config(
         "weights": origin,
         "split": split,
         "class_names": list(dataset.class_names),
-        "versions": {
-            "graphcnn": __version__,
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "numpy": np.__version__,
-            "scikit-learn": sklearn.__version__,
-        },
-        "cpu": cpu(),
+        **environment(),
     }
+
+
+def environment() -> dict[str, Any]:
+    """Return {"versions": of the software, "cpu": of this machine}; the bytes of a training depend on them."""
+    versions = {
+        "graphcnn": __version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": sklearn.__version__,
+    }
+    return {"versions": versions, "cpu": cpu()}
+
+
+def with_environment(config: dict[str, Any], epoch: int) -> tuple[dict[str, Any], list[str]]:
+    """Return the config.json of a run that is resumed here, and what differs from the environment so far.
+
+    If anything differs, {"after_epoch", "versions", "cpu"} is appended to the list "resumed" of config.json.
+
+    Args:
+        config: the content of config.json.
+        epoch: number of the last finished epoch.
+    """
+    resumed = config.get("resumed")
+    earlier = [entry for entry in resumed if isinstance(entry, dict)] if isinstance(resumed, list) else []
+    before, here = [config, *earlier][-1], environment()
+    differences = []
+    for part, values in here.items():
+        recorded = before.get(part)
+        old = recorded if isinstance(recorded, dict) else {}
+        changed = (name for name, value in values.items() if old.get(name) != value)
+        differences += [f"{name} was {old.get(name)}, is {values[name]}" for name in changed]
+    if differences:
+        config = {**config, "resumed": [*earlier, {"after_epoch": epoch, **here}]}
+    return config, differences

@@ -22,14 +22,14 @@ from graphcnn.data.dataset import Dataset
 from graphcnn.data.splits import split_dev
 from graphcnn.graphs.validate import DataShape, validate
 from graphcnn.ops.tf1 import choose_precision, tf
-from graphcnn.storage.recorded_data import RecordedData, load_recorded_data
+from graphcnn.storage.recorded_data import RecordedData, load_recorded_data, recorded_options
 from graphcnn.storage.run import Run
 from graphcnn.storage.select_run import all_runs, next_start, unused_run
 from graphcnn.training.augmentation_sheet import show_augmentation
 from graphcnn.training.loop import fit
 from graphcnn.training.recorder import Recorder, SilentRecorder
 from graphcnn.training.request import DEV_FRACTION, TrainRequest
-from graphcnn.training.run_config import run_config
+from graphcnn.training.run_config import run_config, with_environment
 from graphcnn.training.stages import TrainingJob
 from graphcnn.training.state import TrainingState
 from graphcnn.training.workers import Workers, workers_from_environment
@@ -131,15 +131,36 @@ def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
         _with_precision(recipe)
         recipe = _with_patience(_with_epochs(recipe, request.settings.get("epochs")), request.settings.get("patience"))
         _check(recipe, data, workers)
-        recorded_options = config["data"].get("options", {})
-        folder = request.data_options.get("cache_dir") or recorded_options.get("cache_dir")
-        job = TrainingJob(recipe, data, {}, folder, workers)
+        job = TrainingJob(recipe, data, {}, recorded_options(config, request.data_options).cache_dir, workers)
         _join(job)
-        if recipe != recorded and chief:
-            run.write_config({**config, "recipe": dataclasses.asdict(recipe)})
+        if chief:
+            _record_resumption(run, config, recorded, recipe)
         weights = _recorded_weights(request, run, config, job)
         job = dataclasses.replace(job, initial_weights=weights)
         return _finish(request, job, Recorder(run) if chief else SilentRecorder(run))
+
+
+def _record_resumption(run: Run, config: dict[str, Any], recorded: Recipe, recipe: Recipe) -> None:
+    """Write what a resumed run changes into its config.json: the recipe, and other versions or another CPU.
+
+    Args:
+        run: the run.
+        config: the content of its config.json.
+        recorded: the recipe so far.
+        recipe: the recipe from this call on.
+    """
+    last = run.last_epoch()
+    new = config if recipe == recorded else {**config, "recipe": dataclasses.asdict(recipe)}
+    stays_stopped = last.stopped_early and recipe.patience == recorded.patience
+    if last.epoch < recipe.all_epochs() and not stays_stopped:
+        new, differences = with_environment(new, last.epoch)
+        if differences:
+            say(
+                f"--resume: {'; '.join(differences)}; so the weights may differ from those of a run without an "
+                f"interruption ({run.config_path} records both)"
+            )
+    if new != config:
+        run.write_config(new)
 
 
 def _refuse_other_settings(request: TrainRequest, config: Mapping[str, Any], recipe: Recipe) -> None:
@@ -192,7 +213,7 @@ def _recorded_weights(
     if job.recipe.weights == "none" or (run.path / "last").is_symlink():
         return {}
     origin = Origin.from_config(config, run.config_path)
-    folder = request.data_options.get("data_cache") or config["data"].get("options", {}).get("data_cache")
+    folder = recorded_options(config, request.data_options).data_cache
     return prepare_initial_weights(
         job.recipe, job.dataset.spec, run.root, folder, keep_normalisation=True, recorded=origin
     ).values

@@ -29,7 +29,7 @@ def test_a_folder_of_images_from_training_to_submission(tmp_path, command, cache
     assert "images: 36 training, 11 dev (stratified); 16x16 pixels, 3 classes" in outcome.out
     assert not cache_home.exists()
     for split in ("dev", "test"):
-        outcome = command("eval", root, f"--split={split}")
+        outcome = command("eval", root, own, f"--split={split}")
         assert (outcome.status, outcome.err) == (0, "")
         assert all(name in outcome.out for name in names)
     numbers = json.loads((tmp_path / "runs" / "a" / "report" / "test.json").read_text())
@@ -102,7 +102,7 @@ def test_files_that_are_not_images_are_refused_or_skipped(tmp_path, command):
 
 
 def test_cifar10_from_training_to_submission(tmp_path, command, monkeypatch):
-    """The folder of the cache is recorded; another one may be named later."""
+    """The folder of the cache is named in each call, as it is not in the default folder."""
     content = packed(members())
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / make_known(monkeypatch, tmp_path, content).name).write_bytes(content)
@@ -112,7 +112,7 @@ def test_cifar10_from_training_to_submission(tmp_path, command, monkeypatch):
     outcome = command("train", "--data=cifar10", cache, root, "--run=a", *TINY)
     assert outcome.status == 0, outcome.err
     assert "images: 75 training, 25 dev (first); 32x32 pixels, 10 classes" in outcome.out
-    outcome = command("eval", root, "--split=test")
+    outcome = command("eval", root, cache, "--split=test")
     assert outcome.status == 0, outcome.err
     assert "automobile" in outcome.out
     (tmp_path / "cache").rename(tmp_path / "moved")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from graphcnn.common.errors import InputError
 from graphcnn.data import cache, folder, images, sources
+from graphcnn.data.fingerprint import content_of
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "ants_bees.zip"
 
@@ -54,7 +55,7 @@ class TestRows:
         assert (dataset.dev_split, dataset.pixel_max, dataset.image_shape) == ("stratified", 255, (16, 16))
         entries = [entry for entry in cache_home.iterdir() if entry.is_dir()]
         assert len(entries) == 2
-        index = json.loads((cache_home / f"images-{dataset.fingerprint[:32]}" / "index.json").read_text())
+        index = json.loads((cache_home / f"images-{content_of(dataset.fingerprint)[:32]}" / "index.json").read_text())
         assert index["files"] == [f"{p.parent.name}/{p.name}" for p in sorted((tmp_path / "set/train").glob("*/*"))]
         assert (index["class_names"], index["skipped"]) == (["bat", "cat", "owl"], {})
 
@@ -306,6 +307,12 @@ def test_a_class_whose_images_are_all_skipped_is_refused(tmp_path, cache_home):
     assert not [entry for entry in cache_home.iterdir() if entry.is_dir()]
 
 
+DAMAGES = [
+    "shorter", "other shape", "reversed rows", "no index", "bad index", "odd index", "list", "no sha256", "no pixels",
+    "linked index", "linked pixels", "linked folder", "a file", "a FIFO",
+]  # fmt: skip
+
+
 class TestCache:
     def test_built_once_whatever_the_folder_and_the_dates(self, tmp_path, decoded):
         root = write_photos(tmp_path / "set")
@@ -348,17 +355,35 @@ class TestCache:
         assert second.fingerprint != first.fingerprint
         assert np.array_equal(first.x_train, kept)
 
-    @pytest.mark.parametrize("damage", ["shorter", "other shape", "no index", "bad index", "odd index", "no pixels"])
+    @pytest.mark.parametrize("damage", DAMAGES)
     def test_a_damaged_entry_is_built_again(self, damage, tmp_path, decoded, capfd):
         root = write_photos(tmp_path / "set")
         dataset = load(root, cache_dir=str(tmp_path / "cache"))
-        place = tmp_path / "cache" / f"images-{dataset.fingerprint[:32]}"
+        place = tmp_path / "cache" / f"images-{content_of(dataset.fingerprint)[:32]}"
         whole = np.array(dataset.x_train)
         pixels, index = place / "x.npy", place / "index.json"
         if damage == "shorter":
             os.truncate(pixels, pixels.stat().st_size - 1)
         elif damage == "other shape":
             np.save(pixels, whole[1:])
+        elif damage == "reversed rows":
+            np.save(pixels, whole[::-1])
+        elif damage == "list":
+            index.write_text("[]")
+        elif damage == "no sha256":  # an entry of version 1
+            content = json.loads(index.read_text())
+            del content["sha256"]
+            index.write_text(json.dumps(content))
+        elif damage in ("linked index", "linked pixels", "linked folder"):
+            path = {"linked index": index, "linked pixels": pixels, "linked folder": place}[damage]
+            path.rename(tmp_path / "elsewhere")
+            path.symlink_to(tmp_path / "elsewhere")
+        elif damage == "a file":
+            shutil.rmtree(place)
+            place.write_text("")
+        elif damage == "a FIFO":
+            pixels.unlink()
+            os.mkfifo(pixels)
         elif damage == "no index":
             index.unlink()
         elif damage == "bad index":
@@ -370,9 +395,16 @@ class TestCache:
         decoded.clear()
         capfd.readouterr()
         again = load(root, cache_dir=str(tmp_path / "cache"))
-        assert f"{place}: damaged; the images are decoded again" in capfd.readouterr().out
+        assert f"{place}: damaged, or without a checksum; the images are decoded again" in capfd.readouterr().out
         assert len(decoded) == 24
         assert np.array_equal(again.x_train, whole)
+        assert not place.is_symlink()
+        assert sorted(path.name for path in place.iterdir()) == ["index.json", "x.npy"]
+        if damage == "linked folder":
+            assert np.array_equal(np.load(tmp_path / "elsewhere" / "x.npy"), whole)
+        capfd.readouterr()
+        load(root, cache_dir=str(tmp_path / "cache"))
+        assert capfd.readouterr().out == ""
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
     def test_an_interrupted_build_leaves_nothing(self, error, tmp_path, cache_home, monkeypatch):
@@ -393,13 +425,27 @@ class TestCache:
         monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home.parent))
         assert len(load(root).x_train) == 24
 
-    def test_files_of_a_killed_build_are_removed(self, tmp_path, cache_home):
+    @pytest.mark.parametrize("name", [".{}.new", ".{}.0123456789abcdef.new"], ids=["version 1", "random"])
+    def test_files_of_a_killed_build_are_removed(self, name, tmp_path, cache_home):
         root = write_photos(tmp_path / "set")
         fingerprint = load(root).fingerprint
-        place = cache_home / f"images-{fingerprint[:32]}"
-        place.rename(place.with_name(f".{place.name}.new"))
+        place = cache_home / f"images-{content_of(fingerprint)[:32]}"
+        place.rename(place.with_name(name.format(place.name)))
         assert len(load(root).x_train) == 24
         assert [entry for entry in cache_home.iterdir() if entry.is_dir()] == [place]
+
+    def test_images_that_change_after_the_check_are_found(self, tmp_path, cache_home):
+        write_photos(tmp_path / "set" / "train")
+        write_photos(tmp_path / "set" / "test", rows=2, seed=1)
+        dataset = load(tmp_path / "set", test=True)
+        dataset.check_unchanged()
+        for image in (dataset.x_train, dataset.x_test):
+            with Path(image.filename).open("r+b") as file:
+                file.seek(-1, 2)
+                file.write(b"x")
+            with pytest.raises(InputError, match=r"x.npy: changed while it was read"):
+                dataset.check_unchanged()
+            dataset = load(tmp_path / "set", test=True)
 
     def test_concurrent_loads_decode_once(self, tmp_path, decoded):
         root, found = write_photos(tmp_path / "set"), []

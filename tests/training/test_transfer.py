@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import Run
+from graphcnn.training import features
 from graphcnn.weights import published
 
 NET = [
@@ -78,6 +80,51 @@ def test_a_frozen_backbone_keeps_its_bytes_and_its_features_are_computed_once(pr
     assert np.load(files[0]).shape == (96, 16)
     assert command("train", *common, *HEAD, "--freeze=backbone", "--run=c", "--normalisation=unit").status == 0
     assert len(list((root / "cache").glob("features-*.npy"))) == 2
+
+
+def test_damaged_features_are_computed_again(prepared, command):
+    root, common = prepared
+    flags = [*common, *HEAD, "--freeze=backbone", "--epochs=1"]
+    assert command("train", *flags, "--run=a").status == 0
+    (path,) = (root / "cache").glob("features-*.npy")
+    checksum, before = path.with_suffix(".json"), path.read_bytes()
+    damages = {
+        "rows": lambda: np.save(path, np.load(path)[::-1]),
+        "version1": checksum.unlink,
+        "checksum": lambda: checksum.write_text('{"sha256": 5}'),
+        "shorter": lambda: os.truncate(path, len(before) - 1),
+        "link": lambda: (path.rename(root / "elsewhere"), path.symlink_to(root / "elsewhere")),
+        "fifo": lambda: (path.unlink(), os.mkfifo(path)),
+    }
+    line = f"{path}: damaged, or without a checksum; the features are computed again\n"
+    for name, damage in damages.items():
+        damage()
+        outcome = command("train", *flags, f"--run={name}")
+        assert (outcome.status, outcome.err) == (0, ""), name
+        assert outcome.out.count(line) == 1, name
+        assert path.read_bytes() == before, name
+        assert not path.is_symlink()
+        assert cross_entropies(root, name) == cross_entropies(root, "a"), name
+    assert (root / "elsewhere").read_bytes() == before
+    assert line not in command("train", *flags, "--run=again").out
+
+
+def test_features_that_change_during_training_end_it(prepared, command, monkeypatch):
+    root, common = prepared
+    real = features.cached
+
+    def changed(*arguments):
+        views = real(*arguments)
+        (path,) = (root / "cache").glob("features-*.npy")
+        with path.open("r+b") as file:
+            file.seek(-4, 2)
+            file.write(bytes(4))
+        return views
+
+    monkeypatch.setattr(features, "cached", changed)
+    outcome = command("train", *common, *HEAD, "--freeze=backbone", "--run=a")
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert ".npy: changed while it was read" in outcome.err
 
 
 def test_features_are_not_cached_if_the_data_change(prepared, command, monkeypatch):
