@@ -22,7 +22,7 @@ class TestRun:
             numbers = json.loads((report / f"{split}.json").read_text())
             assert set(numbers) == {
                 "macro_f1", "accuracy", "top2_accuracy", "cross_entropy", "precision", "tta", "epoch", "parameters",
-                "per_class", "confusion",
+                "per_class", "confusion", *["fingerprint"] * (split == "test"),
             }  # fmt: skip
             assert numbers["parameters"] > 0
             assert numbers["epoch"] == json.loads((trained_copy / "tiny/best/state.json").read_text())["epoch"]
