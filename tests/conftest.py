@@ -81,6 +81,14 @@ def pytest_sessionfinish(session):
     _write_faults(session)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory):
+    """Keep the record of checkpoints, which trainings write, out of the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def tally(request):
     """Count trials and losses for docs/results/faults.md: tally(name of the trial, lost=0, tried=1, environment="").

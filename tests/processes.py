@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[1]
 FORK = sys.platform == "linux"  # elsewhere each process is a new one
@@ -51,10 +52,25 @@ def run(*arguments, **options):
     return finish(start(*arguments, **options))
 
 
-def subprocess_run(command, cwd, env, **options):
+def subprocess_run(command, cwd, env, text=False, **options):
     """Run a command of Python like subprocess.run, in a forked process."""
     status, out, err = run(*command[1:], cwd=cwd, **env)
+    if not text:
+        out, err = out.encode(), err.encode()
     return subprocess.CompletedProcess(command, status, out, err)
+
+
+def fork_checks(monkeypatch):
+    """Fork the child processes that check the checkpoints of strangers; return the list of their commands."""
+    commands = []
+
+    def forked(command, **options):
+        commands.append(command)
+        return subprocess_run(command, **options)
+
+    fake = SimpleNamespace(run=forked, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr("graphcnn.storage.foreign_checkpoint.subprocess", fake)
+    return commands
 
 
 @functools.cache

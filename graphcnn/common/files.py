@@ -55,7 +55,14 @@ def open_regular(path: str | Path, follow: bool = True) -> IO[bytes]:
     """
     if not follow and Path(path).is_symlink():
         raise UnsafeFile(Path(path), "is a symbolic link, expected a regular file; replace the link by a copy")
-    return os.fdopen(_open_regular(path, os.O_RDONLY | (0 if follow else os.O_NOFOLLOW)), "rb")
+    options = os.O_RDONLY | (0 if follow else os.O_NOFOLLOW)
+    return open(path, "rb", opener=lambda path, _: _open_regular(path, options))
+
+
+def regular_size(path: str | Path, follow: bool = True) -> int:
+    """Return the size in bytes of a regular file, before a library opens the file by its path; see open_regular."""
+    with open_regular(path, follow) as file:
+        return os.fstat(file.fileno()).st_size
 
 
 def read_bytes(path: str | Path, limit: int, follow: bool = True) -> bytes:

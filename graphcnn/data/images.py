@@ -1,7 +1,9 @@
-"""Read image files (PNG, JPEG, BMP, GIF and WebP) with Pillow, up to a maximum number of pixels."""
+"""Read image files (PNG, JPEG, BMP, GIF and WebP) with Pillow, with limits for their pixels, bytes, parts and scans."""
 
 from __future__ import annotations
 
+import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +12,35 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import InputError, UnsafeFile
+from graphcnn.common.files import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 64_000_000  # 192 MB as RGB; larger images are refused before they are decoded
+MAX_BYTES = 64 << 20  # of a file
+HEADER_READS = 10_000  # reads up to the first pixel: Pillow reads an image part by part, and JPEG padding byte by byte
+READS = 500_000  # reads of all parts, such as the chunks of a PNG or the runs of a compressed BMP
+MAX_SCANS = 1_000  # of a JPEG; a progressive one commonly has about 10
+SCANNED_PIXELS = 12 * MAX_PIXELS  # a JPEG's pixels times its scans, each of which takes time for every pixel
+MAX_SEGMENTS = 100_000  # of a JPEG
+JPEG_START, SCAN, END, SINGLE = b"\xff\xd8", 0xDA, 0xD9, 0x01  # codes of markers; SINGLE has no length
+MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # without those inside a scan: FF00 and FFD0 to FFD7
+
+
+class _CountedReads(io.BytesIO):
+    """A file in memory that refuses to be read more than `left` times."""
+
+    left = HEADER_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes."""
+        self.left -= 1
+        if self.left < 0:
+            raise InputError("consists of too many small parts; save it again without metadata")
+        return super().read(size)
 
 
 def read_image(
@@ -30,15 +54,22 @@ def read_image(
         formats: Pillow's names of the allowed formats.
 
     Raises:
-        InputError: the file is missing, damaged, too large or not an image of an allowed format.
+        InputError: the file is missing, damaged, too large, would take too long to decode, or is not an image of an
+            allowed format.
     """
     from PIL import Image, UnidentifiedImageError
 
     path = Path(path)
     try:
-        with Image.open(path, formats=formats) as image:
-            if image.width * image.height > MAX_PIXELS:
+        content = _content(path)
+        file = _CountedReads(content)
+        with Image.open(file, formats=formats) as image:
+            pixels = image.width * image.height
+            if pixels > MAX_PIXELS:
                 raise Image.DecompressionBombError
+            if content.startswith(JPEG_START):
+                _check_scans(content, min(MAX_SCANS, SCANNED_PIXELS // pixels))
+            file.left = READS
             image.load()
             return _to_rgb(image, shape)
     except FileNotFoundError:
@@ -51,9 +82,38 @@ def read_image(
         raise InputError(f"{path}: too many pixels, expected at most {MAX_PIXELS}; make it smaller") from None
     except PermissionError:
         raise InputError(f"{path}: cannot be read (permission denied)") from None
+    except UnsafeFile:
+        raise
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except Exception as error:  # each of Pillow's decoders raises its own types of errors
         reason = str(error) or type(error).__name__
         raise InputError(f"{path}: the image is truncated or damaged ({reason}); save or copy it again") from None
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of an image file."""
+    with open_regular(path) as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise InputError(f"has more than {MAX_BYTES >> 20} MB, expected at most that; make it smaller")
+    return content
+
+
+def _check_scans(content: bytes, most: int) -> None:
+    """Refuse a JPEG with more than `most` scans. The decoder reads markers in the same way."""
+    position, scans = len(JPEG_START), 0
+    for _ in range(MAX_SEGMENTS):
+        marker = MARKER.search(content, position)
+        if marker is None or marker[1][0] == END:
+            return
+        position = marker.end()
+        if marker[1][0] != SINGLE:
+            position += int.from_bytes(content[position : position + 2], "big")
+        scans += marker[1][0] == SCAN
+        if scans > most:
+            raise InputError(f"has more than {most} scans, which take too long to decode; save it as a baseline JPEG")
+    raise InputError(f"has more than {MAX_SEGMENTS:,} segments; save it again")
 
 
 def _to_rgb(image: Image, shape: tuple[int, int] | None) -> np.ndarray:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import update_digest
+from graphcnn.common.files import open_regular, read_text, update_digest
 from graphcnn.data.checks import check_classes, check_compatible, check_images, check_labels
 from graphcnn.data.dataset import Dataset, file_state
 from graphcnn.data.fingerprint import fingerprint
 
 MAGIC = b"\x93NUMPY"
+NAMES_BYTES = 16 << 20  # largest class_names.txt
 HEADER_READERS = {  # {version of the .npy format: its reader}
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -26,40 +28,48 @@ HEADER_READERS = {  # {version of the .npy format: its reader}
 }
 
 
+class Header(NamedTuple):
+    """The header of a .npy file. offset: position of the first number in the file, in bytes."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
+    offset: int
+
+
 def read_array(path: str | Path) -> np.ndarray:
     """Return the array of a .npy file, memory-mapped read-only. Nothing in the file is executed.
 
     Raises:
-        InputError: the file is missing, empty, truncated, pickled or a Git-LFS pointer, or holds Python objects.
+        InputError: the file is missing, not regular, empty, truncated, pickled or a Git-LFS pointer, or holds Python
+            objects.
     """
     path = Path(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy warns of headers that Python 2 wrote, and of shapes that overflow
-        size = _declared_size(path)
-        if path.stat().st_size < size:
-            raise _damaged(path, f"the file ends early, at {path.stat().st_size} bytes")
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except Exception as error:  # shapes that no array can have raise many types of errors
-            raise _damaged(path, error) from None
+            with open_regular(path) as file:
+                return _map_array(path, file)
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file; check the name of the folder") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _declared_size(path: Path) -> int:
-    """Return the size in bytes that a .npy file must have according to its header.
-
-    Raises:
-        InputError: the file cannot be opened, is not a .npy file or has a damaged header, or the header declares Python
-            objects, which are stored as a pickle.
-    """
+def _map_array(path: Path, file: IO[bytes]) -> np.ndarray:
+    """Return the array of an open .npy file, memory-mapped read-only; see read_array."""
+    _check_start(path, file.read(64))
+    file.seek(0)
+    shape, fortran_order, dtype, offset = _parse_header(path, file)
+    size = os.fstat(file.fileno()).st_size
+    if size < offset + math.prod(shape) * dtype.itemsize:
+        raise _damaged(path, f"the file ends early, at {size} bytes")
     try:
-        with path.open("rb") as file:
-            _check_start(path, file.read(64))
-            file.seek(0)
-            return _parse_header(path, file)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; check the name of the folder") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        return np.memmap(file, dtype, "r", offset, shape, "F" if fortran_order else "C")
+    except OSError:
+        raise
+    except Exception as error:  # shapes that no array can have raise many types of errors
+        raise _damaged(path, error) from None
 
 
 def _check_start(path: Path, start: bytes) -> None:
@@ -73,18 +83,18 @@ def _check_start(path: Path, start: bytes) -> None:
         raise InputError(f"{path}: is {content}, expected an array written by np.save(path, array)")
 
 
-def _parse_header(path: Path, file: IO[bytes]) -> int:
-    """Return the size in bytes of an open .npy file; see _declared_size."""
+def _parse_header(path: Path, file: IO[bytes]) -> Header:
+    """Return the Header of an open .npy file. Refuse Python objects, which are stored as a pickle."""
     try:
         version = np.lib.format.read_magic(file)
         if version not in HEADER_READERS:
             raise ValueError(f"format version {version}, expected one of {', '.join(map(str, HEADER_READERS))}")
-        shape, _, dtype = HEADER_READERS[version](file)
+        shape, fortran_order, dtype = HEADER_READERS[version](file)
     except Exception as error:  # NumPy parses the header with Python's tokenizer, which raises many types of errors
         raise _damaged(path, error) from None
     if dtype.hasobject:
         raise InputError(f"{path}: holds pickled Python objects, expected numbers; save it as uint8")
-    return file.tell() + math.prod(shape) * dtype.itemsize
+    return Header(shape, fortran_order, dtype, file.tell())
 
 
 def _damaged(path: Path, problem: Exception | str) -> InputError:
@@ -157,7 +167,7 @@ def _class_names(path: Path, classes: int) -> tuple[str, ...]:
     if not path.exists():
         return tuple(map(str, range(classes)))
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_text(path, NAMES_BYTES).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     names = tuple(line.strip() for line in lines if line.strip())

@@ -20,10 +20,12 @@ from graphcnn.common.errors import DamagedRun, InputError, UnsafeFile
 from graphcnn.common.files import read_json, sha256_of, sync
 from graphcnn.common.replace import new_folder, replace_folder, replace_link
 from graphcnn.ops.tf1 import reason, tf, tf1
+from graphcnn.storage.foreign_checkpoint import check_reader, record
 from graphcnn.storage.run import EPOCH_FOLDER, Run
 from graphcnn.storage.state import read_state
 
 PREFIX = "model.ckpt"
+MANIFEST = "manifest.json"
 DATA = f"{PREFIX}.data-00000-of-00001"
 Result = TypeVar("Result")
 
@@ -65,7 +67,8 @@ def save(run: Run, session: tf1.Session, saver: tf1.train.Saver, epoch: int, sta
                 saver.save(session, str(new / PREFIX), write_state=False)
             (new / "state.json").write_text(json.dumps(state, indent=2) + "\n")
             manifest = {path.name: sha256_of(path) for path in sorted(new.iterdir())}
-            (new / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+            (new / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+            record(sha256_of(new / MANIFEST))
             for path in new.iterdir():
                 sync(path)
             replace_folder(new, folder)
@@ -97,12 +100,12 @@ def verify(run: Run, which: str) -> Path:
     if not folder.is_dir():
         raise InputError(f"{run.path / which}: no such checkpoint; train the run again")
     try:
-        manifest = read_json(folder / "manifest.json", follow=False)
+        manifest = read_json(folder / MANIFEST, follow=False)
         names = {f"{PREFIX}.index", f"{PREFIX}.meta", DATA, "state.json"}
         if not isinstance(manifest, dict) or set(manifest) != names:
             raise ValueError(f"expected the names {', '.join(sorted(names))}")
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{folder / 'manifest.json'}: missing or damaged ({error}); {_advice(run, which)}") from None
+        raise InputError(f"{folder / MANIFEST}: missing or damaged ({error}); {_advice(run, which)}") from None
     for name, expected in manifest.items():
         try:
             actual = sha256_of(folder / name, follow=False)
@@ -174,6 +177,7 @@ def _use_verified(run: Run, which: str, use: Callable[[Path], Result]) -> Result
         folder = _behind(run, which)
         try:
             verify(run, which)
+            check_reader(folder / PREFIX, sha256_of(folder / MANIFEST, follow=False))
             return use(folder)
         except Exception as error:  # TensorFlow's readers raise many types for damaged files
             if _behind(run, which) != folder:

@@ -17,7 +17,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import InputError, UnsafeFile
+from graphcnn.common.files import regular_size
 from graphcnn.weights.loaded import Fit, Shapes, check_finite, split_name
 
 LEAVES = {  # Keras's name of a weight: its name in this package; Keras 1's names come last
@@ -60,13 +61,17 @@ def read_keras(path: str | Path, shapes: Shapes) -> Fit:
     """
     path, shapes = Path(path), {name: tuple(shape) for name, shape in shapes.items()}
     try:
-        size = path.stat().st_size
-        if not path.is_file() or size > MAX_BYTES:
-            raise InputError(f"expected a file of at most {MAX_BYTES >> 30} GiB")
+        size = regular_size(path)
+        if size > MAX_BYTES:
+            raise InputError(f"has {size:,} bytes, expected a file of at most {MAX_BYTES >> 30} GiB")
         with h5py.File(path, "r") as file:
             datasets, by_order = _datasets_by_variable(_layers(file), shapes)
             stored = {name: dataset.shape for name, dataset in datasets.items()}
             values = {name: _array(datasets[name], size) for name, shape in shapes.items() if stored.get(name) == shape}
+    except UnsafeFile:
+        raise
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, expected a file of at most {MAX_BYTES >> 30} GiB") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # h5py raises many types of errors for damaged files

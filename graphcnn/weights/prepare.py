@@ -109,11 +109,12 @@ def _load(
 
 def _load_keras(path: Path, recipe: Recipe, shapes: Shapes) -> LoadedWeights:
     """Return the LoadedWeights of an HDF5 file."""
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"--weights={recipe.weights}: there is no file {path}; name a file that Keras saved")
     architecture = ARCHITECTURES.get(recipe.net)
     normalisation = architecture.preprocessing if architecture else None
-    return LoadedWeights(Origin(str(path), sha256_of(path)), normalisation, keras_hdf5.read_keras(path, shapes))
+    fit = keras_hdf5.read_keras(path, shapes)
+    return LoadedWeights(Origin(str(path), sha256_of(path)), normalisation, fit)
 
 
 def _check_fit(recipe: Recipe, loaded: LoadedWeights, shapes: Shapes) -> None:

@@ -8,21 +8,25 @@ numbers, tuples, lists and dicts.
 
 from __future__ import annotations
 
-import io
+import itertools
 import math
+import os
 import pickle
 import pickletools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import InputError, UnsafeFile
+from graphcnn.common.files import open_regular
 
 HEAD = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)  # the magic number and the version
 MAX_BYTES = 1 << 30  # of a file
 MAX_RANK = 8  # of a tensor
+MAX_OPCODES = 1_000_000  # of a pickle
+MAX_VIEWS = 2  # bytes of all tensors, per byte of the file: tensors may share a storage
 STORAGE_TYPES: dict[str, np.dtype] = {"torch FloatStorage": np.dtype("<f4"), "torch LongStorage": np.dtype("<i8")}
 REBUILD_TENSOR, ORDERED_DICT = "torch._utils _rebuild_tensor_v2", "collections OrderedDict"
 Expected = TypeVar("Expected")
@@ -62,10 +66,15 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
         InputError: the file is damaged, or holds other objects than tensors.
     """
     try:
-        if not Path(path).is_file() or Path(path).stat().st_size > MAX_BYTES:
-            raise InputError(f"no such file, or more than {MAX_BYTES >> 20} MB")
-        file = io.BytesIO(Path(path).read_bytes())
-        return _read(file, len(file.getbuffer()))
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise InputError(f"is longer than {MAX_BYTES >> 20} MB")
+            return _read(file, size)
+    except UnsafeFile:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # a damaged file makes pickletools and the stack raise many types of errors
@@ -83,7 +92,7 @@ def to_tensorflow(array: np.ndarray) -> np.ndarray:
     return array.T if array.ndim == 2 else array
 
 
-def _read(file: io.BytesIO, size: int) -> dict[str, np.ndarray]:
+def _read(file: IO[bytes], size: int) -> dict[str, np.ndarray]:
     """Return {name: array} of an open file of `size` bytes."""
     if file.read(len(HEAD)) != HEAD:
         raise InputError("expected PyTorch's format before version 1.6, found another")
@@ -98,15 +107,18 @@ def _read(file: io.BytesIO, size: int) -> dict[str, np.ndarray]:
     storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
     if any(tensor.storage != storages[tensor.storage.key] for tensor in tensors.values()):
         raise InputError("describes one storage in two ways")
-    if not isinstance(keys, list) or sorted(keys) != sorted(storages):
+    if not (isinstance(keys, list) and all(type(key) is str for key in keys) and sorted(keys) == sorted(storages)):
         raise InputError("lists other storages than its tensors have")
+    total = sum(math.prod(tensor.shape) * tensor.storage.dtype.itemsize for tensor in tensors.values())
+    if total > MAX_VIEWS * size:
+        raise InputError(f"holds tensors of {total:,} bytes in a file of {size:,} bytes: too many share a storage")
     numbers = {key: _numbers(file, storages[key]) for key in keys}
     if file.read(1):
         raise InputError("continues after its last storage")
     return {name: _array(numbers[tensor.storage.key], tensor) for name, tensor in tensors.items()}
 
 
-def _numbers(file: io.BytesIO, storage: Storage) -> np.ndarray:
+def _numbers(file: IO[bytes], storage: Storage) -> np.ndarray:
     """Read the numbers of a storage at the position of the file."""
     count = int.from_bytes(file.read(8), "little", signed=True)
     content = file.read(storage.count * storage.dtype.itemsize)
@@ -124,14 +136,14 @@ def _array(numbers: np.ndarray, tensor: Tensor) -> np.ndarray:
 # The pickles
 
 
-def _unpickle(file: io.BytesIO, size: int) -> object:
+def _unpickle(file: IO[bytes], size: int) -> object:
     """Return the object of the pickle at the position of the file, which has `size` bytes."""
     machine = _PickleMachine(size)
-    for opcode, argument, _ in pickletools.genops(file):
+    for opcode, argument, _ in itertools.islice(pickletools.genops(file), MAX_OPCODES):
         if opcode.name == "STOP":
             return machine.stack.pop()
         machine.execute(opcode.name, argument)
-    raise ValueError("the pickle does not end")
+    raise ValueError(f"a pickle does not end within {MAX_OPCODES:,} opcodes")
 
 
 class _PickleMachine:

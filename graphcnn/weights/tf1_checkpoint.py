@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import update_digest
+from graphcnn.common.files import read_text, regular_size, sha256_of, update_digest
 from graphcnn.config.setting_paths import is_built_in
 from graphcnn.ops.tf1 import reason, tf1
+from graphcnn.storage.foreign_checkpoint import check_reader
 from graphcnn.weights.loaded import Fit, LoadedWeights, Origin, Shapes, check_finite
 
 NAME_MAPS = Path(__file__).with_name("name_maps")
 MAX_MAP_BYTES = 1 << 20  # of a name map
+MAX_BYTES = 16 << 30  # of all files of a checkpoint
 
 
 def read_name_map(name: str) -> dict[str, str]:
@@ -32,8 +34,7 @@ def read_name_map(name: str) -> dict[str, str]:
         return {}
     path = NAME_MAPS / f"{name}.json" if is_built_in(name) else Path(name)
     try:
-        with path.open("rb") as file:
-            return _parse_name_map(json.loads(file.read(MAX_MAP_BYTES), object_pairs_hook=list))
+        return _parse_name_map(json.loads(read_text(path, MAX_MAP_BYTES), object_pairs_hook=list))
     except (OSError, ValueError, RecursionError) as error:
         built_in = ", ".join(sorted(path.stem for path in NAME_MAPS.glob("*.json")))
         problem = error.strerror if isinstance(error, OSError) else error
@@ -60,9 +61,12 @@ def load_checkpoint(prefix: Path, name_map: dict[str, str], shapes: Shapes) -> L
         shapes: {variable: shape} of the net.
 
     Raises:
-        InputError: the checkpoint is damaged, or a weight is not finite.
+        InputError: the checkpoint is damaged or too large, or a weight is not finite.
     """
     files = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*[x0-9]"))  # .index, .data-00000-of-00001
+    if sum(map(regular_size, files)) > MAX_BYTES:
+        raise InputError(f"--weights={prefix}: its files have more than {MAX_BYTES >> 30} GiB, expected a smaller one")
+    check_reader(prefix, sha256_of(Path(f"{prefix}.index")))
     try:
         reader = tf1.train.NewCheckpointReader(str(prefix))
         stored = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}

@@ -180,7 +180,7 @@ BAD = {  # name: (what writes the file, words of the message)
     "truncated": (truncated, "damaged, or not an HDF5 file"),
     "truncated and lying": (longer_than_it_is, "damaged|not all in the file"),
     "a folder": (lambda path: path.mkdir(), "expected a file"),
-    "a pipe": (lambda path: os.mkfifo(path), "expected a file"),
+    "a pipe": (lambda path: os.mkfifo(path), "is a FIFO, expected a regular file"),
     "missing": (lambda path: None, "damaged, or not an HDF5 file"),
     "no layers": (lambda path: h5py.File(path, "w").close(), "no weight_names, expected Keras's legacy layout"),
     "numbers for layers": (changed(lambda file: file.create_dataset("model_weights", data=[1.0])), "is not a group"),

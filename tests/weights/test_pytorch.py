@@ -47,6 +47,8 @@ def poisoned(*call, protocol=2):
 
 
 NESTED = mapping(a=tensor(of=b"cos\nsystem\n" + group(text("touch HERE")) + b"R"))
+TOWER = b")" + 60 * b"q\0h\0\x86"  # a tuple of the tuple below, twice; two of them have 2^60 objects to compare
+
 BAD_TORCH = {  # name: (bytes, words of the message)
     "os.system": (torch_file(poisoned(os.system, "touch HERE")), "names '(posix|nt).system', which is no part"),
     "builtins.eval": (torch_file(poisoned(eval, "open('HERE', 'w')")), "names '__builtin__.eval'"),
@@ -86,6 +88,15 @@ BAD_TORCH = {  # name: (bytes, words of the message)
     "a name that is a number": (torch_file(b"\x80\x02}K\x01K\x02s."), "keys are not names"),
     "a name that is a tuple": (torch_file(b"\x80\x02})K\x02s."), "keys are not names"),
     "a value that is no tensor": (torch_file(mapping(a=b"K\x01")), "objects other than tensors"),
+    "500 tensors in one storage": (
+        torch_file(
+            mapping(**{f"a{n}": tensor((1000,), (1,), of=storage(count=1000)) for n in range(500)}),
+            {"0": np.zeros(1000, "<f4")},
+        ),
+        "tensors of 2,000,000 bytes in a file of .*: too many share a storage",
+    ),
+    "keys that take for ever to compare": (torch_file(keys=b"\x80\x02](" + 2 * TOWER + b"e."), "other storages"),
+    "a pickle of a million opcodes": (torch_file(b"\x80\x02" + b"N" * 1_000_001 + b"."), "does not end within"),
     "keys of other storages": (torch_file(keys=pickle.dumps(["1"], 2)), "other storages"),
     "keys twice": (torch_file(keys=pickle.dumps(["0", "0"], 2)), "other storages"),
     "a far memo": (torch_file(b"\x80\x02}r\xff\xff\xff\xff0."), "opcode POP"),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import processes
 import pytest
 from conftest import TINY, write_folder
 from initial_weights import prepare
@@ -46,6 +47,11 @@ with tf.Session() as session:
 """
 NAMES = {"W1": "conv1_1/w", "W2": "conv2_1/w", "W3": "conv3_1/w", "W_fc1": "dense1/w", "W_fc2": "output/w"}
 NAMES |= {name.replace("W", "b"): ours.replace("/w", "/b") for name, ours in NAMES.items()}
+
+
+@pytest.fixture(autouse=True)
+def forked(monkeypatch):
+    processes.fork_checks(monkeypatch)
 
 
 @pytest.fixture(scope="module")

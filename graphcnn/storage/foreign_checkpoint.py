@@ -1,0 +1,139 @@
+"""Checkpoints that no training of this user wrote. They are read in a child process first.
+
+TensorFlow's reader ends its process when it reads a file that was made for an attack. The child process ends in place
+of the command, and the user gets one line. A file in the user's state folder records the checkpoints that trainings
+wrote and that were checked before, so that they are not checked.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from graphcnn.common.errors import InputError
+from graphcnn.common.files import read_bytes, regular_size
+from graphcnn.common.isolated import module_command, working_folder
+from graphcnn.common.progress import say
+from graphcnn.common.replace import atomic_write
+from graphcnn.ops.tf1 import tf, tf1
+
+MODULE = "graphcnn.storage.foreign_checkpoint"
+RECORD_BYTES = 1 << 20  # of the record, about 16,000 checkpoints; the older half is then forgotten
+SECONDS = 600  # for reading all tensors of a checkpoint
+UNREADABLE, REFUSED = 3, 4  # exit statuses of the child process
+
+
+def check_reader(prefix: Path, sha256: str) -> None:
+    """Read a checkpoint in a child process, unless it is recorded; then record it.
+
+    A checkpoint that TensorFlow refuses with an error is not refused here: the command meets the same error.
+
+    Args:
+        prefix: prefix of the checkpoint's files.
+        sha256: of the checkpoint's manifest or index, as hexadecimal digits.
+
+    Raises:
+        InputError: the reader ended the process or took too long, or a tensor has an unknown type or is larger than the
+            files.
+    """
+    if _is_recorded(sha256):
+        return
+    say(f"checking a checkpoint that was not trained here: {prefix}")
+    command = module_command(MODULE, [str(prefix.resolve())])
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
+    advice = "the file was damaged or made for an attack: do not use it"
+    try:
+        with working_folder() as folder:
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, check=False, timeout=SECONDS
+            )
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{prefix}: TensorFlow's reader took more than {SECONDS} s; {advice}") from None
+    if done.returncode < 0:
+        raise InputError(f"{prefix}: TensorFlow's reader crashed on it (signal {-done.returncode}); {advice}")
+    if done.returncode == REFUSED:
+        raise InputError(f"{prefix}: declares {done.stdout.decode(errors='replace').strip()}; {advice}")
+    if done.returncode == 0:
+        record(sha256)
+    elif done.returncode != UNREADABLE:
+        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
+        raise InputError(f"{prefix}: the child process that checks the checkpoint failed ({last}); try again")
+
+
+def record(sha256: str) -> None:
+    """Record a checkpoint of this user, so that it is not checked. Without a state folder, nothing is recorded.
+
+    Args:
+        sha256: of the checkpoint's manifest or index, as hexadecimal digits.
+    """
+    with suppress(OSError, InputError, RuntimeError):
+        path = _record_path()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        options = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, options, 0o600)
+        try:
+            os.write(descriptor, f"{sha256}\n".encode())
+        finally:
+            os.close(descriptor)
+        if path.stat().st_size > RECORD_BYTES:
+            lines = _recorded()
+            with atomic_write(path) as file:
+                file.write(b"\n".join(lines[len(lines) // 2 :]) + b"\n")
+
+
+def _is_recorded(sha256: str) -> bool:
+    try:
+        return sha256.encode() in _recorded()
+    except (OSError, InputError, RuntimeError):
+        return False
+
+
+def _recorded() -> list[bytes]:
+    """Return the recorded checksums, the newest last."""
+    return read_bytes(_record_path(), 2 * RECORD_BYTES).split()
+
+
+def _record_path() -> Path:
+    """Return graphcnn/checkpoints in $XDG_STATE_HOME or ~/.local/state; RuntimeError for a user without a home."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state") / "graphcnn" / "checkpoints"
+
+
+def main(prefix: Path) -> int:
+    """Read every tensor of a checkpoint, in the child process. Print why it is refused, and return the exit status."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        stored = sum(regular_size(path) for path in prefix.parent.iterdir() if path.name.startswith(f"{prefix.name}."))
+        reader = tf1.train.NewCheckpointReader(str(prefix))
+        shapes = reader.get_variable_to_shape_map()
+    except Exception:  # TensorFlow's readers raise many types for damaged files
+        return UNREADABLE
+    try:
+        sizes = {name: _item_size(data_type) for name, data_type in reader.get_variable_to_dtype_map().items()}
+    except Exception:
+        print("a tensor of an unknown type")
+        return REFUSED
+    status = 0
+    for name, shape in shapes.items():
+        if math.prod(shape) * sizes[name] > stored:
+            print("a tensor that is larger than its files")
+            return REFUSED
+        try:
+            reader.get_tensor(name)
+        except Exception:
+            status = UNREADABLE
+    return status
+
+
+def _item_size(data_type: tf.DType) -> int:
+    """Return the smallest number of bytes of an element in a file. A text may be empty, but has a length."""
+    return 1 if data_type == tf.string else data_type.size
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
