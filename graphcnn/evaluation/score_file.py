@@ -10,6 +10,8 @@ from graphcnn.data.npy import read_array
 from graphcnn.evaluation import metrics
 from graphcnn.evaluation.text_report import print_scores
 
+CLASSES = 10_000  # largest number of columns; the confusion counts of K classes are K x K numbers
+
 
 def score_file(predictions_path: str, labels_path: str) -> None:
     """Print the scores of a .npy file of softmax outputs [N, K] against a .npy file of N labels.
@@ -17,7 +19,7 @@ def score_file(predictions_path: str, labels_path: str) -> None:
     Raises:
         InputError: a row is not a probability distribution, or the labels do not have N values below K.
     """
-    probabilities = _read_probabilities(predictions_path)
+    probabilities = _open_probabilities(predictions_path)
     rows, classes = probabilities.shape
     labels, _ = check_labels(read_array(labels_path), labels_path, rows)
     if labels.max() >= classes:
@@ -25,11 +27,12 @@ def score_file(predictions_path: str, labels_path: str) -> None:
             f"{labels_path}: found label {labels.max()}, expected 0 to {classes - 1}, because {predictions_path} has "
             f"{classes} columns; name files of the same data"
         )
+    _check_probabilities(probabilities, predictions_path)
     print_scores("", metrics.summary(labels, probabilities), labels, probabilities, list(map(str, range(classes))))
 
 
-def _read_probabilities(path: str) -> np.ndarray:
-    """Return the array of a .npy file, float [N, K]; refuse it unless each row is a probability distribution."""
+def _open_probabilities(path: str) -> np.ndarray:
+    """Return the array of a .npy file, float [N, K], memory-mapped; its values are not read."""
     probabilities = read_array(path)
     rows, classes = probabilities.shape if probabilities.ndim == 2 else (0, 0)
     if rows < 1 or classes < 2 or probabilities.dtype.kind != "f":
@@ -37,10 +40,16 @@ def _read_probabilities(path: str) -> np.ndarray:
             f"{path}: found {probabilities.dtype} {probabilities.shape}, expected float softmax outputs (N, K), one "
             "column per class"
         )
+    if classes > CLASSES:
+        raise InputError(f"{path}: found {classes:,} columns, expected one column per class, at most {CLASSES:,}")
+    return probabilities
+
+
+def _check_probabilities(probabilities: np.ndarray, path: str) -> None:
+    """Refuse an array unless each row is a probability distribution."""
     if not (np.isfinite(probabilities).all() and (probabilities >= 0).all()):
         raise InputError(f"{path}: found negative, NaN or infinite numbers, expected probabilities")
     sums = probabilities.sum(axis=1, dtype=np.float64)
     if np.abs(sums - 1).max() > 1e-3:
         row = int(np.abs(sums - 1).argmax())
         raise InputError(f"{path}: row {row} sums to {sums[row]:g}, expected 1; apply softmax to it")
-    return probabilities

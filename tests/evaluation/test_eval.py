@@ -122,6 +122,23 @@ class TestPredictionsFile:
         assert one_line(outcome.err)
         assert words in outcome.err
 
+    @pytest.mark.parametrize(
+        ("shape", "words"),
+        [((10**8, 3), "24 labels for 100000000 images"), ((24, 10**7), "found 10,000,000 columns")],
+    )
+    def test_shapes_are_compared_before_values_are_read(self, shape, words, tmp_path, predicted, command, monkeypatch):
+        """The file takes no space on the disk, but its values are gigabytes."""
+        with (tmp_path / "result.npy").open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.truncate(file.tell() + 4 * shape[0] * shape[1])
+        np.save(tmp_path / "y.npy", predicted.labels)
+        monkeypatch.setattr("numpy.isfinite", lambda *_: 1 / 0)
+        outcome = command("eval", f"--predictions={tmp_path / 'result.npy'}", f"--labels={tmp_path / 'y.npy'}")
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert words in outcome.err
+
     def test_flags_of_a_run_are_refused(self, command):
         for flag in ("tta", "precision=float32"):
             outcome = command("eval", f"--{flag}", "--predictions=p.npy", "--labels=y.npy")
