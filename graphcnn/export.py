@@ -11,7 +11,6 @@ only if these probabilities agree with the graph's to 1e-4.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from absl.flags import FlagValues
 
@@ -45,7 +44,7 @@ def main(values: FlagValues, positional: list[str]) -> None:
     from graphcnn.exporters.write import default_name, export
 
     model = select_model(flags.checkpoints_root(values), run=values.run, ensemble=values.ensemble)
-    out = Path(values.out).resolve() if values.out else paths.EXPORTS / default_name(model, values.format)
+    out = paths.output_path(values.out) if values.out else paths.EXPORTS / default_name(model, values.format)
     export(model, values.format, DataSource(values.data, flags.given_options(values)), out)
 
 

@@ -11,7 +11,6 @@ result.npy. "ready" is printed only if they agree.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from absl.flags import FlagValues
 
@@ -42,7 +41,7 @@ def main(values: FlagValues, positional: list[str]) -> None:
 
     root = flags.checkpoints_root(values)
     model = select_model(root, run=values.run, ensemble=values.ensemble, tta=values.tta)
-    out = Path(values.out).resolve() if values.out else paths.SUBMISSION
+    out = paths.output_path(values.out) if values.out else paths.SUBMISSION
     submit(model, DataSource(values.data, flags.given_options(values)), out)
 
 

@@ -18,13 +18,13 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import sync
+from graphcnn.common.files import file_type, sync
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.(new|old)")
 YOUNG_SECONDS = 60.0  # a younger, empty file may belong to a process that has not locked it yet
@@ -103,9 +103,9 @@ def replace_folder(new: Path, path: Path) -> None:
     elif _exchange(new, path):
         shutil.rmtree(new, ignore_errors=True)
     else:
-        old = _temporary(path, "old")
-        path.rename(old)
+        path.rename(_temporary(path, "old"))
         new.rename(path)
+    for old in _temporaries(path, "old"):
         shutil.rmtree(old, ignore_errors=True)
     sync(path.parent)
 
@@ -117,6 +117,32 @@ def recover_folder(path: Path) -> None:
             if old.is_dir() and not old.is_symlink():
                 old.rename(path)
                 return
+
+
+def foreign_entry(folder: Path, files: Collection[str]) -> str | None:
+    """Return the first entry below a folder that is not one of the expected regular files; None if there is none.
+
+    Links are not followed.
+
+    Args:
+        folder: the folder.
+        files: relative paths of the expected files, with "/" between their parts. None of them has to exist.
+
+    Returns:
+        The relative path of the entry, with its type in parentheses unless it is a regular file.
+    """
+    folders = {str(parent) for file in files for parent in PurePosixPath(file).parents}
+    pending = [folder]
+    while pending:
+        for entry in sorted(pending.pop().iterdir()):
+            name, mode = entry.relative_to(folder).as_posix(), entry.lstat().st_mode
+            if stat.S_ISDIR(mode) and name in folders:
+                pending.append(entry)
+            elif not stat.S_ISREG(mode):
+                return f"{name} ({file_type(mode)})"
+            elif name not in files:
+                return name
+    return None
 
 
 def remove_leftovers(path: Path) -> None:

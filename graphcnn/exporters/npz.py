@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graphcnn.common.files import open_regular
 from graphcnn.config.recipe import recipe_from_dict
 from graphcnn.evaluation.one_graph import build_one_graph, images_only
 from graphcnn.evaluation.predictor import Predictor, probabilities
@@ -41,9 +42,10 @@ def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
         return probabilities(session, graph, images), f"graphcnn, with the arrays of NumPy {np.__version__},"
 
 
-def is_export(path: Path) -> bool:
-    """Return whether `write` wrote this file."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as packed:
-        return f"{ABOUT}.npy" in packed.namelist()
+def why_foreign(path: Path) -> str | None:
+    """Return why this file is not from `write`; None if it is."""
+    try:
+        with open_regular(path, follow=False) as file, zipfile.ZipFile(file) as packed:
+            return None if f"{ABOUT}.npy" in packed.namelist() else f"it has no array {ABOUT}"
+    except zipfile.BadZipFile:
+        return "it is not a .npz file"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphcnn.common.replace import foreign_entry
 from graphcnn.evaluation.predictor import Predictor
 from graphcnn.exporters.common import in_batches
 from graphcnn.ops.tf1 import session as new_session
@@ -15,6 +16,7 @@ from graphcnn.ops.tf1 import tf, tf1
 
 SIGNATURE = "serving_default"
 ABOUT = "assets.extra/graphcnn.json"  # TensorFlow reserves this folder for files of the program that wrote the model
+FILES = {"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001", ABOUT}
 
 
 def write(folder: Path, predictor: Predictor, about: dict[str, Any]) -> None:
@@ -44,6 +46,9 @@ def compute(folder: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
     return probabilities, f"TensorFlow {tf.__version__}"
 
 
-def is_export(path: Path) -> bool:
-    """Return whether `write` wrote this folder, or the folder is empty."""
-    return (path / ABOUT).is_file() or (path.is_dir() and not any(path.iterdir()))
+def why_foreign(folder: Path) -> str | None:
+    """Return why this folder is not from `write`; None if it is, or if the folder is empty."""
+    foreign = foreign_entry(folder, FILES)
+    if foreign:
+        return f"it contains {foreign}"
+    return None if (folder / ABOUT).exists() or not any(folder.iterdir()) else f"it has no {ABOUT}"

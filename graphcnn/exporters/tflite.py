@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import open_regular
 from graphcnn.evaluation.predictor import Predictor
 from graphcnn.exporters.common import in_batches
 from graphcnn.ops.tf1 import quiet_stderr, tf, tf1
@@ -49,6 +50,7 @@ def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
         return in_batches(compute_batch, images), f"TensorFlow Lite {tf.__version__}"
 
 
-def is_export(path: Path) -> bool:
-    """Return whether this is a TensorFlow Lite file."""
-    return path.is_file() and path.read_bytes()[4:8] == b"TFL3"
+def why_foreign(path: Path) -> str | None:
+    """Return why this is not a TensorFlow Lite file; None if it is one."""
+    with open_regular(path, follow=False) as file:
+        return None if file.read(8)[4:] == b"TFL3" else "it is not a .tflite file"

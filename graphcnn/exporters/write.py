@@ -5,7 +5,8 @@ N images, H x W pixels, K classes.
 
 from __future__ import annotations
 
-import shutil
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import file_type, sync
 from graphcnn.common.progress import say
+from graphcnn.common.replace import new_folder, recover_folder, replace_folder
 from graphcnn.data.batches import as_rgb
 from graphcnn.evaluation.ensemble import ensemble_weights
 from graphcnn.evaluation.model_data import DataSource, load_data, load_run_data
@@ -46,34 +49,54 @@ def export(model: Model[TrainedRun], format_name: str, source: DataSource, out: 
             probabilities differ by more than TOLERANCE.
     """
     check_one_graph(model)
-    weights = ensemble_weights(model, lambda runs: load_data(runs, source)).tolist()
+    recover_folder(out)
     _check_replaceable(out, format_name)
+    weights = ensemble_weights(model, lambda runs: load_data(runs, source)).tolist()
     images, description = _compared_images(model.nets[0], source)
-    exporter = FORMATS[format_name]
-    recipes = [images_only(run.recipe) for run in model.nets]
-    new = out.with_name(f".{out.name}.new")
-    new.parent.mkdir(parents=True, exist_ok=True)
-    _remove(new)
-    try:
-        with open_one_graph(model, recipes, weights) as predictor:
-            expected = predictor.probabilities(images)
-            try:
-                exporter.write(new, predictor, _about(model, weights))
-            except tf.errors.OpError as error:
-                raise InputError(f"{out}: cannot be written ({reason(error)})") from None
-        probabilities, runtime = exporter.compute(new, images)
-        difference = float(abs(probabilities - expected).max())
-        if probabilities.shape != expected.shape or not difference <= TOLERANCE:
-            raise InputError(
-                f"--format={format_name}: a probability of {runtime} differs by {difference:.2g}; nothing was replaced"
-            )
+    with new_folder(out) as folder:
+        new = folder / out.name if ENDINGS[format_name] else folder
+        runtime, difference = _write(new, out, format_name, model, weights, images)
         size = sum(path.stat().st_size for path in [new, *new.rglob("*")] if path.is_file())
-        _replace(out, new)
-    finally:
-        _remove(new)
+        _check_replaceable(out, format_name)
+        _replace(new, out)
     say(f"{runtime} agrees on {len(images)} {description}; the largest difference of a probability is {difference:.2g}")
     _print_signature(model.nets[0])
     say(f"written: {out}, {size:,} bytes")
+
+
+def _write(
+    new: Path, out: Path, format_name: str, model: Model[TrainedRun], weights: Sequence[float], images: np.ndarray
+) -> tuple[str, float]:
+    """Write an export and compute the probabilities of the images from it.
+
+    Args:
+        new: the file or folder to write.
+        out: its later path, for messages.
+        format_name: a key of FORMATS.
+        model: one run, or several runs as one graph.
+        weights: ensemble weight of each run.
+        images: float32 [N, H, W, 3].
+
+    Returns:
+        (name of the format's runtime, largest difference of a probability from the graph's).
+
+    Raises:
+        InputError: the export cannot be written, or the difference is above TOLERANCE.
+    """
+    exporter, recipes = FORMATS[format_name], [images_only(run.recipe) for run in model.nets]
+    with open_one_graph(model, recipes, weights) as predictor:
+        expected = predictor.probabilities(images)
+        try:
+            exporter.write(new, predictor, _about(model, weights))
+        except tf.errors.OpError as error:
+            raise InputError(f"{out}: cannot be written ({reason(error)})") from None
+    probabilities, runtime = exporter.compute(new, images)
+    difference = float(abs(probabilities - expected).max())
+    if probabilities.shape != expected.shape or not difference <= TOLERANCE:
+        raise InputError(
+            f"--format={format_name}: a probability of {runtime} differs by {difference:.2g}; nothing was replaced"
+        )
+    return runtime, difference
 
 
 def default_name(model: Model[TrainedRun], format_name: str) -> str:
@@ -123,24 +146,26 @@ def _print_signature(run: TrainedRun) -> None:
 
 
 def _check_replaceable(out: Path, format_name: str) -> None:
-    """Refuse an existing file or folder that is not an export in this format."""
-    if out.exists() and not FORMATS[format_name].is_export(out):
+    """Refuse an existing file or folder that is not an export in this format, so that no other file is deleted."""
+    if not os.path.lexists(out):
+        return
+    mode = out.lstat().st_mode
+    if stat.S_ISREG(mode) if ENDINGS[format_name] else stat.S_ISDIR(mode):
+        why = FORMATS[format_name].why_foreign(out)
+    else:
+        why = f"it is {file_type(mode)}"
+    if why:
         raise InputError(
-            f"--out={out}: this exists and is not an export in the format {format_name}; name another path"
+            f"--out={out}: this exists and is not an export in the format {format_name} ({why}); name another path"
         )
 
 
-def _replace(out: Path, new: Path) -> None:
-    """Move a new file or folder to `out`."""
-    if not out.is_dir():
+def _replace(new: Path, out: Path) -> None:
+    """Move a new file or folder to `out`, whose old content is deleted."""
+    for path in [new, *new.rglob("*")]:
+        sync(path)
+    if new.is_dir():
+        replace_folder(new, out)
+    else:
         new.replace(out)
-        return
-    old = out.with_name(f".{out.name}.old")
-    _remove(old)
-    out.rename(old)
-    new.rename(out)
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        sync(out.parent)

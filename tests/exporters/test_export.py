@@ -1,6 +1,7 @@
 """Exports: other programs compute the same probabilities from them, in separate processes."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -127,6 +128,71 @@ def test_an_export_that_disagrees_replaces_nothing(trained, tmp_path, command, m
     assert "differs by 0.0002; nothing was replaced" in outcome.err
     assert out.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def _contents(folder):
+    return {path: path.is_symlink() or path.is_dir() or path.read_bytes() for path in sorted(folder.rglob("*"))}
+
+
+def test_an_export_folder_with_other_files_is_not_replaced(trained, tmp_path, command):
+    """Hidden files and folders of the user beside the export stay, too."""
+    out = tmp_path / "model"
+    for name in (".model.old", ".model.new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes").write_text("mine")
+    common = ["--format=savedmodel", f"--checkpoints={trained[0]}", "--run=tiny", f"--out={out}"]
+    for _ in range(2):
+        assert command("export", *common).status == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".model.new", ".model.old", "model"]
+    for added in ("NOTES.md", "variables/notes.txt", "assets.extra/link", "assets/vocabulary.txt"):
+        path = out / added
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(tmp_path) if path.name == "link" else path.write_text("mine")
+        before = _contents(tmp_path)
+        outcome = command("export", *common)
+        assert outcome.status == 2
+        assert one_line(outcome.err)
+        assert f"is not an export in the format savedmodel (it contains {added.partition('/vocab')[0]}" in outcome.err
+        assert _contents(tmp_path) == before
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_links_and_irregular_files_are_not_replaced(kind, trained, tmp_path, command, monkeypatch):
+    out, common = tmp_path / "out", [f"--format={kind}", f"--checkpoints={trained[0]}", "--run=tiny"]
+    assert command("export", *common, f"--out={tmp_path / 'target'}").status == 0
+    monkeypatch.setattr("graphcnn.exporters.write.load_data", lambda *_: 1 / 0)  # refused before anything is computed
+    out.symlink_to("target")
+    outcome = command("export", *common, f"--out={out}")
+    assert outcome.status == 2
+    assert f"is not an export in the format {kind} (it is a symbolic link)" in outcome.err
+    assert out.is_symlink()
+    out.unlink()
+    os.mkfifo(out)
+    assert "(it is a FIFO)" in command("export", *common, f"--out={out}").err
+
+
+@pytest.mark.parametrize("kind", ["savedmodel", "npz"])
+def test_a_kill_before_the_last_step_leaves_the_older_export(kind, trained, tmp_path, command, monkeypatch):
+    """The exception stands for SIGKILL: no error handler of the command catches it."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    out = tmp_path / "out"
+    common = [f"--format={kind}", f"--checkpoints={trained[0]}", "--run=tiny", f"--out={out}"]
+    assert command("export", *common).status == 0
+    before = _contents(tmp_path)
+    for name in ("graphcnn.common.replace._exchange", "pathlib.Path.replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(name, kill)
+            if (kind == "npz") == (name == "pathlib.Path.replace"):
+                with pytest.raises(Killed):
+                    command("export", *common)
+                assert _contents(tmp_path) == before
 
 
 def test_runs_of_different_data_cannot_be_one_graph(trained, tmp_path, command):
