@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.replace import atomic_write
+from graphcnn.common.files import file_type, open_regular, sync
+from graphcnn.common.replace import atomic_write, foreign_entry, new_folder, replace_folder
 
 FILES = {
     "README.md",
@@ -33,43 +35,60 @@ def archive_path(out: Path) -> Path:
 
 
 def check_replaceable(out: Path) -> None:
-    """Refuse an existing folder or zip file that is not an older submission, so that no other files are deleted."""
-    if not out.name or out.is_symlink() or (out.exists() and not out.is_dir()):
+    """Refuse an existing folder or zip file that is not an older submission, so that no other files are deleted.
+
+    Raises:
+        InputError: the folder or the zip file is a link or has another type, or it contains other files.
+    """
+    if not out.name:
         raise InputError(f"--out={out}: this is not a folder that can be replaced; name another folder")
     archive = archive_path(out)
-    contents = {out: {path.name for path in out.iterdir()} if out.exists() else set()}
-    if archive.exists():
-        try:
-            with zipfile.ZipFile(archive) as packed:
-                contents[archive] = {name.removeprefix(f"{out.name}/") for name in packed.namelist()}
-        except (OSError, zipfile.BadZipFile):
-            contents[archive] = {"something else"}
-    for path, names in contents.items():
-        foreign = sorted(names - FILES) or (sorted(names) if names and not names >= SIGNATURE else [])
+    for path, is_type, type_name in ((out, stat.S_ISDIR, "a folder"), (archive, stat.S_ISREG, "a regular file")):
+        if os.path.lexists(path) and not is_type(path.lstat().st_mode):
+            found = file_type(path.lstat().st_mode)
+            raise InputError(f"--out={out}: {path} is {found}, expected {type_name}; name another folder")
+    for path, entries in ((out, _folder_entries(out)), (archive, _archive_entries(archive, out.name))):
+        foreign = sorted(entries - FILES) or (sorted(entries) if not entries >= SIGNATURE else [])
         if foreign:
             raise InputError(
                 f"--out={out}: {path} contains {foreign[0]} and is not an older submission; name another folder"
             )
 
 
+def _folder_entries(folder: Path) -> set[str]:
+    """Return the names of the files in a folder, or the first entry that no submission has."""
+    if not folder.exists():
+        return set()
+    foreign = foreign_entry(folder, FILES)
+    return {foreign} if foreign else {path.name for path in folder.iterdir()}
+
+
+def _archive_entries(archive: Path, prefix: str) -> set[str]:
+    """Return the names of the files in a zip file, without the folder `prefix` before them."""
+    if not archive.exists():
+        return set()
+    try:
+        with open_regular(archive, follow=False) as file, zipfile.ZipFile(file) as packed:
+            return {name.removeprefix(f"{prefix}/") for name in packed.namelist()}
+    except zipfile.BadZipFile:
+        return {"something else"}
+
+
 @contextmanager
 def replace_submission(out: Path) -> Iterator[Path]:
     """Yield an empty folder; if the block ends without an error, zip this folder and replace an older submission.
 
-    After an error in the block, the older submission is unchanged.
+    After an error in the block, the older submission is unchanged. The folder and the zip file are replaced one after
+    the other, each in one step. If the process is killed between the two steps, the folder is new and the zip file old.
     """
-    new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
+    with new_folder(out) as new:
         yield new
-        with atomic_write(archive_path(out)) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
-            for path in sorted(new.iterdir()):
-                packed.write(path, f"{out.name}/{path.name}")
-        if out.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            out.rename(old)
-        new.rename(out)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+        with atomic_write(archive_path(out)) as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+                for path in sorted(new.iterdir()):
+                    sync(path)
+                    packed.write(path, f"{out.name}/{path.name}")
+            file.flush()
+            os.fsync(file.fileno())  # a full disk must be noticed before the folder is replaced
+            check_replaceable(out)
+            replace_folder(new, out)
