@@ -52,9 +52,9 @@ def run(*arguments, **options):
     return finish(start(*arguments, **options))
 
 
-def subprocess_run(command, cwd, env, text=False, **options):
+def subprocess_run(command, cwd, env=None, text=False, **options):
     """Run a command of Python like subprocess.run, in a forked process."""
-    status, out, err = run(*command[1:], cwd=cwd, **env)
+    status, out, err = run(*command[1:], cwd=cwd, **(env or {}))
     if not text:
         out, err = out.encode(), err.encode()
     return subprocess.CompletedProcess(command, status, out, err)

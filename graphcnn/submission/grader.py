@@ -1,40 +1,70 @@
 """Verify a submission with TensorFlow and NumPy only, without graphcnn.
 
-  python grader.py [--tta] /path/to/x_test.npy [result.npy]
+  python -I grader.py [--tta] [--submission FOLDER] /path/to/x_test.npy [result.npy]
 
-The program imports model.ckpt.meta from its own folder, restores model.ckpt, feeds x:0 (with --tta it also feeds True
-to tta:0) and compares hypothesis:0 with result.npy. It prints the largest difference and "passed" or "FAILED". The
-exit status is 0 if that difference is at most 1e-5.
+The program imports model.ckpt.meta from the folder of the submission, restores model.ckpt, feeds x:0 (with --tta it
+also feeds True to tta:0) and compares hypothesis:0 with result.npy. The last line of its output is "passed" or "FAILED"
+with the largest difference. The exit status is 0 if that difference is at most 1e-5.
+
+The graph in model.ckpt.meta is a program, which can read and write files. Run it only where you would run a program of
+its author. The author can also change the grader.py and the x_test.npy of the submission, so graders use their own
+copies. Scoring result.npy needs no graph: ./run.sh eval --predictions=result.npy --labels=y_test.npy
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 TOLERANCE = 1e-5  # largest difference of a probability
 BATCH = 250  # number of images in a batch
-FOLDER = Path(__file__).resolve().parent
+BLOCK = 1 << 20  # bytes read at once
+WARNING = (
+    "warning: this runs the graph of the submission, which is a program; the verdict proves nothing to other people, "
+    "because the author can change the graph, grader.py and x_test.npy"
+)
 
 
-def probabilities(images: np.ndarray, tta: bool) -> np.ndarray:
-    """Return the softmax outputs of the graph beside this file, float32 [N, K].
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Discard what the block writes to stderr, including TensorFlow's C++ code; print it if the block fails."""
+    with tempfile.TemporaryFile() as output:
+        stderr = os.dup(2)
+        os.dup2(output.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            output.seek(0)
+            os.write(stderr, output.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def probabilities(folder: Path, images: np.ndarray, tta: bool) -> np.ndarray:
+    """Return the softmax outputs of the graph of a submission, float32 [N, K].
 
     Args:
+        folder: the submission.
         images: [N, H, W], [N, H, W, 1] or [N, H, W, 3].
         tta: whether to feed True to tta:0.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no notes about a GPU that is not there
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # result.npy was computed on a CPU; a GPU rounds float32 products
     import tensorflow as tf
 
     tf.compat.v1.disable_eager_execution()
     with tf.compat.v1.Session() as session:
-        saver = tf.compat.v1.train.import_meta_graph(str(FOLDER / "model.ckpt.meta"))
-        saver.restore(session, str(FOLDER / "model.ckpt"))
+        saver = tf.compat.v1.train.import_meta_graph(str(folder / "model.ckpt.meta"))
+        saver.restore(session, str(folder / "model.ckpt"))
         outputs, tta_feed = [], {"tta:0": True} if tta else {}
         for start in range(0, len(images), BATCH):
             batch = np.asarray(images[start : start + BATCH], np.float32)
@@ -46,35 +76,67 @@ def probabilities(images: np.ndarray, tta: bool) -> np.ndarray:
     return np.concatenate(outputs)
 
 
-def main(images_path: Path, result_path: Path, *, tta: bool = False) -> int:
-    """Return 0 if the graph beside this file reproduces the result, else 1.
+def compare(folder: Path, images: np.ndarray, expected: np.ndarray, tta: bool) -> tuple[bool, str]:
+    """Return (whether the graph of a submission reproduces its result, the reason).
 
     Args:
-        images_path: a .npy file of images.
-        result_path: a .npy file of softmax outputs, [N, K].
+        folder: the submission.
+        images: [N, H, W], [N, H, W, 1] or [N, H, W, 3].
+        expected: the result, float [N, K].
         tta: whether to feed True to tta:0.
     """
-    images = np.load(images_path, mmap_mode="r", allow_pickle=False)
-    expected = np.load(result_path, allow_pickle=False)
-    outputs = probabilities(images, tta)
+    if expected.ndim != 2 or expected.dtype.kind != "f" or len(expected) != len(images):
+        return False, f"the result is {expected.dtype} {expected.shape}, expected float rows for {len(images)} images"
+    try:
+        with quiet_stderr():
+            outputs = probabilities(folder, images, tta)
+    except Exception as error:  # TensorFlow raises many types for damaged files
+        return False, f"the graph cannot be run ({(str(error).splitlines() or [type(error).__name__])[0]})"
     if outputs.shape != expected.shape:
-        print(f"FAILED: the graph computes shape {outputs.shape}, {result_path.name} contains {expected.shape}")
-        return 1
+        return False, f"the graph computes shape {outputs.shape}, the result has shape {expected.shape}"
     difference = float(np.abs(outputs - expected).max())
-    passed = difference <= TOLERANCE
-    verdict = "passed" if passed else "FAILED"
-    print(f"{verdict}: largest difference {difference:.3g} over {len(outputs)} images, limit {TOLERANCE:g}")
+    reason = f"largest difference {difference:.3g} over {len(outputs)} images, limit {TOLERANCE:g}"
+    return difference <= TOLERANCE, reason
+
+
+def open_array(path: Path, parser: argparse.ArgumentParser) -> np.ndarray:
+    """Return the array of a .npy file, memory-mapped; the program ends if there is none."""
+    if not path.is_file():
+        parser.error(f"{path}: no such file")
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
+        parser.error(f"{path}: not a .npy file of numbers ({error})")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def main() -> int:
+    """Return the exit status: 0 if the graph reproduces the result, else 1; bad arguments end with 2."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=Path, help="your x_test.npy; there is no default")
+    parser.add_argument("result", type=Path, nargs="?", default="result.npy", help="relative to the submission")
+    parser.add_argument("--tta", action="store_true", help="for a submission that was made with --tta")
+    own = Path(__file__).resolve().parent
+    parser.add_argument("--submission", type=Path, default=own, help="its folder (default: the folder of this file)")
+    arguments = parser.parse_args()
+    folder = arguments.submission.resolve()
+    images, expected = (open_array(path, parser) for path in (arguments.images, folder / arguments.result))
+    print(WARNING)
+    if folder in arguments.images.resolve().parents:
+        print("warning: x_test.npy is in the folder of the submission, so its author can have changed it")
+    print(f"x_test.npy: sha256 {sha256_of(arguments.images)}", flush=True)
+    passed, reason = compare(folder, images, expected, arguments.tta)
+    print(f"{'passed' if passed else 'FAILED'}: {reason}")
     return 0 if passed else 1
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path, help="x_test.npy")
-    parser.add_argument("result", type=Path, nargs="?", default="result.npy", help="relative to this file's folder")
-    parser.add_argument("--tta", action="store_true", help="for a submission that was made with --tta")
-    arguments = parser.parse_args()
-    result = FOLDER / arguments.result
-    for path in (arguments.images, result):
-        if not path.is_file():
-            parser.error(f"{path}: no such file")
-    sys.exit(main(arguments.images, result, tta=arguments.tta))
+    sys.exit(main())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphcnn.common.text import code, markdown
-from graphcnn.data.dataset import Dataset
 from graphcnn.evaluation.select_model import Model
 from graphcnn.evaluation.trained_run import TrainedRun
 from graphcnn.ops.tf1 import tf
@@ -20,8 +19,25 @@ TEXT = """# Submission of {title}
 - `model.ckpt.*`: the inference graph (float32, without an optimizer) and its weights, written by TensorFlow {version}.
 - `config.json`: all settings, the fingerprint of the data, and the versions of the software.
 - {histories}: one row for each epoch of the training.
-- `grader.py`: restores the graph with TensorFlow and NumPy only and compares its outputs with result.npy. Run it with
-  the path of your x_test.npy: `python grader.py {flag}/path/to/x_test.npy`
+- `grader.py`: restores the graph with TensorFlow and NumPy only and compares its outputs with result.npy.
+{images}
+## For the grader
+
+Run these commands in your own clone of graphcnn. FOLDER is the path of this folder.
+
+1. Score `result.npy` against your labels. This command reads only the two files and runs no graph:
+
+       ./run.sh eval --predictions=FOLDER/result.npy --labels=/path/to/your/y_test.npy
+
+2. Check that the graph computes `result.npy`, with your own grader.py and {whose_images}:
+
+       .venv/bin/python -I graphcnn/submission/grader.py {flag}--submission=FOLDER {images_path}
+
+**The graph is a program**: `model.ckpt.meta` can read and write files, and it can copy its outputs from `result.npy`.
+Run step 2 only on a machine on which you would run a stranger's program. The author of the submission can change the
+`grader.py`{and_images} of this folder, so a check with {them} proves nothing to you.
+
+## The graph
 
 To use the graph, feed `x:0` alone, float32 [N, {height}, {width}, 3], with the raw pixels of the training file
 (0..{pixel_max}). Resizing and normalisation are inside the graph. Read `hypothesis:0` (softmax) or `logits:0`, float32
@@ -32,15 +48,27 @@ Classes:
 {class_names}
 """
 
+IMAGES = "- `x_test.npy`: the test images that graphcnn read for the author, whose data have no file x_test.npy.\n"
+WITH_IMAGES = {  # whether the submission contains x_test.npy: values of TEXT
+    False: {
+        "images": "", "whose_images": "your own x_test.npy", "images_path": "/path/to/your/x_test.npy",
+        "and_images": "", "them": "it",
+    },
+    True: {
+        "images": IMAGES, "whose_images": "the x_test.npy of this folder. First compare it with your images",
+        "images_path": "FOLDER/x_test.npy", "and_images": " and the `x_test.npy`", "them": "them",
+    },
+}  # fmt: skip
 
-def readme(model: Model[TrainedRun], weights: Sequence[float], dataset: Dataset, shape: tuple[int, ...]) -> str:
+
+def readme(model: Model[TrainedRun], weights: Sequence[float], rows: int, has_images: bool) -> str:
     """Return the text of README.md.
 
     Args:
         model: the submitted model.
         weights: ensemble weight of each run.
-        dataset: the data.
-        shape: shape of result.npy, (N, K).
+        rows: number of test images, N.
+        has_images: whether the submission contains the test images as x_test.npy.
     """
     several = len(model.nets) > 1
     if several:
@@ -58,11 +86,13 @@ def readme(model: Model[TrainedRun], weights: Sequence[float], dataset: Dataset,
             "test-time augmentation: True is fed to tta:0 too. Feeding x:0 alone gives the plain forward pass, with "
             "other numbers"
         )
-    height, width = dataset.image_shape
+    first, classes = model.nets[0], len(model.class_names)
+    height, width = first.image_shape
     return TEXT.format(
-        title=title, runs="\n".join(runs), shape=shape, method=method, version=tf.__version__, histories=histories,
-        flag="--tta " * model.tta, height=height, width=width, pixel_max=model.nets[0].pixel_max, classes=shape[1],
-        class_names="\n".join(f"- {k}: {markdown(name)}" for k, name in enumerate(dataset.class_names)),
+        title=title, runs="\n".join(runs), shape=(rows, classes), method=method, version=tf.__version__,
+        histories=histories, flag="--tta " * model.tta, height=height, width=width, pixel_max=first.pixel_max,
+        classes=classes, class_names="\n".join(f"- {k}: {markdown(name)}" for k, name in enumerate(model.class_names)),
+        **WITH_IMAGES[has_images],
     )  # fmt: skip
 
 

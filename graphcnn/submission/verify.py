@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
-
-import numpy as np
 
 from graphcnn.common.errors import InputError
 from graphcnn.common.isolated import python_command, working_folder
 
 
-def verify(folder: Path, images: np.ndarray, path: Path | None, tta: bool) -> str:
-    """Run the submission's grader.py on the test images; return the line that it prints.
+def verify(folder: Path, images: Path, tta: bool) -> str:
+    """Run the submission's grader.py on the test images; return its last line, the verdict.
 
     Args:
         folder: the submission.
-        images: the test images.
-        path: the file or folder of the test images. If it is not a .npy file, the images are written into the
-            submission as x_test.npy.
+        images: the .npy file of the test images.
         tta: whether result.npy was computed with test-time augmentation.
 
     Raises:
         InputError: the graph cannot be restored, or it does not reproduce result.npy.
     """
-    if path is None or path.suffix != ".npy":
-        path = folder / "x_test.npy"
-        np.save(path, images)
-    command = [*python_command(), str((folder / "grader.py").resolve()), *["--tta"] * tta, str(path.resolve())]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}  # result.npy was computed on the CPU
+    command = [*python_command(), str((folder / "grader.py").resolve()), *["--tta"] * tta, str(images.resolve())]
     with working_folder() as own:
-        done = subprocess.run(command, cwd=own, env=environment, capture_output=True, text=True, check=False)
-    last_line = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()[-1]
+        done = subprocess.run(command, cwd=own, capture_output=True, text=True, check=False)
+    output = done.stdout if done.returncode in (0, 1) else done.stderr  # a verdict, or the reason why there is none
+    last_line = (output.splitlines() or [f"exit status {done.returncode}"])[-1]
     if done.returncode:
-        raise InputError(
-            f"{folder.name}: the submission does not reproduce result.npy ({last_line}); nothing was replaced"
-        )
+        raise InputError(f"the written graph does not reproduce result.npy ({last_line}); nothing was replaced")
     return last_line

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import read_bytes
 from graphcnn.common.progress import bar, say
+from graphcnn.common.replace import recover_folder
 from graphcnn.evaluation.ensemble import ensemble_weights
 from graphcnn.evaluation.model_data import DataSource, load_data
 from graphcnn.evaluation.one_graph import check_one_graph, open_one_graph
@@ -18,11 +19,13 @@ from graphcnn.evaluation.select_model import Model
 from graphcnn.evaluation.trained_run import TrainedRun
 from graphcnn.storage import checkpoint
 from graphcnn.storage.recorded_data import RecordedData
+from graphcnn.storage.run import HISTORY_BYTES
 from graphcnn.submission.files import archive_path, check_replaceable, replace_submission
 from graphcnn.submission.readme import readme
 from graphcnn.submission.verify import verify
 
 GRADER = Path(__file__).with_name("grader.py")
+IMAGES = "x_test.npy"  # in the submission only if the test images are not from a .npy file
 
 
 def submit(model: Model[TrainedRun], source: DataSource, out: Path) -> None:
@@ -37,6 +40,7 @@ def submit(model: Model[TrainedRun], source: DataSource, out: Path) -> None:
         InputError: the folder contains other files, there are no test images, or the written graph does not reproduce
             result.npy.
     """
+    recover_folder(out)
     check_replaceable(out)
     check_one_graph(model)
     runs_data = load_data(model, source, test=True)
@@ -46,46 +50,48 @@ def submit(model: Model[TrainedRun], source: DataSource, out: Path) -> None:
     images = dataset.x_test
     if images is None:
         raise InputError(f"{dataset.file('x_test')} is missing, so there are no test images; add it beside x_train")
+    images_path = dataset.files.get("x_test")
     with replace_submission(out) as folder:
+        if images_path is None or images_path.suffix != ".npy":
+            images_path = folder / IMAGES
+            np.save(images_path, images)
         write(folder, model, runs_data, images)
         say("verifying in a new process, with TensorFlow only")
-        say(verify(folder, images, dataset.files.get("x_test"), model.tta))
+        say(verify(folder, images_path, model.tta))
     say(f"ready: {out} and {archive_path(out)}")
 
 
 def write(folder: Path, model: Model[TrainedRun], runs_data: Sequence[RecordedData], images: np.ndarray) -> None:
-    """Write the files of a submission into an empty folder.
+    """Write the files of a submission.
 
     Args:
-        folder: the folder.
+        folder: the folder. It is empty, or it contains the test images as IMAGES.
         model: the submitted model.
         runs_data: the data of each run.
         images: the test images.
     """
     weights = ensemble_weights(model, lambda _: runs_data).tolist()
+    _copy_records(folder, model, weights)
     with open_one_graph(model, [run.recipe for run in model.nets], weights) as predictor:
         say(f"predicting {len(images):,} test images")
         with bar("test", len(images)) as advance:
             probabilities = predictor.probabilities(images, advance=advance, tta=model.tta)
         np.save(folder / "result.npy", probabilities)
         checkpoint.export(predictor.session, predictor.saver, folder)
-    _copy_records(folder, model, weights)
-    shutil.copyfile(GRADER, folder / "grader.py")
-    (folder / "README.md").write_text(
-        readme(model, weights, runs_data[0].dataset, probabilities.shape), encoding="utf-8"
-    )
+    (folder / "grader.py").write_bytes(GRADER.read_bytes())
+    text = readme(model, weights, len(probabilities), has_images=(folder / IMAGES).exists())
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _copy_records(folder: Path, model: Model[TrainedRun], weights: Sequence[float]) -> None:
     """Write config.json and history.csv; an ensemble gets history_<n>.csv for each run instead."""
-    if len(model.nets) == 1:
-        for name in ("config.json", "history.csv"):
-            shutil.copyfile(model.nets[0].run.path / name, folder / name)
-        return
-    members = [
-        {"run": run.name, "share": weight, **run.config} for run, weight in zip(model.nets, weights, strict=True)
-    ]
-    text = json.dumps({"ensemble": model.ensemble, "members": members}, indent=2) + "\n"
-    (folder / "config.json").write_text(text, encoding="utf-8")
-    for n, run in enumerate(model.nets, start=1):
-        shutil.copyfile(run.run.path / "history.csv", folder / f"history_{n}.csv")
+    runs = model.nets
+    if len(runs) == 1:
+        config, histories = runs[0].config, ["history.csv"]
+    else:
+        members = [{"run": run.name, "share": weight, **run.config} for run, weight in zip(runs, weights, strict=True)]
+        config = {"ensemble": model.ensemble, "members": members}
+        histories = [f"history_{n}.csv" for n in range(1, len(runs) + 1)]
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    for run, name in zip(runs, histories, strict=True):
+        (folder / name).write_bytes(read_bytes(run.run.path / "history.csv", HISTORY_BYTES, follow=False))

@@ -23,7 +23,7 @@ def test_eval_predict_and_submit_agree(trained_fast, tmp_path, command):
         readme = " ".join((submission / "README.md").read_text().split())
         assert ("by test-time augmentation: True is fed to tta:0 too" in readme) == tta
         assert ("by the plain forward pass: x:0 alone is fed" in readme) != tta
-        assert f"`python grader.py {'--tta ' * tta}/path/to/x_test.npy`" in readme
+        assert f"grader.py {'--tta ' * tta}--submission=FOLDER /path/to/your/x_test.npy" in readme
         outcome = command("eval", *flags, "--split=test", "--precision=float32")
         assert ("computed in float32 with tta" in outcome.out) == tta
         numbers = json.loads((root / "fast" / "report" / "test.json").read_text())

@@ -1,5 +1,8 @@
 """submit on a tiny run: its files, its verification, and files that it never replaces."""
 
+import hashlib
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -7,9 +10,12 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import run_quietly, write_folder
+from conftest import TINY, one_line, run_quietly, write_folder
+from processes import run
 
+from graphcnn.common import replace
 from graphcnn.submission import write
+from graphcnn.submission.files import SIGNATURE
 
 GRADER = """
 import sys, numpy as np, tensorflow as tf
@@ -61,11 +67,78 @@ def test_a_submission_works_with_tensorflow_alone(trained, predicted, submission
 def test_the_grader_notices_a_wrong_result(trained, submission):
     result = np.load(submission / "result.npy")
     np.save(submission / "result.npy", result[::-1])
-    arguments = [sys.executable, submission / "grader.py", trained[1] / "x_test.npy"]
-    done = subprocess.run(arguments, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stdout.startswith("FAILED: largest difference ")
-    assert done.stdout.endswith(", limit 1e-05\n")
+    status, out, _ = run(submission / "grader.py", trained[1] / "x_test.npy")
+    assert status == 1
+    assert out.splitlines()[-1].startswith("FAILED: largest difference ")
+    assert out.endswith(", limit 1e-05\n")
+
+
+def test_the_grader_says_what_it_runs_and_which_images_it_used(trained, submission, tmp_path):
+    """The grader runs with an own grader.py and an own x_test.npy. TensorFlow's notes are not printed."""
+    images = trained[1] / "x_test.npy"
+    own = [write.GRADER, f"--submission={submission}", images]
+    (submission / "grader.py").write_text("print('passed')")
+    status, out, err = run("-I", *own, fresh=True)
+    assert status == 0, err
+    assert err == ""
+    warning, sha256, verdict = out.splitlines()
+    assert "runs the graph of the submission, which is a program" in warning
+    assert "proves nothing to other people" in warning
+    assert sha256 == f"x_test.npy: sha256 {hashlib.sha256(images.read_bytes()).hexdigest()}"
+    assert verdict.startswith("passed: largest difference ")
+    shutil.copy(images, submission)
+    assert "x_test.npy is in the folder of the submission" in run(*own[:2], submission / "x_test.npy")[1]
+
+
+def _sparse_rows(folder):
+    """Write a result.npy of 10^8 rows that takes no space on the disk."""
+    with (folder / "result.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**8, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + 12 * 10**8)
+
+
+SPOILED = {  # name: (what a hand-in does, words of the verdict)
+    "too many rows": (_sparse_rows, "FAILED: the result is float32 (100000000, 3), expected float rows for 24 images"),
+    "no graph": (lambda folder: (folder / "model.ckpt.meta").write_text("x"), "FAILED: the graph cannot be run ("),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_the_grader_fails_a_spoiled_submission_with_one_line(case, trained, submission):
+    spoil, words = SPOILED[case]
+    spoil(submission)
+    status, out, _ = run(submission / "grader.py", trained[1] / "x_test.npy")
+    assert status == 1
+    assert out.splitlines()[-1].startswith(words)
+
+
+def test_the_readme_tells_graders_to_use_their_own_files(submission):
+    text = (submission / "README.md").read_text()
+    assert "graphcnn/submission/grader.py --submission=FOLDER /path/to/your/x_test.npy" in text
+    assert "./run.sh eval --predictions=FOLDER/result.npy" in text
+    assert "proves nothing" in text
+
+
+def test_test_images_without_a_npy_file_are_in_the_submission(tmp_path, command):
+    """The digits have no x_test.npy, so that the grader.py needs the one of the submission."""
+    common = [f"--checkpoints={tmp_path / 'c'}", "--data=digits"]
+    assert command("train", *common, *TINY, "--epochs=1").status == 0
+    outcome = command("submit", *common, f"--out={tmp_path / 's'}")
+    assert outcome.status == 0, outcome.err
+    assert len(np.load(tmp_path / "s" / "x_test.npy")) == len(np.load(tmp_path / "s" / "result.npy"))
+    text = (tmp_path / "s" / "README.md").read_text()
+    assert "--submission=FOLDER FOLDER/x_test.npy" in text
+    with zipfile.ZipFile(tmp_path / "s.zip") as packed:
+        assert "s/x_test.npy" in packed.namelist()
+
+
+def test_class_names_and_records_are_those_of_the_run(trained, submission):
+    for name in ("config.json", "history.csv"):
+        assert (submission / name).read_bytes() == (trained[0] / "tiny" / name).read_bytes()
+    names = json.loads((submission / "config.json").read_text())["class_names"]
+    listed = "".join(f"- {k}: {name}\n" for k, name in enumerate(names))
+    assert (submission / "README.md").read_text().endswith(f"Classes:\n{listed}")
 
 
 @pytest.mark.parametrize(("arguments", "words"), [(["nowhere.npy"], "nowhere.npy: no such file"), ([], "images")])
@@ -87,21 +160,129 @@ def test_a_failed_verification_replaces_nothing(trained, submission, tmp_path, c
     monkeypatch.setattr(write, "write", spoil)
     outcome = command("submit", f"--checkpoints={trained[0]}", f"--out={submission}")
     assert outcome.status == 2
-    assert "does not reproduce result.npy" in outcome.err
+    assert one_line(outcome.err)
+    assert "does not reproduce result.npy (FAILED: largest difference 0.001 " in outcome.err
     assert "ready" not in outcome.out
     assert {path.name: path.read_bytes() for path in submission.iterdir()} == before
     assert {path.name for path in tmp_path.iterdir()} >= {"submission", "submission.zip"}
     assert not list(tmp_path.glob(".submission*"))
 
 
-def test_a_failed_submit_keeps_a_submission_that_a_kill_left_renamed(trained, tmp_path, command, monkeypatch):
-    """A kill between the two renames leaves the older submission only under its temporary name."""
-    old = tmp_path / ".submission.old"
-    old.mkdir()
-    (old / "result.npy").write_text("the only copy")
-    monkeypatch.setattr(write, "write", lambda *_: 1 / 0)
-    assert command("submit", f"--checkpoints={trained[0]}", f"--out={tmp_path / 'submission'}").status == 1
-    assert (old / "result.npy").read_text() == "the only copy"
+@pytest.mark.parametrize("name", [".submission.old", ".submission.new"])
+def test_submit_keeps_hidden_folders_of_the_user(name, trained, submission, tmp_path, command):
+    """.submission.old may also be a submission that a killed submit of an older version renamed."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes").write_text("the only copy")
+    outcome = command("submit", f"--checkpoints={trained[0]}", f"--out={submission}")
+    assert outcome.status == 0, outcome.err
+    assert (tmp_path / name / "notes").read_text() == "the only copy"
+
+
+def _link(path):
+    path.rename(path.with_name("target"))
+    path.symlink_to("target")
+
+
+def _fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+HOSTILE = {  # name: (path beside the submission, what is there, words of the message)
+    "the folder is a link": ("submission", _link, "submission is a symbolic link, expected a folder"),
+    "the zip file is a link": ("submission.zip", _link, "submission.zip is a symbolic link, expected a regular file"),
+    "the zip file is a FIFO": ("submission.zip", _fifo, "submission.zip is a FIFO, expected a regular file"),
+    "a file is a link": ("submission/README.md", _link, "submission contains README.md (a symbolic link)"),
+    "a file is a FIFO": ("submission/history.csv", _fifo, "submission contains history.csv (a FIFO)"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_links_and_irregular_files_are_not_replaced(case, trained, submission, tmp_path, command, monkeypatch):
+    name, change, words = HOSTILE[case]
+    path = tmp_path / name
+    change(path)
+    mode = path.lstat().st_mode
+    monkeypatch.setattr(write, "write", lambda *_: 1 / 0)  # it is refused before anything is computed
+    outcome = command("submit", f"--checkpoints={trained[0]}", f"--out={submission}")
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert words in outcome.err
+    assert path.lstat().st_mode == mode
+
+
+def test_files_added_during_the_prediction_are_kept(trained, submission, command, monkeypatch):
+    write_files = write.write
+
+    def add(folder, *arguments):
+        write_files(folder, *arguments)
+        (submission / "NOTES.md").write_text("mine")
+
+    monkeypatch.setattr(write, "write", add)
+    outcome = command("submit", f"--checkpoints={trained[0]}", f"--out={submission}")
+    assert outcome.status == 2
+    assert "contains NOTES.md" in outcome.err
+    assert (submission / "NOTES.md").read_text() == "mine"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from graphcnn.common import replace
+from graphcnn.submission.files import SIGNATURE, check_replaceable, replace_submission
+at, exchanges, out, content = int(sys.argv[1]), sys.argv[2] == "True", Path(sys.argv[3]), sys.argv[4]
+seen, exchange = 0, replace._exchange
+replace.YOUNG_SECONDS = 0
+
+def step():
+    global seen
+    seen += 1
+    if seen == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def watch(event, arguments):
+    if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"):
+        step()
+
+def watched_exchange(*paths):
+    step()
+    done = exchanges and exchange(*paths)
+    step()
+    return done
+
+replace._exchange = watched_exchange
+sys.addaudithook(watch)
+replace.recover_folder(out)
+check_replaceable(out)
+with replace_submission(out) as folder:
+    for name in SIGNATURE:
+        (folder / name).write_text(content)
+"""
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_sigkill_at_each_operation_leaves_the_old_or_the_new_submission(exchanges, tmp_path):
+    """Where the system cannot exchange two names, the next submit renames the old folder back."""
+    out = tmp_path / "out" / "submission"
+    assert run("-c", KILLED, 0, exchanges, out, "0")[0] == 0
+    content, status, without, at = {"0"}, -9, 0, 0
+    while status == -9:
+        at += 1
+        status, _, err = run("-c", KILLED, at, exchanges, out, at)
+        content.add(str(at))
+        with zipfile.ZipFile(out.parent / "submission.zip") as packed:
+            zipped = {packed.read(f"submission/{name}").decode() for name in SIGNATURE}
+        if not out.exists():
+            without += 1
+            replace.recover_folder(out)
+        written = {(out / name).read_text() for name in SIGNATURE}
+        assert len(zipped) == len(written) == 1
+        assert zipped | written <= content
+    assert status == 0, err
+    assert written == zipped == {str(at)}
+    assert at > 20
+    assert without == (0 if exchanges else 1)
+    assert [path.name for path in sorted(out.parent.iterdir())] == ["submission", "submission.zip"]
 
 
 def test_other_files_are_never_replaced(trained, tmp_path, command):
