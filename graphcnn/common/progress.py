@@ -49,8 +49,9 @@ def say(*lines: str) -> None:
 
 
 def complain(line: str) -> None:
-    """Print a line on stderr at once."""
-    print(printable(line), file=sys.stderr, flush=True)
+    """Print a line on stderr at once, with one system call, because several workers share stderr."""
+    sys.stderr.write(f"{printable(line)}\n")
+    sys.stderr.flush()
 
 
 def report(event: dict[str, Any]) -> None:

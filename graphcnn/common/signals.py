@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
-from graphcnn.common.progress import say
+from graphcnn.common.progress import console, say
+from graphcnn.common.text import printable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MAIN_THREAD_SECONDS = 1.0  # time in which the main thread can handle the second signal
+ERASE_BAR = b"\r\x1b[2K\x1b[?25h"  # erases a progress bar on the terminal and shows the cursor
 
 
 @contextmanager
@@ -38,6 +44,8 @@ def _handled_by(handler: Callable[[int], None]) -> Iterator[Callable[[], None]]:
 def stop_signal() -> Iterator[Callable[[], int]]:
     """Record the first SIGINT or SIGTERM while the block runs. A second signal is handled as before the block.
 
+    If the block then does not end within MAIN_THREAD_SECONDS, the process ends.
+
     Yields:
         A function that returns the number of the first signal, or 0 if there was none yet.
     """
@@ -48,8 +56,42 @@ def stop_signal() -> Iterator[Callable[[], int]]:
         say("stopping; press Ctrl-C again to stop at once")
         restore()
 
-    with _handled_by(note) as restore:
+    with _second_signal_ends(), _handled_by(note) as restore:
         yield lambda: first[0] if first else 0
+
+
+@contextmanager
+def _second_signal_ends() -> Iterator[None]:
+    """End the process at the second SIGINT or SIGTERM, unless the block ends within MAIN_THREAD_SECONDS.
+
+    Python calls handlers in the main thread only, between two bytecodes: not while it waits in TensorFlow for another
+    worker. But the number of each signal is written to the wakeup file descriptor at once, and a thread reads it.
+    """
+    over = threading.Event()
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+
+    def watch() -> None:
+        received: list[int] = []
+        while len(received) < 2:
+            numbers = os.read(readable, 64)
+            if not numbers:  # the block is over
+                return
+            received += [number for number in numbers if number in SIGNALS]
+        if not over.wait(MAIN_THREAD_SECONDS):
+            end_now(128 + received[1], "graphcnn train: interrupted")
+
+    before = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(before)
+        os.close(writable)
+        thread.join()
+        os.close(readable)
 
 
 @contextmanager
@@ -61,3 +103,15 @@ def keyboard_interrupt() -> Iterator[None]:
 
     with _handled_by(interrupt):
         yield
+
+
+def end_now(status: int, line: str) -> NoReturn:
+    """Print a line on stderr and end this process at once, whatever its other threads do.
+
+    One system call writes the line, because several workers share stderr.
+    """
+    with suppress(OSError):
+        if console.is_terminal:
+            os.write(1, ERASE_BAR)
+        os.write(2, f"{printable(line)}\n".encode(errors="backslashreplace"))
+    os._exit(status)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
 import subprocess
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -17,12 +19,15 @@ from graphcnn.config.setting_paths import absolute
 from graphcnn.data import sources
 
 GRACE_SECONDS = 15.0  # the other workers are killed so long after one has failed
+SIGNAL_SECONDS = 1.5  # the workers are killed so long after a second signal
 POLL_SECONDS = 0.1  # between two checks of the workers
 PATH_FLAGS = ("data", "checkpoints", "data_cache", "cache_dir", "weights", "name_map")  # flags of train
 
 
 def launch(count: int, arguments: list[str]) -> int:
     """Run `train` in `count` processes and wait for them; return the first exit status that is not 0.
+
+    Signals are passed on to the workers. After a second signal, the workers that do not end are killed.
 
     Args:
         count: number of workers; if there are more workers than processors, several workers use the same processor.
@@ -33,27 +38,53 @@ def launch(count: int, arguments: list[str]) -> int:
     addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
     per_worker = max(1, len(processors) // count)
     workers: list[subprocess.Popen[bytes]] = []
-    signals: list[int] = []
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        signals.append(number)
-        for worker in workers:
-            worker.send_signal(number)
-
-    signal.signal(signal.SIGINT, lambda number, frame: None)  # the terminal sends Ctrl-C to the workers too
-    signal.signal(signal.SIGTERM, pass_on)
-    with working_folder() as folder:
+    with working_folder() as folder, _passing_on_signals(workers) as signals:
         try:
             for index in range(count):
                 own = [processors[(index * per_worker + n) % len(processors)] for n in range(per_worker) if processors]
                 workers.append(_start(index, addresses, own, arguments, folder))
-                if signals:  # the signal came while the worker was started
-                    workers[-1].send_signal(signals[0])
-            status = wait(workers)
+                for number in signals:  # they came while the worker was started
+                    workers[-1].send_signal(number)
+            status = wait(workers, signals)
         finally:
             for worker in workers:
                 worker.kill()  # no effect on a worker that has ended
+    if len(signals) > 1:
+        return 128 + signals[1]
     return status if status >= 0 else 128 - status
+
+
+@contextmanager
+def _passing_on_signals(workers: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Pass signals on to the workers while the block runs; yield the list of the signals so far.
+
+    The workers have sessions of their own, so Ctrl-C, Ctrl-Z and the end of a terminal reach this process only.
+    """
+    signals: list[int] = []
+
+    def send(number: int) -> None:
+        for worker in workers:
+            worker.send_signal(number)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        send(number)
+
+    def pause(number: int, frame: FrameType | None) -> None:
+        send(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)  # it returns after SIGCONT, which the shell's fg sends
+        send(signal.SIGCONT)
+
+    handlers = {signal.SIGINT: pass_on, signal.SIGTERM: pass_on}
+    for number, handler in ((signal.SIGHUP, pass_on), (signal.SIGQUIT, pass_on), (signal.SIGTSTP, pause)):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+            handlers[number] = handler
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield signals
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def _start(
@@ -66,6 +97,7 @@ def _start(
         cwd=folder,
         env={**os.environ, "TF_CONFIG": json.dumps(config)},
         stdout=None if index == 0 else subprocess.DEVNULL,
+        start_new_session=True,
         preexec_fn=(lambda: os.sched_setaffinity(0, processors)) if processors else None,
     )
 
@@ -95,22 +127,30 @@ def _absolute(flag: str, value: str) -> str:
     return value if value in ("", *sources.NAMES) else str(Path(value).resolve())
 
 
-def wait(workers: list[subprocess.Popen[bytes]]) -> int:
+def wait(workers: list[subprocess.Popen[bytes]], signals: Sequence[int] = ()) -> int:
     """Wait for all workers; return the first exit status that is not 0.
 
-    Once a worker has failed, the others have GRACE_SECONDS to end.
+    Once a worker has failed, the others have GRACE_SECONDS to end. After a second signal, all workers have
+    SIGNAL_SECONDS. Those that are left are killed.
+
+    Args:
+        workers: the processes.
+        signals: the signals so far; a handler may append more.
     """
-    failed, deadline = 0, None
+    failed, kill_at = 0, math.inf
     while True:
         statuses = [worker.poll() for worker in workers]
         failed = failed or next(filter(None, statuses), 0)
         if None not in statuses:
             return failed
+        now = time.monotonic()
         if failed:
-            deadline = deadline or time.monotonic() + GRACE_SECONDS
-            if time.monotonic() > deadline:
-                for worker in workers:
-                    worker.kill()
+            kill_at = min(kill_at, now + GRACE_SECONDS)
+        if len(signals) > 1:
+            kill_at = min(kill_at, now + SIGNAL_SECONDS)
+        if now > kill_at:
+            for worker in workers:
+                worker.kill()
         time.sleep(POLL_SECONDS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from graphcnn.common.errors import Interrupted
 from graphcnn.common.progress import bar
@@ -25,16 +26,23 @@ def fit(job: TrainingJob, recorder: Recorder) -> TrainingState:
         InputError: a checkpoint is damaged or cannot be saved, or the data changed.
     """
     state = recorder.last_state()
-    for stage in job.stages():
-        if not stage.is_done(state):
-            state = fit_stage(stage, recorder, state)
+    with stop_signal() as stop_requested:
+        for stage in job.stages():
+            if not stage.is_done(state):
+                state = fit_stage(stage, recorder, state, stop_requested)
     return state
 
 
-def fit_stage(stage: Stage, recorder: Recorder, state: TrainingState) -> TrainingState:
-    """Train one stage; return the state after its last epoch."""
+def fit_stage(
+    stage: Stage, recorder: Recorder, state: TrainingState, stop_requested: Callable[[], int]
+) -> TrainingState:
+    """Train one stage; return the state after its last epoch.
+
+    Args:
+        stop_requested: returns the number of the signal that asks to stop, 0 if there was none.
+    """
     early_stopping = stage.early_stopping(state)
-    with stage.open(recorder, state) as training, stop_signal() as stop_requested:
+    with stage.open(recorder, state) as training:
         state = training.state
         report = EpochReport(stage, state)
         for epoch in stage.epochs(state):
