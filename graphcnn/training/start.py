@@ -21,7 +21,7 @@ from graphcnn.data import sources
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.splits import split_dev
 from graphcnn.graphs.validate import DataShape, validate
-from graphcnn.ops.tf1 import choose_precision, tf
+from graphcnn.ops.tf1 import choose_precision
 from graphcnn.storage.recorded_data import RecordedData, load_recorded_data, recorded_options
 from graphcnn.storage.run import Run
 from graphcnn.storage.select_run import all_runs, next_start, unused_run
@@ -31,7 +31,6 @@ from graphcnn.training.recorder import Recorder, SilentRecorder
 from graphcnn.training.request import DEV_FRACTION, TrainRequest
 from graphcnn.training.run_config import run_config, with_environment
 from graphcnn.training.stages import TrainingJob
-from graphcnn.training.state import TrainingState
 from graphcnn.training.workers import Workers, workers_from_environment
 from graphcnn.weights.loaded import Origin
 from graphcnn.weights.prepare import prepare_initial_weights
@@ -235,22 +234,11 @@ def _join(job: TrainingJob) -> None:
     workers.join(f"{job.recipe} {job.dataset.fingerprint} {job.data.dev_rows.tolist()}")
 
 
-def _fit(job: TrainingJob, recorder: Recorder) -> TrainingState:
-    """Train; raise WorkerLost if a collective failed because another worker is lost."""
-    try:
-        return fit(job, recorder)
-    except tf.errors.OpError as error:
-        lost = job.workers.lost() if job.workers else None
-        if lost is None:
-            raise
-        raise lost from error
-
-
 def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
     """Train, print the result and the next command; return the exit status."""
     if isinstance(recorder, SilentRecorder):
         try:
-            state = _fit(job, recorder)
+            state = fit(job, recorder)
         except Interrupted as stop:
             say("interrupted")
             return 128 + stop.signal
@@ -261,7 +249,7 @@ def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
     if run.root != paths.CHECKPOINTS:
         named_run += f" --checkpoints={shlex.quote(str(run.root))}"
     try:
-        state = _fit(job, recorder)
+        state = fit(job, recorder)
     except Interrupted as stop:
         saved = "the last finished epoch is saved" if (run.path / "last").exists() else "no epoch is finished yet"
         say(f"interrupted; {saved}. Continue with: ./run.sh train {named_run} --resume{_data_flags(request)}")

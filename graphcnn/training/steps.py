@@ -146,6 +146,6 @@ class AllReduceStep(WholeStep):
         graph, workers = self.graph, self.workers
         feed = {**self._feed_slice(batch), workers.stop_request: float(bool(stop_requested))}
         fetches = [graph.loss, graph.cross_entropy, graph.correct, workers.stop_requests, graph.train_op]
-        loss, cross_entropy, correct, stops, _ = self.session.run(fetches, feed, workers.run_options)
+        loss, cross_entropy, correct, stops, _ = workers.run(self.session, fetches, feed)
         stop = (stop_requested or signal.SIGINT) if stops > 0 else 0  # another worker may have got the signal
         return StepResult(loss, cross_entropy, int(correct), batch.size, stop)

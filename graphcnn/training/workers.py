@@ -12,10 +12,7 @@ import json
 import os
 import re
 import signal
-import socket
-import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,15 +21,18 @@ import numpy as np
 
 from graphcnn.common.errors import Diverged, InputError, Interrupted, WorkerLost
 from graphcnn.common.progress import say
+from graphcnn.common.signals import end_now
 from graphcnn.ops.tf1 import cores, reason, tf, tf1
+from graphcnn.training import heartbeat
 
 BUFFER = 8 << 20  # largest number of float32 values that one collective sums
 BLOCK = 1 << 12  # number of float32 values in one collective of `exchange`
 CHECK_SECONDS = 2.0  # between two checks of another worker
+ANSWER_SECONDS = 5.0  # limit for the answer to a check
 MISSED = 3  # a worker counts as lost after this number of consecutive checks without an answer
-JOIN_SECONDS = 1800.0  # limit for the start of all workers; a worker may decode its images first
+WAIT_SECONDS = 1800.0  # limit for a sum over all workers; the first sum waits until all workers have started
 REMINDER_SECONDS = 60.0  # between two messages about workers that have not started
-LOST = "is lost; the finished epochs are saved: continue on all workers with --resume. The number of workers may change"
+RESUME = "the finished epochs are saved: continue on all workers with --resume. The number of workers may change"
 WORKER = re.compile(r"[^\s:/]+:\d{1,5}")
 
 
@@ -45,7 +45,6 @@ class Workers:
 
     Attributes:
         count: number of workers.
-        run_options: options for each session.run that sums over all workers.
         stop_request: float32 [] of the training graph; feed 1 if this worker has been asked to stop.
         stop_requests: float32 [], the number of workers that have been asked to stop.
     """
@@ -56,13 +55,17 @@ class Workers:
         self._keys = (
             0  # number of collectives so far; it is the same on all workers, because they build the same graphs
         )
-        self.run_options: Any = None
+        self._run_options: Any = None
         self.stop_request: tf.Tensor = None
         self.stop_requests: tf.Tensor = None
         self._server: Any = None
         self._exchange: tuple[tf.Tensor, tf.Tensor] | None = None
         self._all_started, self._done, self._ending = threading.Event(), threading.Event(), threading.Lock()
         self._sockets = [(host, int(port)) for host, _, port in (address.rpartition(":") for address in addresses)]
+        self._answered = [False] * self.count  # whether each worker has answered a check
+        self._missed = [0] * self.count  # number of its last consecutive checks without an answer
+        self._runs = 0  # number of calls of `run`
+        self._running = False  # whether one of them has not returned
 
     @property
     def chief(self) -> bool:
@@ -135,11 +138,28 @@ class Workers:
         assert self._exchange is not None
         mine, total = self._exchange
         flat = np.pad(np.ravel(array), (0, -np.size(array) % BLOCK))
-        blocks = [session.run(total, {mine: block}, self.run_options) for block in flat.reshape(-1, BLOCK)]
+        blocks = [self.run(session, total, {mine: block}) for block in flat.reshape(-1, BLOCK)]
         return np.concatenate(blocks)[: np.size(array)].reshape(np.shape(array))
 
+    def run(self, session: tf1.Session, fetches: Any, feed: dict[tf.Tensor, Any]) -> Any:
+        """Return the values of tensors that need a sum over all workers.
+
+        Raises:
+            WorkerLost: the sum failed because another worker is lost.
+        """
+        self._runs, self._running = self._runs + 1, True
+        try:
+            return session.run(fetches, feed, self._run_options)
+        except tf.errors.OpError as error:
+            lost = self._lost()
+            if lost is None:
+                raise
+            raise lost from error
+        finally:
+            self._running = False
+
     def session(self, graph: tf1.Graph) -> tf1.Session:
-        """Return a Session that runs on this worker; pass `run_options` to its `run` for sums over all workers."""
+        """Return a Session that runs on this worker; for sums over all workers call `run` with it."""
         config = tf1.ConfigProto(
             inter_op_parallelism_threads=1,
             intra_op_parallelism_threads=cores(),
@@ -160,9 +180,9 @@ class Workers:
                     f"TF_CONFIG: this worker cannot listen on {address} ({reason(error)}); use an address of this "
                     "machine with a free port"
                 ) from None
-        self.run_options = tf1.RunOptions()
+        self._run_options = tf1.RunOptions()
         self._graphs += 1
-        self.run_options.experimental.collective_graph_key = self._graphs
+        self._run_options.experimental.collective_graph_key = self._graphs
         return tf1.Session(self._server.target, graph=graph, config=config)
 
     # Agreement between workers
@@ -170,25 +190,28 @@ class Workers:
     def join(self, job: str) -> None:
         """Wait for all workers, and start to monitor them.
 
-        From now on, this process ends with an error message if another worker is lost, because a sum over all workers
-        would wait forever.
+        From now on, this process ends with an error message if another worker is lost, or if a sum over all workers
+        takes longer than WAIT_SECONDS. Without this, a sum would wait forever.
 
         Args:
             job: text that describes the training of this worker.
 
         Raises:
             InputError: the text of another worker differs.
+            WorkerLost: another worker started, and ended before all workers had started.
         """
         for n in self._others():
             threading.Thread(target=self._monitor, args=[n], daemon=True).start()
-        before = signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        )  # Python's own handler would run only after all workers have started
-        with tf1.Graph().as_default() as graph:
-            self.add_exchange()
-            with self.session(graph) as session:
-                others = self._unlike(session, job.encode())
-        signal.signal(signal.SIGINT, before)
+        threading.Thread(target=self._watch_sums, daemon=True).start()
+        # Python's own handler would run only after all workers have started
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            with tf1.Graph().as_default() as graph:
+                self.add_exchange()
+                with self.session(graph) as session:
+                    others = self._unlike(session, job.encode())
+        finally:
+            signal.signal(signal.SIGINT, before)
         self._all_started.set()
         if others:
             raise InputError(
@@ -243,50 +266,78 @@ class Workers:
         self._done.set()
 
     def _monitor(self, n: int) -> None:
-        """End this process if worker n is lost, or has not started within JOIN_SECONDS."""
-        answered, missed = False, 0
-        started = reminded = time.monotonic()
+        """End this process if worker n does not answer MISSED checks; before its start, no answer is expected."""
         while not self._done.wait(CHECK_SECONDS):
-            now = time.monotonic()
             if self._answers(n):
-                answered, missed = True, 0
-            elif answered or self._all_started.is_set():
-                missed += 1
-                if missed == MISSED:
-                    self._end(f"{self._name(n)} {LOST}")
-            elif now - started > JOIN_SECONDS:
-                self._end(f"{self._name(n)} has not started within {JOIN_SECONDS:.0f} s; start both workers again")
-            elif now - reminded > REMINDER_SECONDS:
-                say(f"still waiting for {self._name(n)}")
-                reminded = now
+                self._answered[n], self._missed[n] = True, 0
+            elif self._answered[n] or self._all_started.is_set():
+                self._missed[n] += 1
+                if self._missed[n] == MISSED:
+                    self._end(f"{self._names([n])} is lost; {RESUME}")
+
+    def _watch_sums(self) -> None:
+        """End this process if a sum over all workers takes longer than WAIT_SECONDS.
+
+        The option timeout_seconds of TensorFlow's collectives keeps a thread for each sum until the time is over, so
+        it is not used. The time is a number of checks, and so does not include the time in which this process is
+        stopped.
+        """
+        seconds, reminded, last = 0.0, 0.0, 0
+        while not self._done.wait(CHECK_SECONDS):
+            if not self._running or self._runs != last:
+                seconds, reminded, last = 0.0, 0.0, self._runs
+                continue
+            seconds += CHECK_SECONDS
+            absent = [n for n in self._others() if not self._answered[n]]
+            if seconds >= WAIT_SECONDS:
+                self._end(self._too_long(absent))
+            elif not self._all_started.is_set() and seconds - reminded >= REMINDER_SECONDS:
+                say(f"still waiting for {self._names(absent) or 'the other workers, which answer'}")
+                reminded = seconds
+
+    def _too_long(self, absent: Sequence[int]) -> str:
+        """Return the error message after WAIT_SECONDS; absent: workers that have never answered."""
+        time_limit = f"within {WAIT_SECONDS:.0f} s"
+        if self._all_started.is_set():
+            return (
+                f"worker {self.index}: the sum over all workers was not ready {time_limit}, although all workers "
+                f"answer; one of them hangs or is too slow; {RESUME}"
+            )
+        if absent:
+            verb = "has" if len(absent) == 1 else "have"
+            return f"{self._names(absent)} {verb} not started {time_limit}; start all workers again"
+        return (
+            f"TF_CONFIG: all workers answer, but they have not started together {time_limit}; give all workers the "
+            "same list of addresses, and start all of them again"
+        )
 
     def _end(self, line: str) -> None:
         """Print an error message and end this process, unless training is about to end."""
         with self._ending:  # one message, even if several workers are lost at once
             if not self._done.is_set():
-                print(f"graphcnn train: {line}", file=sys.stderr, flush=True)
-                os._exit(2)
+                end_now(2, f"graphcnn train: {line}")
 
-    def lost(self) -> WorkerLost | None:
+    def _lost(self) -> WorkerLost | None:
         """Return the error for a failed sum if another worker is lost; None if all workers answer."""
         self.stop_monitoring()
-        silent = (n for n in self._others() if not self._answers(n))
-        return next((WorkerLost(n, f"{self._name(n)} {LOST}") for n in silent), None)
+        silent = [n for n in self._others() if not self._answers(n)]
+        if not silent:
+            return None
+        # A lost worker also ends the workers that notice it first. It has missed more checks than they have
+        n = max(silent, key=lambda n: self._missed[n])
+        return WorkerLost(n, f"{self._names([n])} is lost; {RESUME}")
 
     def _others(self) -> list[int]:
         return [n for n in range(self.count) if n != self.index]
 
-    def _name(self, n: int) -> str:
-        return f"worker {n} ({self.addresses[n]})"
+    def _names(self, numbers: Sequence[int]) -> str:
+        return ", ".join(f"worker {n} ({self.addresses[n]})" for n in numbers)
 
     def _answers(self, n: int) -> bool:
-        """Return whether worker n can be reached; its host name is looked up until the first success."""
-        try:
-            with socket.create_connection(self._sockets[n], timeout=CHECK_SECONDS) as connection:
-                self._sockets[n] = connection.getpeername()[:2]
-        except (OSError, ValueError):  # ValueError: invalid host name
-            return False
-        return True
+        """Return whether worker n answers a check; its host name is looked up until the first success."""
+        address = heartbeat.ask(self._sockets[n], ANSWER_SECONDS)
+        self._sockets[n] = address or self._sockets[n]
+        return address is not None
 
 
 def workers_from_environment() -> Workers | None:

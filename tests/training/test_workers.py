@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import processes as python
@@ -45,6 +49,7 @@ def check_same_variables(self, session, variables):
 workers.Workers.check_same_variables = check_same_variables
 sys.exit(run_command("train", "", train.define_flags(), train.main))
 """
+QUICK = PROGRAM.replace("calls, real", "workers.CHECK_SECONDS, workers.ANSWER_SECONDS = 0.5, 1.0; calls, real", 1)
 
 
 def user():
@@ -52,13 +57,13 @@ def user():
     return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
 
 
-def start(count, *arguments, do="pass", others=(), program=PROGRAM, hosts=None):
+def start(count, *arguments, do="pass", others=(), program=PROGRAM, hosts=None, ports=None):
     """Start `train` in `count` processes.
 
     do: what worker 1 does after each check. others: its own flags. hosts: [(address, what runs a command there)].
     """
     hosts = hosts or [("127.0.0.1", [])] * count
-    addresses = [f"{host}:{port}" for (host, _), port in zip(hosts, free_ports(count), strict=True)]
+    addresses = [f"{host}:{port}" for (host, _), port in zip(hosts, ports or free_ports(count), strict=True)]
     processes = []
     for index in range(count):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
@@ -142,6 +147,70 @@ def test_a_lost_worker_ends_the_others_and_fewer_resume(tmp_path):
     assert f"resumed after epoch {done}" in outcomes[0][0]
 
 
+def test_a_stopped_worker_ends_the_others(tmp_path):
+    processes, _ = started(2, tmp_path, program=QUICK)
+    processes[1].send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        _, err, status = finish(processes[:1], 60)[0]
+    finally:
+        processes[1].send_signal(signal.SIGCONT)
+    assert time.monotonic() - began < 20
+    assert (status, one_line(err)) == (2, True), err
+    assert "worker 1 (127.0.0.1:" in err
+    assert "is lost" in err
+    _, err, status = finish(processes[1:], 60)[0]  # it finds that the other one is gone
+    assert (status, one_line(err)) == (2, True), err
+    assert "worker 0 (127.0.0.1:" in err
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_training_after_a_stopped_worker_ends_with_the_same_bytes(tmp_path):
+    processes, common = started(3, tmp_path)  # with the time limits of a user
+    processes[1].send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    outcomes = finish([processes[0], processes[2]], 60)
+    assert time.monotonic() - began < 35
+    processes[1].kill()
+    for _, err, status in outcomes:
+        assert (status, one_line(err)) == (2, True), err
+        assert "worker 1 (127.0.0.1:" in err
+    last = f"--epochs={Run(tmp_path, 'a').last_epoch()[0] + 2}"
+    for arguments in ([*common, "--resume", last], [*common[:-1], "--run=whole", *COMMON, last]):
+        assert [(err, status) for _, err, status in finish(start(3, *arguments))] == [("", 0)] * 3
+    for name in ("model.ckpt.index", "model.ckpt.data-00000-of-00001"):
+        assert len({(tmp_path / run / "last" / name).read_bytes() for run in ("a", "whole")}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_worker_that_hangs_ends_the_others(tmp_path):
+    do = "workers.WAIT_SECONDS = 3; import threading; len(calls) == 3 and threading.Event().wait()"
+    program = QUICK.replace("DO", "workers.WAIT_SECONDS = 3; DO")
+    common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", "--run=a", *COMMON]
+    (_, err, status), (_, late, other) = finish(start(2, *common, "--epochs=100000", program=program, do=do))
+    assert (status, other, one_line(err), one_line(late)) == (2, 2, True, True), (err, late)
+    assert "worker 0: the sum over all workers was not ready within 3 s" in err
+    assert "worker 0 (127.0.0.1:" in late  # the thread that monitors worker 0 ends the worker that hangs
+    assert Run(tmp_path, "a").last_epoch()[0] >= 2
+
+
+def test_two_signals_end_a_worker_that_waits_for_a_stopped_one(tmp_path):
+    processes, _ = started(2, tmp_path)
+    processes[1].send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(1)  # for worker 0 to wait
+        for _ in range(2):
+            processes[0].send_signal(signal.SIGINT)
+            time.sleep(0.05)  # one that is pending already is not sent again
+        _, err, status = finish(processes[:1], 3)[0]
+    finally:
+        processes[1].kill()
+    assert (status, err) == (130, "graphcnn train: interrupted\n")
+    assert Run(tmp_path, "a").last_epoch()[0] >= 3
+
+
 @pytest.fixture
 def two_hosts():
     """Connect two network namespaces; return ([(address, command)], cut()). Skip the test if that is not allowed."""
@@ -203,8 +272,31 @@ def test_a_worker_that_ends_before_its_first_check_is_lost(monkeypatch):
     assert ended[0].startswith("worker 1 (127.0.0.1:2) is lost")
 
 
-def test_an_impossible_host_name_does_not_answer():
-    assert not Workers(["127.0.0.1:1", "a..b:2"], 0)._answers(1)
+def test_a_sum_that_takes_too_long_ends_the_worker(monkeypatch):
+    ended, here = [], Workers(["127.0.0.1:1", "127.0.0.1:2"], 0)
+    monkeypatch.setattr(workers, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(workers, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(here, "_end", lambda line: (ended.append(line), here._done.set()))
+    here._all_started.set()
+    watch = threading.Thread(target=here._watch_sums, daemon=True)
+    watch.start()
+    for _ in range(20):  # many short sums, and no sum, are no long sum
+        here._runs, here._running = here._runs + 1, True
+        time.sleep(0.01)
+        here._running = False
+    time.sleep(0.1)
+    assert ended == []
+    here._running = True
+    watch.join(5)
+    assert len(ended) == 1
+    assert "the sum over all workers was not ready within" in ended[0]
+
+
+def test_of_several_silent_workers_the_one_with_most_missed_checks_is_named(monkeypatch):
+    here = Workers(["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"], 2)
+    monkeypatch.setattr(here, "_answers", lambda n: False)
+    here._missed[1] = 2  # worker 1 was stopped, so worker 0 ended a moment ago
+    assert here._lost().worker == 1
 
 
 def test_ctrl_c_ends_a_worker_that_waits_for_the_others(tmp_path):
@@ -218,17 +310,44 @@ def test_ctrl_c_ends_a_worker_that_waits_for_the_others(tmp_path):
     assert finish([alone], 20)[0][2] == -signal.SIGINT
 
 
-def test_waiting_for_a_worker_that_never_starts_ends(tmp_path):
-    program = PROGRAM.replace("calls, real", "workers.JOIN_SECONDS, workers.REMINDER_SECONDS = 5, 1; calls, real")
+def test_waiting_for_workers_that_never_start_ends(tmp_path):
+    """Worker 0 is absent, worker 1 is a listener that says nothing; workers 2 and 3 answer each other."""
+    program = QUICK.replace("calls, real", "workers.WAIT_SECONDS, workers.REMINDER_SECONDS = 6, 1; calls, real", 1)
     common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
-    processes = start(2, *common, program=program)
-    processes[0].kill()
-    _, (out, err, status) = finish(processes, 60)
-    assert status == 2
-    assert one_line(err), err
-    assert "worker 0 (127.0.0.1:" in err
-    assert "has not started within" in err
-    assert "still waiting for worker 0 (127.0.0.1:" in out
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        ports = [*free_ports(3), silent.getsockname()[1]]
+        processes = start(4, *common, program=program, ports=[ports[0], ports[3], *ports[1:3]])
+        for process in processes[:2]:
+            process.kill()
+        outcomes = finish(processes, 60)
+    for out, err, status in outcomes[2:]:
+        assert (status, one_line(err)) == (2, True), err
+        assert re.search(r": worker 0 \(127.*\), worker 1 \(127.*\) have not started within 6 s; start all", err), err
+        assert re.search(r"still waiting for worker 0 \(127.*\), worker 1 \(127", out), out
+        assert "worker 2" not in err
+        assert "worker 3" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_worker_that_is_stopped_before_all_have_started_is_lost(tmp_path):
+    common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
+    first, stopped, absent = start(3, *common, program=QUICK)
+    absent.kill()
+    for process in (first, stopped):
+        while "waiting for the other workers" not in process.stdout.readline():
+            assert process.poll() is None
+    time.sleep(3)  # for the first one to get an answer
+    stopped.send_signal(signal.SIGSTOP)
+    try:
+        _, err, status = finish([first], 30)[0]
+    finally:
+        stopped.kill()
+    assert (status, one_line(err)) == (2, True), err
+    assert "worker 1 (127.0.0.1:" in err
+    assert "is lost" in err
 
 
 def test_a_run_of_one_worker_is_resumed_by_two(tmp_path, command):
@@ -334,6 +453,37 @@ def test_launch_passes_sigterm_on(tmp_path):
     assert "the last finished epoch is saved" in out
 
 
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
+def test_launch_with_ctrl_c(number, times, tmp_path):
+    """One Ctrl-C stops all workers after the step. Two end them at once, although worker 1 is stopped."""
+    data = write_folder(tmp_path / "data")
+    flags = [f"--data={data}", f"--checkpoints={tmp_path}", "--run=a", *COMMON, "--epochs=100000"]
+    asked = [sys.executable, "-m", "graphcnn.launch", "--workers=2", *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(asked, cwd=ROOT, env=user(), **pipes) as all_:
+        wait_for(tmp_path / "a" / "epoch-0002")
+        children = Path(f"/proc/{all_.pid}/task/{all_.pid}/children").read_text().split()
+        if times == 2:
+            os.kill(int(children[1]), signal.SIGSTOP)
+            time.sleep(1)
+        for _ in range(times):
+            all_.send_signal(number)
+            time.sleep(0.1)
+        began = time.monotonic()
+        out, err = all_.communicate(timeout=60)
+        seconds = time.monotonic() - began
+    assert all_.returncode == 128 + number
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    if times == 1:
+        assert err == ""
+        assert "the last finished epoch is saved" in out
+    else:
+        assert err == "graphcnn train: interrupted\n"
+        assert seconds < 3
+
+
 @pytest.mark.parametrize(
     ("given", "divided"),
     [
@@ -354,6 +504,24 @@ def test_launch_leaves_no_worker_behind(monkeypatch):
     assert [task.poll() for task in tasks] == [-signal.SIGKILL, 2, 0]
 
 
+def test_launch_kills_a_stopped_worker_after_a_second_signal(monkeypatch):
+    monkeypatch.setattr(launch_workers, "SIGNAL_SECONDS", 0.2)
+    task, signals = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"]), []
+    task.send_signal(signal.SIGSTOP)
+    threading.Timer(0.3, lambda: signals.extend([signal.SIGINT] * 2)).start()
+    assert launch_workers.wait([task], signals) == -signal.SIGKILL
+
+
+def test_ctrl_z_pauses_the_workers_too(monkeypatch):
+    """`launch` passes Ctrl-Z on as SIGSTOP, and continues the workers once it continues."""
+    sent, itself = [], []
+    monkeypatch.setattr(launch_workers.os, "kill", lambda _, number: itself.append((list(sent), number)))
+    with launch_workers._passing_on_signals([SimpleNamespace(send_signal=sent.append)]):
+        signal.raise_signal(signal.SIGTSTP)
+    assert itself == [([signal.SIGSTOP], signal.SIGSTOP)]
+    assert sent == [signal.SIGSTOP, signal.SIGCONT]
+
+
 @pytest.mark.parametrize("workers", ["0", "9999", "x"])
 def test_bad_numbers_of_workers(workers, command):
     outcome = command("launch", f"--workers={workers}")
@@ -361,8 +529,6 @@ def test_bad_numbers_of_workers(workers, command):
 
 
 def test_an_address_in_use_is_reported(tmp_path):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
