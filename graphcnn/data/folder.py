@@ -84,7 +84,12 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def load(
-    folder: str | Path, test: bool, size: int, cache_dir: str | Path | None = None, skip_broken: bool = False
+    folder: str | Path,
+    test: bool,
+    size: int,
+    cache_dir: str | Path | None = None,
+    skip_broken: bool = False,
+    check_content: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Return the Dataset of a folder of images: uint8 [N, S, S, 3], memory-mapped from the cache.
 
@@ -94,6 +99,7 @@ def load(
         size: S; images are resized to S x S.
         cache_dir: folder of the cache; None for the default.
         skip_broken: whether files that are not images are printed and skipped instead of refused.
+        check_content: called with the content part of the fingerprint before an image is decoded; an error ends `load`.
 
     Raises:
         InputError: a file is not an image, a class has no images, or train/ and test/ have different classes.
@@ -110,11 +116,11 @@ def load(
                 f"{only / name}: this class is only in {only.name}/, expected the same classes in train/ and test/"
             )
 
-    def read(split: Path) -> Split:
-        names = _image_names(split, class_names, skip_broken)
-        return _load_split(ImageFiles(split, class_names, names, size, skip_broken), cache.folder(cache_dir))
+    def read(split: Path, check: Callable[[str], None] | None = None) -> Split:
+        files = ImageFiles(split, class_names, _image_names(split, class_names, skip_broken), size, skip_broken)
+        return _load_split(files, cache.folder(cache_dir), check)
 
-    train_split = read(train)
+    train_split = read(train, check_content)
     test_split = read(test_folder) if test and test_folder else None
     return Dataset(
         source=str(folder),
@@ -193,10 +199,12 @@ def _class_ids(files: ImageFiles, names: list[str]) -> np.ndarray:
 # The cache
 
 
-def _load_split(files: ImageFiles, cache_dir: Path) -> Split:
-    """Return a split, decoded if the cache does not hold it."""
+def _load_split(files: ImageFiles, cache_dir: Path, check: Callable[[str], None] | None) -> Split:
+    """Return a split, decoded if the cache does not hold it. `check` is called with its digest before."""
     class_ids = _class_ids(files, files.names)
     digest = _digest(files)
+    if check:
+        check(digest)
     entry = cache_dir / f"images-{digest[:32]}"
     with cache.locked(entry):
         cached = _read(entry, files, digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,13 +43,19 @@ def default_source() -> str:
     return str(DEFAULT_FOLDER) if (DEFAULT_FOLDER / "x_train.npy").exists() else "digits"
 
 
-def load(source: str | Path, test: bool = False, options: DataOptions | None = None) -> Dataset:
+def load(
+    source: str | Path,
+    test: bool = False,
+    options: DataOptions | None = None,
+    check_content: Callable[[str], None] | None = None,
+) -> Dataset:
     """Return the Dataset of a --data value.
 
     Args:
         source: "digits", "cifar10", a folder of .npy files or a folder of images.
         test: whether the test split is read.
         options: DataOptions, None for the defaults.
+        check_content: see folder.load; it is called only for a folder of images.
 
     Raises:
         InputError: the source does not exist, or its files are not valid.
@@ -66,4 +73,4 @@ def load(source: str | Path, test: bool = False, options: DataOptions | None = N
         return npy.load(path, test)
     if not folder.class_folders(path):
         raise InputError(f"{path}: no x_train.npy and no class folders in it; expected {EXPECTED}")
-    return folder.load(path, test, options.image_size, options.cache_dir, options.skip_broken)
+    return folder.load(path, test, options.image_size, options.cache_dir, options.skip_broken, check_content)

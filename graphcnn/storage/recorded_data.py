@@ -96,7 +96,15 @@ def load_recorded_data(
             f"run {run.name} recorded {name}={folder!r}; this folder is not in the default cache folder, so it is not "
             f"used; if it is yours, add --{name} to use it"
         )
-    dataset = sources.load(source, test, recorded_options(config, options or {}))
+    chosen = recorded_options(config, options or {})
+
+    def check_content(content: str) -> None:
+        """Refuse a folder of images before an image is decoded into the cache."""
+        if not same_data(content, content_of(config["data"]["fingerprint"])):
+            raise _other_data(source, run, config, content)
+        _check_config(run, "image_shape", config["data"]["image_shape"], [chosen.image_size] * 2, source)
+
+    dataset = sources.load(source, test, chosen, check_content)
     _check_same(dataset, source, run, config)
     rows = np.arange(len(dataset.y_train))
     dev_rows = run.dev_rows(len(rows))
@@ -134,18 +142,23 @@ def _check_same(dataset: Dataset, source: str, run: Run, config: Mapping[str, An
             f"class names that {run.config_path} lists, or name with --data the folder that the run was trained on"
         )
     if not same_data(found, recorded["fingerprint"]):
+        raise _other_data(source, run, config, found)
+    _check_config(run, "image_shape", recorded["image_shape"], list(dataset.image_shape), source)
+    _check_config(run, "pixel_max", recorded["pixel_max"], dataset.pixel_max, source)
+    _check_config(run, "the number of class_names", len(config["class_names"]), dataset.classes, source)
+
+
+def _other_data(source: str, run: Run, config: Mapping[str, Any], found: str) -> InputError:
+    """Return the error for data with another fingerprint than that of the run."""
+    return InputError(
+        f"--data={source}: its training images or labels are not those of run {run.name} (fingerprint {short(found)}, "
+        f"expected {short(config['data']['fingerprint'])}); name the folder that the run was trained on"
+    )
+
+
+def _check_config(run: Run, name: str, recorded: object, found: object, source: str) -> None:
+    """Refuse a config.json in which a value differs from that of the data."""
+    if recorded != found:
         raise InputError(
-            f"--data={source}: its training images or labels are not those of run {run.name} "
-            f"(fingerprint {short(found)}, expected {short(recorded['fingerprint'])}); "
-            "name the folder that the run was trained on"
+            f"{run.config_path}: {name} is {recorded}, but the data {source} have {found}; restore the file"
         )
-    values = {
-        "image_shape": (recorded["image_shape"], list(dataset.image_shape)),
-        "pixel_max": (recorded["pixel_max"], dataset.pixel_max),
-        "the number of class_names": (len(config["class_names"]), dataset.classes),
-    }
-    for name, (in_config, in_data) in values.items():
-        if in_config != in_data:
-            raise InputError(
-                f"{run.config_path}: {name} is {in_config}, but the data {source} have {in_data}; restore the file"
-            )

@@ -175,6 +175,18 @@ def test_a_complete_part_file_is_not_downloaded_again(known, tmp_path):
     assert len(cifar10.load(False, tmp_path).x_train) == 5 * ROWS
 
 
+def test_a_download_does_not_write_behind_a_link(known, serve, tmp_path):
+    content = packed(members())
+    path = known(content)
+    (tmp_path / "mine").write_bytes(content[:9])
+    path.with_name(f"{ARCHIVE}.part").symlink_to(tmp_path / "mine")
+    serve(content, "")
+    assert len(cifar10.load(False, tmp_path).x_train) == 5 * ROWS
+    assert (tmp_path / "mine").read_bytes() == content[:9]
+    assert not path.is_symlink()
+    assert path.read_bytes() == content
+
+
 def test_a_server_that_closes_the_connection(known, serve, tmp_path):
     content = packed(members())
     path = known(content)

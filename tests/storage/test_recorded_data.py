@@ -1,5 +1,6 @@
 """The data that a run recorded: which folders a command uses, and which data it refuses."""
 
+import hashlib
 import json
 import shutil
 
@@ -59,18 +60,34 @@ class TestCacheFolders:
     def test_a_poisoned_cache_does_not_change_the_score(self, photos, tmp_path, command, cache_home):
         root, path = photos
         assert command("eval", root).status == 0
-        score = json.loads((path.parent / "report" / "dev.json").read_text())["macro_f1"]
+        scores = (path.parent / "report" / "dev.json").read_text()
         shutil.copytree(cache_home, tmp_path / "made")
         (entry,) = (tmp_path / "made").glob("images-*")
         index = json.loads((entry / "index.json").read_text())
         images = np.load(entry / "x.npy")[::-1].copy()
         np.save(entry / "x.npy", images)
-        import hashlib
-
         (entry / "index.json").write_text(json.dumps({**index, "sha256": hashlib.sha256(images).hexdigest()}))
         change(path, data__options__cache_dir=str(tmp_path / "made"))
         assert command("eval", root).status == 0
-        assert json.loads((path.parent / "report" / "dev.json").read_text())["macro_f1"] == score
+        assert (path.parent / "report" / "dev.json").read_text() == scores
+
+    def test_other_photos_are_not_decoded(self, photos, tmp_path, command, cache_home):
+        """The recorded folder or size may be a stranger's choice, and the cache would fill the disk."""
+        root, path = photos
+        shutil.rmtree(cache_home)
+        config = json.loads(path.read_text())
+        other = write_photos(tmp_path / "other", seed=3)
+        for changes, words in (
+            ({"source": str(other)}, "its training images or labels are not those of run a"),
+            ({"options": {"image_size": 30000}}, "its training images or labels are not those of run a"),
+            ({"image_shape": [32, 16]}, "image_shape is [32, 16], but the data"),
+        ):
+            path.write_text(json.dumps({**config, "data": {**config["data"], **changes}}))
+            outcome = command("eval", root)
+            assert (outcome.status, one_line(outcome.err)) == (2, True)
+            assert words in outcome.err
+            assert "decoding" not in outcome.out
+            assert not list(cache_home.glob("images-*"))
 
     def test_a_given_folder_and_a_folder_in_the_default_one_are_used(self, photos, tmp_path, command, cache_home):
         root, path = photos
