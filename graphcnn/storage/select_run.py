@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,9 +30,13 @@ class Start(NamedTuple):
 def next_start(root: Path) -> dict[str, Any]:
     """Return the entry "started" of a new run's config.json: the next number in `root`, and the time of the clock.
 
-    The number orders the runs even if the clock was wrong.
+    The number orders the runs even if the clock was wrong. A run whose config.json cannot be read is left out.
     """
-    number = 1 + max((_start(run).number for run in _runs(root)), default=0)
+    numbers = [0]
+    for run in _runs(root):
+        with suppress(OSError):
+            numbers.append(_start(run).number)
+    number = 1 + max(numbers)
     return {"number": number, "time": datetime.now(timezone.utc).isoformat(timespec="seconds")}
 
 
@@ -39,9 +44,18 @@ def all_runs(root: Path) -> list[Run]:
     """Return the started runs under `root`, <run> and <suite>/<run>, the one that was started last first.
 
     The folders that `Run.set_aside` renamed are left out.
+
+    Raises:
+        InputError: a config.json cannot be read, so the order of the runs is not known.
     """
     runs = [run for run in _runs(root) if not REPLACED.fullmatch(run.name)]
-    return sorted(runs, key=_start, reverse=True)
+    try:
+        return sorted(runs, key=_start, reverse=True)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or root}: {error.strerror}, so the newest run is not known; call the command again, or "
+            "name a run with --run"
+        ) from None
 
 
 def _runs(root: Path) -> list[Run]:
@@ -51,27 +65,34 @@ def _runs(root: Path) -> list[Run]:
 
 
 def _start(run: Run) -> Start:
-    """Return the Start of a run; a file that cannot be read has number 0."""
+    """Return the Start of a run; a missing file, or one with another content, has number 0.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     try:
         started = read_json(run.config_path, follow=False)["started"]["number"]
         number = started if type(started) is int and started > 0 else 0
-    except (InputError, OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (InputError, FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, RecursionError):
         number = 0
     changed = _changed(run)
     return Start(number, changed if changed <= time.time() else 0.0, run.name)
 
 
 def _changed(run: Run) -> float:
-    """Return the time of the last change of config.json in seconds, or 0 if it cannot be read."""
+    """Return the time of the last change of config.json in seconds, or 0 if the file is missing."""
     try:
         return run.config_path.lstat().st_mtime
-    except OSError:
+    except FileNotFoundError:
         return 0.0
 
 
 def newest_names(root: Path) -> str:
-    """Return the names of the newest runs for an error line: "b, a", or "none yet"."""
-    return ", ".join(run.name for run in all_runs(root)[:5]) or "none yet"
+    """Return the names of the newest runs for an error line: "b, a", "none yet", or "not known"."""
+    try:
+        return ", ".join(run.name for run in all_runs(root)[:5]) or "none yet"
+    except InputError:
+        return "not known"
 
 
 def unused_run(root: Path, stem: str) -> Run:

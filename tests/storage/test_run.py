@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from graphcnn.common.errors import DamagedRun, InputError
+from graphcnn.common.files import read_json
 from graphcnn.storage import checkpoint
 from graphcnn.storage.recorded_data import load_recorded_data
 from graphcnn.storage.run import COLUMNS, HistoryRow, Run
@@ -170,6 +171,23 @@ def test_the_newest_run_is_the_one_that_was_started_last(trained, tmp_path, caps
     assert [run.name for run in all_runs(tmp_path)] == ["third", "copied", "second", "first", "old", "future"]
     assert select_run(tmp_path, None).name == "third"
     assert "--run: third was started last, although" in capsys.readouterr().out
+
+
+def test_no_run_is_the_newest_if_a_config_cannot_be_read(trained_copy, monkeypatch):
+    """With a transient error of the disk, an older run would be scored or handed in without a word."""
+    Run(trained_copy, "b").create({"started": next_start(trained_copy)}, np.arange(3))
+
+    def failing(path, **options):
+        if path.parent.name == "b":
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return read_json(path, **options)
+
+    monkeypatch.setattr("graphcnn.storage.select_run.read_json", failing)
+    with pytest.raises(InputError, match=r"b/config\.json: Stale file handle.*--run"):
+        all_runs(trained_copy)
+    with pytest.raises(InputError, match="newest: not known"):
+        select_run(trained_copy, "c")
+    assert next_start(trained_copy)["number"] == 2
 
 
 @pytest.mark.parametrize("number", [None, "9", 1.5, -1, [1], True])
