@@ -72,7 +72,7 @@ def read_bytes(path: str | Path, limit: int, follow: bool = True) -> bytes:
         UnsafeFile: the file is not regular, or it is longer than `limit`.
         OSError: the file cannot be read.
     """
-    with open_regular(path, follow) as file:
+    with open_regular(path, follow) as file, _named(path):
         content = file.read(limit + 1)
     if len(content) > limit:
         raise UnsafeFile(Path(path), f"is longer than {limit:,} bytes, so it is not the expected file")
@@ -141,7 +141,7 @@ def lock(path: Path, busy: str | None = None) -> Iterator[None]:
 
 def update_digest(digest: Digest, path: Path, follow: bool = True) -> None:
     """Add the bytes of a regular file to a checksum, one block at a time."""
-    with open_regular(path, follow) as file:
+    with open_regular(path, follow) as file, _named(path):
         while block := file.read(BLOCK):
             digest.update(block)
 
@@ -157,9 +157,20 @@ def sync(path: Path) -> None:
     """Wait until the content of a file, or the list of files in a folder, is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with _named(path):
+            os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Add the path to an OSError of the block. Operations on an open file raise errors without a file name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _open_regular(path: str | Path, options: int) -> int:

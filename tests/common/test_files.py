@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +99,14 @@ def test_a_file_is_read_up_to_a_limit(tmp_path):
     assert read_bytes(tmp_path / "x", 5) == b"12345"
     with pytest.raises(UnsafeFile, match="x: is longer than 4 bytes"):
         read_bytes(tmp_path / "x", 4)
+
+
+def test_an_error_while_a_file_is_read_names_the_file():
+    """Reading the first page of the memory of a process fails with EIO."""
+    path = Path("/proc/self/mem")
+    if not path.exists():
+        pytest.skip("this system has no file that can be opened and not read")
+    for read in (lambda: read_bytes(path, 10), lambda: sha256_of(path)):
+        with pytest.raises(OSError) as error:
+            read()
+        assert error.value.filename == str(path)
