@@ -133,6 +133,25 @@ class Eval(Scenario):
         return "" if self.result(work) == expected else "the run or its old report changed"
 
 
+class EvalNewest(Eval):
+    """The newest of two runs, without --run, scored for the first time."""
+
+    name = "eval of the newest run"
+
+    def begin(self, work, run):
+        for name in ("old", "run"):
+            run(*self.train(work, f"--run={name}", "--epochs=1"))
+
+    def command(self, work):
+        return ["eval", f"--checkpoints={work}", "--split=dev"]
+
+    def lost(self, work, begun, expected):
+        changed = kept(work / "run") != expected[0] or (work / "old" / "report").exists()
+        report = files_of(work / "run" / "report") if (work / "run" / "report").exists() else {}
+        wrong = changed or any(expected[1].get(name) != content for name, content in report.items())
+        return "another run was scored, or a report is incomplete" if wrong else ""
+
+
 class Replaced(Scenario):
     """An output of the run `a` that is replaced by one of the run `b`."""
 
@@ -225,8 +244,8 @@ class Images(Scenario):
         return self.train_photos(work, "run")
 
     def train_photos(self, work, name):
-        flags = [f"--data={self.photos}", f"--cache_dir={work / 'cache'}", f"--run={name}", "--resume"]
-        return self.train(work, "--epochs=1", *flags)
+        flags = [f"--data={self.photos}", f"--cache_dir={work / 'cache'}", "--skip_broken"]
+        return self.train(work, f"--run={name}", "--resume", "--epochs=1", *flags)
 
     def result(self, work):
         return kept(work / "run"), files_of(work / "cache")
@@ -273,5 +292,6 @@ class FeaturesAgain(Features):
 
 
 SCENARIOS = (
-    Train, Resume, Eval, Submit, ExportFile, ExportFolder, Experiments, Images, ImagesAgain, Features, FeaturesAgain,
+    Train, Resume, Eval, EvalNewest, Submit, ExportFile, ExportFolder, Experiments,
+    Images, ImagesAgain, Features, FeaturesAgain,
 )  # fmt: skip
