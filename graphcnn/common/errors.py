@@ -69,6 +69,19 @@ class UnsafeFile(InputError):
         super().__init__(f"{path}: {problem}")
 
 
+class BadImage(InputError):
+    """The content of an image file is damaged, too large or of another format. Reading it again gives the same error.
+
+    Args:
+        path: the file.
+        problem: what was found, what was expected and what to do.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path}: {problem}")
+
+
 class Diverged(InputError):
     """Training stopped because the loss or a weight is not finite.
 

@@ -59,6 +59,16 @@ def open_regular(path: str | Path, follow: bool = True) -> IO[bytes]:
     return open(path, "rb", opener=lambda path, _: _open_regular(path, options))
 
 
+@contextmanager
+def named(path: str | Path) -> Iterator[None]:
+    """Add the path to an OSError of the block. Operations on an open file raise errors without a file name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def regular_size(path: str | Path, follow: bool = True) -> int:
     """Return the size in bytes of a regular file, before a library opens the file by its path; see open_regular."""
     with open_regular(path, follow) as file:
@@ -72,7 +82,7 @@ def read_bytes(path: str | Path, limit: int, follow: bool = True) -> bytes:
         UnsafeFile: the file is not regular, or it is longer than `limit`.
         OSError: the file cannot be read.
     """
-    with open_regular(path, follow) as file, _named(path):
+    with open_regular(path, follow) as file, named(path):
         content = file.read(limit + 1)
     if len(content) > limit:
         raise UnsafeFile(Path(path), f"is longer than {limit:,} bytes, so it is not the expected file")
@@ -141,7 +151,7 @@ def lock(path: Path, busy: str | None = None) -> Iterator[None]:
 
 def update_digest(digest: Digest, path: Path, follow: bool = True) -> None:
     """Add the bytes of a regular file to a checksum, one block at a time."""
-    with open_regular(path, follow) as file, _named(path):
+    with open_regular(path, follow) as file, named(path):
         while block := file.read(BLOCK):
             digest.update(block)
 
@@ -157,20 +167,10 @@ def sync(path: Path) -> None:
     """Wait until the content of a file, or the list of files in a folder, is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        with _named(path):
+        with named(path):
             os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _named(path: str | Path) -> Iterator[None]:
-    """Add the path to an OSError of the block. Operations on an open file raise errors without a file name."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
 
 
 def _open_regular(path: str | Path, options: int) -> int:

@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import BadImage, InputError
 from graphcnn.common.files import read_json, sha256_of, sync
 from graphcnn.common.progress import bar, say
 from graphcnn.common.replace import new_folder, replace_folder
@@ -262,10 +262,10 @@ def _build(entry: Path, files: ImageFiles, digest: str) -> None:
 def _decode_all(files: ImageFiles, file: IO[bytes]) -> Decoded:
     """Write the images as a .npy file."""
 
-    def decode(name: str) -> np.ndarray | InputError:
+    def decode(name: str) -> np.ndarray | BadImage:  # an error of the disk ends the command, also with --skip_broken
         try:
             return read_image(files.folder / name, (files.size, files.size), FORMATS)
-        except InputError as error:
+        except BadImage as error:
             return error
 
     names: list[str] = []
@@ -281,7 +281,7 @@ def _decode_all(files: ImageFiles, file: IO[bytes]) -> Decoded:
                 names.append(name)
             else:
                 path = files.folder / name
-                reason = str(pixels).removeprefix(f"{path}: ")
+                reason = pixels.problem
                 if not files.skip_broken:
                     _skip_or_refuse(path, reason, skip_broken=False)
                 skipped[name] = reason

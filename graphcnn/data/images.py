@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphcnn.common.errors import InputError, UnsafeFile
-from graphcnn.common.files import open_regular
+from graphcnn.common.errors import BadImage, InputError
+from graphcnn.common.files import named, open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,14 +54,15 @@ def read_image(
         formats: Pillow's names of the allowed formats.
 
     Raises:
-        InputError: the file is missing, damaged, too large, would take too long to decode, or is not an image of an
-            allowed format.
+        BadImage: the content is damaged, too large, would take too long to decode, or is not of an allowed format.
+        InputError: the file is missing or is not a regular file.
+        OSError: the file cannot be read.
     """
     from PIL import Image, UnidentifiedImageError
 
     path = Path(path)
+    content = _content(path)
     try:
-        content = _content(path)
         file = _CountedReads(content)
         with Image.open(file, formats=formats) as image:
             pixels = image.width * image.height
@@ -72,31 +73,28 @@ def read_image(
             file.left = READS
             image.load()
             return _to_rgb(image, shape)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, expected an image file") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path}: not an image, expected one of {', '.join(formats)}") from None
+        raise BadImage(path, f"not an image, expected one of {', '.join(formats)}") from None
     except Image.DecompressionBombError:
-        raise InputError(f"{path}: too many pixels, expected at most {MAX_PIXELS}; make it smaller") from None
-    except PermissionError:
-        raise InputError(f"{path}: cannot be read (permission denied)") from None
-    except UnsafeFile:
-        raise
+        raise BadImage(path, f"too many pixels, expected at most {MAX_PIXELS}; make it smaller") from None
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise BadImage(path, str(error)) from None
     except Exception as error:  # each of Pillow's decoders raises its own types of errors
         reason = str(error) or type(error).__name__
-        raise InputError(f"{path}: the image is truncated or damaged ({reason}); save or copy it again") from None
+        raise BadImage(path, f"the image is truncated or damaged ({reason}); save or copy it again") from None
 
 
 def _content(path: Path) -> bytes:
     """Return the bytes of an image file."""
-    with open_regular(path) as file:
-        content = file.read(MAX_BYTES + 1)
+    try:
+        with open_regular(path) as file, named(path):
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, expected an image file") from None
     if len(content) > MAX_BYTES:
-        raise InputError(f"has more than {MAX_BYTES >> 20} MB, expected at most that; make it smaller")
+        raise BadImage(path, f"has more than {MAX_BYTES >> 20} MB, expected at most that; make it smaller")
     return content
 
 

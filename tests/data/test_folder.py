@@ -1,5 +1,6 @@
 """Folders of images: which files are read, how they are decoded, and the cache of their pixels."""
 
+import errno
 import json
 import os
 import shutil
@@ -247,6 +248,22 @@ class TestBroken:
             assert capfd.readouterr().out.count("skipped: ") == 3
             assert np.array_equal(dataset.x_train, [by_pillow(path) for path in expected])
             assert np.array_equal(dataset.y_train, [("bat", "cat", "owl").index(p.parent.name) for p in expected])
+
+    def test_an_image_is_not_skipped_because_of_an_error_of_the_disk(self, tmp_path, cache_home, monkeypatch):
+        """The image would be missing from the cache until somebody deletes the cache."""
+        root, read = write_photos(tmp_path / "set"), images.open_regular
+
+        def failing(path):
+            if path.name == "03.png":
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            return read(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(images, "open_regular", failing)
+            with pytest.raises(OSError, match="Input/output error"):
+                load(root, skip_broken=True)
+        assert [entry.name for entry in cache_home.iterdir() if not entry.name.endswith(".lock")] == []
+        assert len(load(root, skip_broken=True).x_train) == 24
 
     def test_an_image_beside_the_class_folders(self, tmp_path):
         root = write_photos(tmp_path / "set")
