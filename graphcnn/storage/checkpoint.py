@@ -104,13 +104,15 @@ def verify(run: Run, which: str) -> Path:
         names = {f"{PREFIX}.index", f"{PREFIX}.meta", DATA, "state.json"}
         if not isinstance(manifest, dict) or set(manifest) != names:
             raise ValueError(f"expected the names {', '.join(sorted(names))}")
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{folder / MANIFEST}: missing or damaged ({error}); {_advice(run, which)}") from None
+    except OSError as error:
+        raise InputError(f"{folder / MANIFEST}: cannot be read ({error.strerror}); {_advice(run, which)}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{folder / MANIFEST}: damaged ({error}); {_advice(run, which)}") from None
     for name, expected in manifest.items():
         try:
             actual = sha256_of(folder / name, follow=False)
         except OSError as error:
-            raise InputError(f"{folder / name}: {error.strerror}; {_advice(run, which)}") from None
+            raise InputError(f"{folder / name}: cannot be read ({error.strerror}); {_advice(run, which)}") from None
         if actual != expected:
             raise DamagedRun(
                 folder / name,

@@ -15,6 +15,8 @@ STATE_TYPES = {  # keys that every state has, and the types of each value
     "stopped_early": (bool,),
     "stopping": (dict,),
 }
+STOPPING_TYPES = {"best": (float, int, type(None)), "worse_in_a_row": (int,)}  # keys of "stopping"
+OPTIONAL_TYPES = {"frozen_epochs": (int, type(None))}
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -27,8 +29,14 @@ def read_state(folder: Path) -> dict[str, Any]:
     try:
         state = read_json(path, follow=False)
         wrong = [name for name, types in STATE_TYPES.items() if type(state[name]) not in types]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: missing or damaged ({error}); restore it, or train the run again") from None
+        wrong += [
+            f"stopping.{name}" for name, types in STOPPING_TYPES.items() if type(state["stopping"][name]) not in types
+        ]
+        wrong += [name for name, types in OPTIONAL_TYPES.items() if type(state.get(name)) not in types]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); restore the file, or try again") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: damaged ({error}); restore the file, or train the run again") from None
     if wrong:
         names = ", ".join(wrong)
         raise InputError(f"{path}: wrong type of {names}; restore the file, or train the run again")

@@ -7,6 +7,7 @@ import pytest
 from conftest import one_line, write_folder
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.files import sha256_of
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.ops.tf1 import tf, tf1
 from graphcnn.storage import checkpoint
@@ -42,13 +43,33 @@ DAMAGES = {  # name: (what is done to the folder, words of the message)
     "a flipped byte of the index": (lambda f: flip(f / "model.ckpt.index", 10), "sha256"),
     "a flipped byte of the graph": (lambda f: flip(f / "model.ckpt.meta", 10), "sha256"),
     "a flipped byte of the state": (lambda f: flip(f / "state.json", 5), "sha256"),
-    "a flipped byte of the manifest": (lambda f: flip(f / "manifest.json", 0), "missing or damaged"),
+    "a flipped byte of the manifest": (lambda f: flip(f / "manifest.json", 0), "manifest.json: damaged"),
     "a missing shard": (lambda f: (f / DATA).unlink(), "No such file"),
     "a truncated shard": (lambda f: (f / DATA).write_bytes((f / DATA).read_bytes()[:-1]), "sha256"),
-    "a missing manifest": (lambda f: (f / "manifest.json").unlink(), "missing or damaged"),
-    "a manifest without the shard": (lambda f: (f / "manifest.json").write_text("{}"), "missing or damaged"),
+    "a missing manifest": (lambda f: (f / "manifest.json").unlink(), r"cannot be read \(No such file"),
+    "a manifest without the shard": (lambda f: (f / "manifest.json").write_text("{}"), "manifest.json: damaged"),
     "a missing folder": (lambda f: shutil.rmtree(f), "no such checkpoint|no finished epoch"),
 }
+
+
+STATES = {  # name: (change of a valid state.json, words of the message)
+    "a missing key": ({"epoch": None}, "wrong type of epoch"),
+    "an empty stopping": ({"stopping": {}}, "damaged"),
+    "a wrong type in stopping": ({"stopping": {"best": 1.0, "worse_in_a_row": "3"}}, "stopping.worse_in_a_row"),
+    "a wrong type of an optional key": ({"frozen_epochs": "2"}, "frozen_epochs"),
+}
+
+
+@pytest.mark.parametrize("case", STATES)
+def test_a_wrong_state_is_refused_although_its_sha256_fits(case, trained_copy, command):
+    change, words = STATES[case]
+    folder = (trained_copy / "tiny/last").resolve()
+    state, manifest = (json.loads((folder / name).read_text()) for name in ("state.json", "manifest.json"))
+    (folder / "state.json").write_text(json.dumps(state | change))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"state.json": sha256_of(folder / "state.json")}))
+    outcome = command("train", "--resume", "--run=tiny", f"--checkpoints={trained_copy}")
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert words in outcome.err
 
 
 @pytest.mark.parametrize("case", DAMAGES)
