@@ -39,6 +39,7 @@ ALIASES = {  # {name of a Recipe field in version 1: its present name}; both are
     "views": "feature_views",
     "whitening": "whitening_patch_size",
 }
+LARGEST_INTEGER = 2**31 - 1  # TensorFlow's int32
 TYPE_NAMES = {int: "a whole number", float: "a number", str: "a name", bool: "true or false"}
 LIMITS = {  # {limit in a field's metadata: (its words in a message, its comparison)}
     "low": ("at least", operator.ge),
@@ -272,7 +273,9 @@ class Recipe:
         "instructions for it); weights, loss and softmax are always float32",
         choices=PRECISIONS,
     )
-    seed: int = _field(51, RUN, "seed of initial weights, dropout, batch order and augmentation", low=0, high=2**31 - 1)
+    seed: int = _field(
+        51, RUN, "seed of initial weights, dropout, batch order and augmentation", low=0, high=LARGEST_INTEGER
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -318,6 +321,8 @@ def _check(field: dataclasses.Field, value: object) -> None:
     if isinstance(value, (str, bool)):
         return
     assert isinstance(value, (int, float))
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise SettingError(field.name, f"expected {TYPE_NAMES[expected]} of at most {LARGEST_INTEGER}", value)
     limits = {name: metadata[name] for name in LIMITS if metadata[name] is not None}
     if not (all(LIMITS[name][1](value, limit) for name, limit in limits.items()) and math.isfinite(value)):
         words = " and ".join(f"{LIMITS[name][0]} {limit}" for name, limit in limits.items())

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import InputError, SettingError
 from graphcnn.config.recipe import Recipe, recipe_from_dict
 from graphcnn.evaluation.net import Net
 from graphcnn.evaluation.predictor import Predictor, open_predictor
 from graphcnn.graphs.inference import InferenceGraph, build_inference
+from graphcnn.graphs.validate import validate_inference
 from graphcnn.ops.tf1 import choose_precision, tf1
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import Run
@@ -33,6 +34,10 @@ class TrainedRun(Net):
         self.class_names = self.config["class_names"]
         height, width = self.config["data"]["image_shape"]
         self.image_shape = (height, width)
+        try:
+            validate_inference(self.recipe, self.image_shape)
+        except SettingError as error:
+            raise InputError(f"{run.config_path}: {error}") from None
         self.pixel_max = self.config["data"]["pixel_max"]
         self.description = f"run: {run.name} ({run.path / 'best'})"
 

@@ -5,10 +5,12 @@ Recipe itself refuses settings that are not possible for any net and any data.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from graphcnn.common.errors import SettingError, literal, unknown_name
 from graphcnn.config.recipe import Recipe
+from graphcnn.data.batches import chunk_size
 from graphcnn.graphs.freezing import frozen_names
 from graphcnn.graphs.inputs import add_inputs
 from graphcnn.graphs.network import add_network
@@ -22,6 +24,7 @@ ONE_WORKER = {
     "finetune_epochs": 0,
     "freeze": "none",
 }  # {setting: value required with several workers}
+BATCH_PIXELS = 1 << 27  # largest number of pixels that a net evaluates at a time
 OWN_LAYERS = {"whitening_patch_size": 0, "batch_norm": False, "activation": "relu"}  # an ImageNet network's
 
 
@@ -50,11 +53,29 @@ def validate(recipe: Recipe, data: DataShape, workers: int = 1) -> None:
         data: sizes of the data to train on.
         workers: number of workers of the training.
     """
-    validate_net(recipe)
+    validate_inference(recipe, data.image_shape)
     _check_data(recipe, data)
     _check_freeze(recipe, data)
     if workers > 1:
         _check_workers(recipe, data, workers)
+
+
+def validate_inference(recipe: Recipe, image_shape: tuple[int, int]) -> None:
+    """Raise SettingError for a recipe whose inference graph is not possible, or takes too much memory.
+
+    Args:
+        recipe: Recipe. It may come from a stranger's config.json.
+        image_shape: (H, W) of the stored images.
+    """
+    validate_net(recipe)
+    _check_pixels(recipe, "translate", image_shape)
+    images, size = chunk_size(image_shape), recipe.image_size
+    if images * size**2 > BATCH_PIXELS:
+        problem = (
+            f"evaluation computes {images} images of {image_shape[0]}x{image_shape[1]} pixels at a time, which take "
+            f"too much memory at this size; expected at most {math.isqrt(BATCH_PIXELS // images)}"
+        )
+        raise SettingError("image_size", problem, size)
 
 
 def validate_net(recipe: Recipe) -> None:
@@ -101,14 +122,17 @@ def _check_architecture(recipe: Recipe, architecture: Architecture) -> None:
 
 
 def _check_data(recipe: Recipe, data: DataShape) -> None:
-    """Raise SettingError for augmentation larger than the images, and early stopping on an empty dev split."""
+    """Raise SettingError for a blur larger than the images, and early stopping on an empty dev split."""
     if recipe.stop_on == "dev_macro_f1" and not data.dev_images:
         raise SettingError("stop_on", "there is no dev split; use {stop_on}=loss", recipe.stop_on)
-    height, width = data.image_shape
-    for setting in ("translate", "blur"):
-        pixels = getattr(recipe, setting)
-        if pixels >= min(height, width):
-            raise SettingError(setting, f"expected less than the {height}x{width} pixels of the images", pixels)
+    _check_pixels(recipe, "blur", data.image_shape)
+
+
+def _check_pixels(recipe: Recipe, setting: str, image_shape: tuple[int, int]) -> None:
+    """Raise SettingError for an augmentation by as many pixels as the images have."""
+    (height, width), pixels = image_shape, getattr(recipe, setting)
+    if pixels >= min(height, width):
+        raise SettingError(setting, f"expected less than the {height}x{width} pixels of the images", pixels)
 
 
 def _check_freeze(recipe: Recipe, data: DataShape) -> None:

@@ -1,5 +1,6 @@
 """A run folder of a stranger: commands refuse its links and irregular files, and write nothing outside it."""
 
+import json
 import os
 import shutil
 import socket
@@ -137,3 +138,24 @@ def test_a_run_without_its_config_is_not_started_anew(kept, trained_copy, comman
         assert Path(run / kept).is_symlink() or (run / kept).is_dir()
     flags = ["--net=vgg_tiny", "--image_size=16", "--epochs=1"]
     assert command("train", "--run=tiny", "--overwrite", f"--checkpoints={trained_copy}", *flags).status == 0
+
+
+HOSTILE_RECIPES = {  # setting: (value, words)
+    "image_size": (1024, "evaluation computes 256 images of 16x16 pixels at a time"),
+    "translate": (16, "expected less than the 16x16 pixels"),
+    "net": ("vg", "did you mean 'vgg'"),
+    "batch_size": (10**400, "at most 2147483647"),
+    "learning_rate": (10**400, "at most 2147483647"),
+    "warmup_steps": (2**31, "at most 2147483647"),
+}
+
+
+@pytest.mark.parametrize("setting", HOSTILE_RECIPES)
+def test_an_impossible_recipe_is_refused_before_its_graph_is_built(setting, trained_copy, command):
+    path = trained_copy / "tiny" / "config.json"
+    value, words = HOSTILE_RECIPES[setting]
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"recipe": config["recipe"] | {setting: value}}))
+    outcome = command("eval", f"--checkpoints={trained_copy}", "--run=tiny")
+    refused(outcome, words)
+    assert str(path) in outcome.err
