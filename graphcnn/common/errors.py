@@ -82,6 +82,10 @@ class BadImage(InputError):
         super().__init__(f"{path}: {problem}")
 
 
+class FileLocked(InputError):
+    """Another process holds the lock of a file."""
+
+
 class Diverged(InputError):
     """Training stopped because the loss or a weight is not finite.
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from graphcnn.common.errors import InputError, UnsafeFile
+from graphcnn.common.errors import FileLocked, UnsafeFile
 
 BLOCK = 1 << 20  # bytes read at once
 JSON_BYTES = 16 << 20  # largest JSON file
@@ -75,6 +75,18 @@ def regular_size(path: str | Path, follow: bool = True) -> int:
         return os.fstat(file.fileno()).st_size
 
 
+def open_append(path: Path) -> IO[bytes]:
+    """Open a regular file to append to it; it is created if it does not exist.
+
+    Raises:
+        UnsafeFile: the file is a symbolic link, or not a regular file.
+        OSError: the file cannot be opened.
+    """
+    if path.is_symlink():
+        raise UnsafeFile(path, "is a symbolic link, expected a regular file; remove the link")
+    return os.fdopen(_open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW), "ab")
+
+
 def read_bytes(path: str | Path, limit: int, follow: bool = True) -> bytes:
     """Return the content of a regular file of at most `limit` bytes; see open_regular.
 
@@ -129,10 +141,10 @@ def lock(path: Path, busy: str | None = None) -> Iterator[None]:
 
     Args:
         path: the lock file. It stays when the lock is released.
-        busy: message of the InputError if another process holds the lock. None: wait until it releases the lock.
+        busy: message of the FileLocked if another process holds the lock. None: wait until it releases the lock.
 
     Raises:
-        InputError: another process holds the lock and `busy` is given.
+        FileLocked: another process holds the lock and `busy` is given.
         UnsafeFile: the lock file is a link, or not a regular file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +155,7 @@ def lock(path: Path, busy: str | None = None) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if busy is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(busy or f"{path}: another process holds this lock") from None
+            raise FileLocked(busy or f"{path}: another process holds this lock") from None
         yield
     finally:
         os.close(descriptor)

@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
+from graphcnn.common.files import open_append
 from graphcnn.common.isolated import module_command, working_folder
 from graphcnn.common.progress import REPORT_FD
 
@@ -53,12 +55,7 @@ class ChildProcesses:
         Returns:
             The Ending of the process. Its status is 130 if `stop` was called before the process started.
         """
-        reader, writer = os.pipe()
-        with (
-            open(reader, encoding="utf-8", errors="replace") as events,  # noqa: PTH123
-            log.open("ab") as output,
-            working_folder() as folder,
-        ):
+        with open_append(log) as output, working_folder() as folder, _pipe() as (events, writer):
             try:
                 with self._lock:
                     if self.stopped:
@@ -93,6 +90,14 @@ class ChildProcesses:
             self.stopped = True
             for process in self._running:
                 process.terminate()
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[IO[str], int]]:
+    """Yield the reading end of a new pipe, which is closed at the end, and the descriptor of its writing end."""
+    reader, writer = os.pipe()
+    with open(reader, encoding="utf-8", errors="replace") as events:  # noqa: PTH123 (a descriptor)
+        yield events, writer
 
 
 def ending_of(status: int, event: dict[str, Any]) -> Ending:

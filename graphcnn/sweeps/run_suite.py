@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import lock
+from graphcnn.common.files import lock, refuse_links
 from graphcnn.common.progress import say
 from graphcnn.common.signals import keyboard_interrupt
 from graphcnn.config.recipe import Recipe
@@ -104,6 +104,7 @@ def run_suite(request: Request) -> int:
 def _setup(request: Request) -> Setup:
     """Load the data and return the Setup of the suite; print the suite and the data."""
     folder = request.root / request.name
+    refuse_links(folder, request.root)
     if (folder / "config.json").exists():
         raise InputError(f"--suite={request.name}: {folder} is a single run; delete or rename it")
     published = {request.recipes[name].net for name in request.selected if request.recipes[name].weights == "imagenet"}

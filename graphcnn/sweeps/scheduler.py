@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
-from graphcnn.common.errors import DamagedRun, InputError, error_line
+from graphcnn.common.errors import DamagedRun, FileLocked, InputError, UnsafeFile, error_line
+from graphcnn.common.files import open_append
 from graphcnn.common.progress import console, format_duration, say
 from graphcnn.config.setting_paths import absolute
 from graphcnn.storage.run import Run
@@ -252,15 +253,15 @@ class Scheduler:
             try:
                 with run.lock():
                     return
-            except InputError:
+            except FileLocked:
                 if not reported:
                     say(f"{run.name}: another process is still training this run; waiting for the end of its epoch")
                 reported = True
                 time.sleep(LOCK_SECONDS)
 
     def _log_traceback(self, job: Job) -> None:
-        with suppress(OSError), self.setup.log(job.run).open("a") as log:
-            traceback.print_exc(file=log)
+        with suppress(OSError, UnsafeFile), open_append(self.setup.log(job.run)) as log:
+            log.write(traceback.format_exc().encode(errors="backslashreplace"))
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from graphcnn.common.errors import InputError, UnsafeFile
-from graphcnn.common.files import lock, open_regular, read_bytes, read_json, sha256_of, update_digest
+from graphcnn.common.files import lock, open_append, open_regular, read_bytes, read_json, sha256_of, update_digest
 
 
 def _try(path, results):
@@ -92,6 +92,16 @@ def test_links_are_followed_only_where_that_is_allowed(tmp_path):
     assert read_bytes(tmp_path / "x", 1 << 20).startswith(b'"""')
     with pytest.raises(UnsafeFile, match="x: is a symbolic link"):
         read_bytes(tmp_path / "x", 1 << 20, follow=False)
+
+
+def test_a_file_is_created_and_appended_to_but_no_link_is(tmp_path):
+    for word in (b"one", b"two"):
+        with open_append(tmp_path / "a.log") as file:
+            file.write(word)
+    assert (tmp_path / "a.log").read_bytes() == b"onetwo"
+    (tmp_path / "b.log").symlink_to(tmp_path / "a.log")
+    with pytest.raises(UnsafeFile, match="is a symbolic link"):
+        open_append(tmp_path / "b.log")
 
 
 def test_a_file_is_read_up_to_a_limit(tmp_path):

@@ -8,8 +8,10 @@ import sys
 import threading
 import time
 
+import pytest
+
 from graphcnn.common import paths, progress
-from graphcnn.common.errors import DamagedRun, InputError
+from graphcnn.common.errors import DamagedRun, InputError, UnsafeFile
 from graphcnn.sweeps import child
 from graphcnn.sweeps.child import ChildProcesses, Ending, ending_of
 
@@ -44,6 +46,13 @@ def test_a_process_that_is_killed_has_no_report(tmp_path, monkeypatch):
     assert ending == Ending(-signal.SIGKILL, "it was terminated by SIGKILL")
     assert epochs == ["epoch 1/2"]
     assert not processes._running
+
+
+def test_a_log_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "log").symlink_to(tmp_path / "secret")
+    with pytest.raises(UnsafeFile, match="log: is a symbolic link"):
+        ChildProcesses().run("train", ["--help"], tmp_path / "log", print)
+    assert not (tmp_path / "secret").exists()
 
 
 def test_nothing_is_started_after_stop(tmp_path):

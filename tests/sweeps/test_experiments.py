@@ -58,6 +58,30 @@ def suite(command, folder):
     return run
 
 
+@pytest.mark.parametrize("name", ["ladder", "ladder/.lock"])
+def test_a_suite_behind_a_link_is_refused(name, suite, tmp_path):
+    (tmp_path / "secret").write_text("mine")
+    (tmp_path / "runs" / name).parent.mkdir(parents=True)
+    (tmp_path / "runs" / name).symlink_to(tmp_path / ("secret" if name.endswith(".lock") else ""))
+    outcome = suite(tmp_path / "runs", *TWO)
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert "is a symbolic link" in outcome.err
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "secret"}
+    assert (tmp_path / "secret").read_text() == "mine"
+
+
+def test_an_experiment_whose_lock_is_a_link_fails(suite, tmp_path):
+    (tmp_path / "secret").write_text("mine")
+    link = tmp_path / "runs/ladder/four_layer_1-seed51/.lock"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "secret")
+    outcome = suite(tmp_path / "runs", *TWO, "--only=four_layer_1")
+    assert outcome.status == 1
+    assert "four_layer_1-seed51: failed: " in outcome.out
+    assert "link" in outcome.out
+    assert (tmp_path / "secret").read_text() == "mine"
+
+
 def test_each_run_has_a_folder_and_is_in_the_report(done, folder, command):
     names = sorted(path.name for path in (done / "ladder").iterdir() if path.is_dir())
     assert names == ["four_layer_1-seed51", "four_layer_2-seed51"]
