@@ -13,11 +13,12 @@ import numpy as np
 from graphcnn.common import paths
 from graphcnn.common.errors import InputError, Interrupted, SettingError
 from graphcnn.common.progress import say
+from graphcnn.config.flags import FOLDERS
 from graphcnn.config.named import default_recipe
 from graphcnn.config.recipe import Recipe, recipe_from_dict
 from graphcnn.config.setting_paths import absolute, recorded_settings
 from graphcnn.config.suites import named_recipe
-from graphcnn.data import sources
+from graphcnn.data import cache, sources
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.splits import split_dev
 from graphcnn.graphs.validate import DataShape, validate
@@ -248,28 +249,31 @@ def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
     named_run = f"--run={run.name}"
     if run.root != paths.CHECKPOINTS:
         named_run += f" --checkpoints={shlex.quote(str(run.root))}"
+    flags = f"{named_run}{_data_flags(request)}"
     try:
         state = fit(job, recorder)
     except Interrupted as stop:
         saved = "the last finished epoch is saved" if (run.path / "last").exists() else "no epoch is finished yet"
-        say(f"interrupted; {saved}. Continue with: ./run.sh train {named_run} --resume{_data_flags(request)}")
+        say(f"interrupted; {saved}. Continue with: ./run.sh train {flags} --resume")
         return 128 + stop.signal
     score = "" if state.best_score is None else f", dev macro F1 {state.best_score:.6f}"
     reason = "stopped early" if state.stopped_early else "all epochs done"
     done = f"epoch {state.epoch} and {recorder.training_seconds():.1f} s of training"
     say(f"finished ({reason}) after {done}; best epoch {state.best_epoch}{score}; run folder: {run.path}")
-    say(f"next: ./run.sh eval {named_run}, or ./run.sh submit {named_run}")
+    say(f"next: ./run.sh eval {flags}, or ./run.sh submit {flags}")
     return 0
 
 
 def _data_flags(request: TrainRequest) -> str:
-    """Return the data flags that the user gave to --resume, for the command that continues the run."""
-    if not request.resume:
-        return ""
-    folders = {name: request.data_options.get(name) for name in ("data_cache", "cache_dir")}
-    return "".join(
-        f" --{name}={shlex.quote(value)}" for name, value in {"data": request.data, **folders}.items() if value
-    )
+    """Return the given data flags that a later command on the run needs again, for the command lines to print.
+
+    These are the folders of caches that it would not use because the run recorded them, and what --resume was given.
+    """
+    folders = {name: request.data_options[name] for name in FOLDERS if name in request.data_options}
+    values = {name: value for name, value in folders.items() if request.resume or not cache.in_default_folder(value)}
+    if request.resume and request.data:
+        values["data"] = request.data
+    return "".join(f" --{name}={shlex.quote(value)}" for name, value in values.items())
 
 
 def _say_data(data: RecordedData, kind: str) -> None:

@@ -57,6 +57,15 @@ class TestCacheFolders:
                 assert outcome.out.count(line) == 1
             assert not (tmp_path / "made").exists()
 
+    def test_the_next_commands_name_the_folder(self, tmp_path, command, cache_home):
+        data, root = f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path / 'runs'}"
+        for folder, named in ((tmp_path / "my cache", True), (cache_home / "own", False)):
+            flags = [f"--cache_dir={folder}", "--run=a", "--overwrite", "--epochs=1"]
+            outcome = command("train", data, root, *TINY, *flags)
+            assert outcome.status == 0, outcome.err
+            assert (f"next: ./run.sh eval --run=a {root} --cache_dir='{folder}', or" in outcome.out) == named
+            assert ("--cache_dir" in outcome.out) == named
+
     def test_a_poisoned_cache_does_not_change_the_score(self, photos, tmp_path, command, cache_home):
         root, path = photos
         assert command("eval", root).status == 0

@@ -114,3 +114,4 @@ def test_the_key_depends_on_all_that_decides_the_first_rung(tmp_path):
 
     assert key() == key()
     assert len({key(), key(count=2), key(budget=61.0), key(seeds=2), key(fingerprint="b")}) == 5
+    assert key(fingerprint="2:a:layout") == key()  # the key of version 1

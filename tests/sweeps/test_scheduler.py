@@ -305,6 +305,17 @@ def test_the_action_of_a_job(case, tmp_path, make_scheduler):
         assert standing(job, SPLIT, "another").action == "changed"
 
 
+def test_a_run_of_version_1_keeps_its_data(tmp_path, make_scheduler):
+    """It recorded only the content part of the fingerprint."""
+    job = make_scheduler()[1].job("a", RECIPE, 0)
+    write_run(job.run, RECIPE, RECIPE.epochs)
+    assert standing(job, SPLIT, "2:fingerprint:layout").action == "done"
+    assert standing(job, SPLIT, "2:another:layout").action == "changed"
+    job.run.write_config({**config_of(RECIPE), "data": {**config_of(RECIPE)["data"], "fingerprint": "2:content:names"}})
+    assert standing(job, SPLIT, "2:content:names").action == "done"
+    assert standing(job, SPLIT, "2:content:others").action == "changed"
+
+
 def test_a_half_deleted_run_is_trained(tmp_path, make_scheduler):
     job = make_scheduler()[1].job("a", RECIPE, 0)
     write_run(job.run, RECIPE, 2)
