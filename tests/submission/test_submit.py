@@ -15,7 +15,7 @@ from processes import run
 
 from graphcnn.common import replace
 from graphcnn.submission import write
-from graphcnn.submission.files import SIGNATURE
+from graphcnn.submission.files import SIGNATURE, archive_path
 
 GRADER = """
 import sys, numpy as np, tensorflow as tf
@@ -232,7 +232,6 @@ from graphcnn.common import replace
 from graphcnn.submission.files import SIGNATURE, check_replaceable, replace_submission
 at, exchanges, out, content = int(sys.argv[1]), sys.argv[2] == "True", Path(sys.argv[3]), sys.argv[4]
 seen, exchange = 0, replace._exchange
-replace.YOUNG_SECONDS = 0
 
 def step():
     global seen
@@ -261,16 +260,18 @@ with replace_submission(out) as folder:
 
 
 @pytest.mark.parametrize("exchanges", [True, False])
-def test_sigkill_at_each_operation_leaves_the_old_or_the_new_submission(exchanges, tmp_path):
+def test_sigkill_at_each_operation_leaves_the_old_or_the_new_submission(exchanges, tmp_path, monkeypatch):
     """Where the system cannot exchange two names, the next submit renames the old folder back."""
+    monkeypatch.setattr(replace, "YOUNG_SECONDS", 0)
     out = tmp_path / "out" / "submission"
+    archive = archive_path(out)
     assert run("-c", KILLED, 0, exchanges, out, "0")[0] == 0
     content, status, without, at = {"0"}, -9, 0, 0
     while status == -9:
         at += 1
         status, _, err = run("-c", KILLED, at, exchanges, out, at)
         content.add(str(at))
-        with zipfile.ZipFile(out.parent / "submission.zip") as packed:
+        with zipfile.ZipFile(archive) as packed:
             zipped = {packed.read(f"submission/{name}").decode() for name in SIGNATURE}
         if not out.exists():
             without += 1
@@ -278,6 +279,8 @@ def test_sigkill_at_each_operation_leaves_the_old_or_the_new_submission(exchange
         written = {(out / name).read_text() for name in SIGNATURE}
         assert len(zipped) == len(written) == 1
         assert zipped | written <= content
+        for path in (out, archive):  # the next process has the same operations as this one
+            replace.remove_leftovers(path)
     assert status == 0, err
     assert written == zipped == {str(at)}
     assert at > 20
