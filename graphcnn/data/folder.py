@@ -27,7 +27,7 @@ from graphcnn.data import cache
 from graphcnn.data.batches import in_order
 from graphcnn.data.dataset import Dataset, FileState
 from graphcnn.data.fingerprint import fingerprint
-from graphcnn.data.images import read_image, suppress_warnings
+from graphcnn.data.images import MAX_BYTES, read_image, suppress_warnings
 
 SUFFIXES = (".png", ".jpg", ".jpeg")  # in upper or lower case
 FORMATS = ("PNG", "JPEG")
@@ -173,7 +173,10 @@ def _image_names(folder: Path, class_names: list[str], skip_broken: bool) -> lis
     for class_name in class_names:
         for entry in _entries(folder / class_name):
             if entry.suffix.lower() in SUFFIXES and entry.is_file():
-                names.append(f"{class_name}/{entry.name}")
+                if entry.stat().st_size > MAX_BYTES:
+                    _skip_or_refuse(entry, f"has more than {MAX_BYTES >> 20} MB; make the image smaller", skip_broken)
+                else:
+                    names.append(f"{class_name}/{entry.name}")
             else:
                 _skip_or_refuse(entry, f"expected only {', '.join(SUFFIXES)} files in a class folder", skip_broken)
     return names

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 64_000_000  # 192 MB as RGB; larger images are refused before they are decoded
-MAX_BYTES = 64 << 20  # of a file
+MAX_BYTES = 256 << 20  # of a file
 HEADER_READS = 10_000  # reads up to the first pixel: Pillow reads an image part by part, and JPEG padding byte by byte
 READS = 500_000  # reads of all parts, such as the chunks of a PNG or the runs of a compressed BMP
 MAX_SCANS = 1_000  # of a JPEG; a progressive one commonly has about 10

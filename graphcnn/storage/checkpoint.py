@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from graphcnn.common.errors import DamagedRun, InputError, UnsafeFile
-from graphcnn.common.files import read_json, sha256_of, sync
+from graphcnn.common.files import read_json, regular_size, sha256_of, sync
 from graphcnn.common.replace import new_folder, replace_folder, replace_link
 from graphcnn.ops.tf1 import reason, tf, tf1
 from graphcnn.storage.foreign_checkpoint import check_reader, record
@@ -26,6 +26,7 @@ from graphcnn.storage.state import read_state
 
 PREFIX = "model.ckpt"
 MANIFEST = "manifest.json"
+MAX_BYTES = 16 << 30  # of a file
 DATA = f"{PREFIX}.data-00000-of-00001"
 Result = TypeVar("Result")
 
@@ -110,6 +111,8 @@ def verify(run: Run, which: str) -> Path:
         raise InputError(f"{folder / MANIFEST}: damaged ({error}); {_advice(run, which)}") from None
     for name, expected in manifest.items():
         try:
+            if regular_size(folder / name, follow=False) > MAX_BYTES:
+                raise UnsafeFile(folder / name, f"has more than {MAX_BYTES >> 30} GiB; {_advice(run, which)}")
             actual = sha256_of(folder / name, follow=False)
         except OSError as error:
             raise InputError(f"{folder / name}: cannot be read ({error.strerror}); {_advice(run, which)}") from None

@@ -43,7 +43,7 @@ def check_reader(prefix: Path, sha256: str) -> None:
     """
     if _is_recorded(sha256):
         return
-    say(f"checking a checkpoint that was not trained here: {prefix}")
+    say(f"checking a checkpoint that no training of yours has recorded: {prefix}")
     command = module_command(MODULE, [str(prefix.resolve())])
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
     advice = "the file was damaged or made for an attack: do not use it"

@@ -11,6 +11,7 @@ from conftest import one_line
 from PIL import Image
 
 from graphcnn.common.errors import InputError
+from graphcnn.data import folder as folder_of_images
 from graphcnn.data import images
 
 SECONDS = 8  # of reading a picture, at most, on a busy machine
@@ -62,7 +63,6 @@ COSTLY = {
         "too many small parts",
     ),
     "a BMP with many runs": (lambda: rle(2_000_000), "too many small parts"),
-    "a file of 65 MB": (lambda: JPEG + bytes(65 << 20), "has more than 64 MB"),
     "text that is compressed": (
         lambda: PNG[:33] + chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(10**6))) * 100 + PNG[33:],
         "text chunks",
@@ -88,6 +88,22 @@ def test_predict_refuses_a_costly_image_with_one_line(trained, tmp_path, command
     outcome = command("predict", f"--checkpoints={trained[0]}", path)
     assert (outcome.status, one_line(outcome.err)) == (2, True)
     assert f"{path}: has more than 48 scans" in outcome.err
+
+
+def test_a_file_of_a_terabyte_is_refused(tmp_path):
+    path = tmp_path / "photos" / "a" / "big.jpg"
+    for folder in ("a", "b"):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        (tmp_path / "photos" / folder / "small.jpg").write_bytes(JPEG)
+    with path.open("wb") as file:
+        file.write(JPEG)
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match=r"big.jpg: has more than 256 MB"):
+        images.read_image(path)
+    with pytest.raises(InputError, match=r"big.jpg: has more than 256 MB"):
+        folder_of_images.load(tmp_path / "photos", False, 8, tmp_path)
+    dataset = folder_of_images.load(tmp_path / "photos", False, 8, tmp_path, skip_broken=True)
+    assert len(dataset.x_train) == 2
 
 
 HONEST = {

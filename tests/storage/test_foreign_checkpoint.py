@@ -106,7 +106,7 @@ def test_a_checkpoint_is_checked_once(trained_copy, forked, capfd):
     first, second = read(run), read(run)
     assert all(np.array_equal(first[name], array) for name, array in second.items())
     assert len(forked) == 1
-    assert capfd.readouterr().out.count("checking a checkpoint that was not trained here") == 1
+    assert capfd.readouterr().out.count("checking a checkpoint that no training of yours has recorded") == 1
 
 
 def test_own_checkpoints_are_not_checked(data_folder, tmp_path, command, forked):

@@ -159,3 +159,9 @@ def test_an_impossible_recipe_is_refused_before_its_graph_is_built(setting, trai
     outcome = command("eval", f"--checkpoints={trained_copy}", "--run=tiny")
     refused(outcome, words)
     assert str(path) in outcome.err
+
+
+@pytest.mark.parametrize("name", ["model.ckpt.meta", "model.ckpt.data-00000-of-00001"])
+def test_a_sparse_file_of_a_terabyte_is_refused_by_its_size(name, trained_copy, command):
+    os.truncate(trained_copy / "tiny" / EPOCH / name, 1 << 40)
+    refused(command("eval", f"--checkpoints={trained_copy}", "--run=tiny"), f"{name}: has more than 16 GiB")
