@@ -46,15 +46,17 @@ class InProcess:
 @contextmanager
 def children_in_process():
     """Run the commands of suites in this process during the block, in a thread that gets no signals."""
-    original = signal.signal
+    original, wakeup = signal.signal, signal.set_wakeup_fd
+
+    def is_main():
+        return threading.current_thread() is threading.main_thread()
 
     def in_main_thread(number, handler):
-        if threading.current_thread() is threading.main_thread():
-            return original(number, handler)
-        return signal.getsignal(number)
+        return original(number, handler) if is_main() else signal.getsignal(number)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(signal, "signal", in_main_thread)
+        patch.setattr(signal, "set_wakeup_fd", lambda fd, **options: wakeup(fd, **options) if is_main() else -1)
         patch.setattr(run_suite, "ChildProcesses", InProcess)
         yield
 
