@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import TINY, tiny_arrays
+from conftest import TINY, one_line, tiny_arrays
 from PIL import Image
 
 NAMES = ("\x1b]0;t\x07", "b | c", "$x$ $", "[bold]`c`|<b>", "\u202ed\x9b\x7f", "日本 é 👩‍👩‍👧")
@@ -39,10 +39,14 @@ def test_class_names_are_shown_as_text_and_recorded_exactly(tmp_path, command):
     report = json.loads((tmp_path / "a" / "report" / "dev.json").read_text())
     assert set(report["per_class"]) == set(NAMES)
     image = next((tmp_path / "photos" / "test" / NAMES[2]).iterdir())
-    lines = {"class_names": ["a\nmacro F1: 1.0"] * len(NAMES), "recipe_name": "`\n# x"}
-    (tmp_path / "a" / "config.json").write_text(json.dumps({**config, **lines}))
+    names, recipe = {"class_names": ["a\nmacro F1: 1.0"] * len(NAMES)}, {"recipe_name": "`\n# x"}
+    (tmp_path / "a" / "config.json").write_text(json.dumps({**config, **names}))
     check(command("predict", *root, str(image)), "\\x1b[2J", "a\\nmacro F1: 1.0 ")
     check(command("explain", *root, str(image)), "\\x1b[2J")
+    outcome = command("submit", *root, *data, f"--out={tmp_path / 's'}")  # the names are not those of the photos
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", outcome.err), outcome.err
+    (tmp_path / "a" / "config.json").write_text(json.dumps({**config, **recipe}))
     check(command("submit", *root, *data, f"--out={tmp_path / 's'}"))
     readme = (tmp_path / "s" / "README.md").read_text()
     assert "\x1b" not in readme
