@@ -94,6 +94,8 @@ def _parse_header(path: Path, file: IO[bytes]) -> Header:
         raise _damaged(path, error) from None
     if dtype.hasobject:
         raise InputError(f"{path}: holds pickled Python objects, expected numbers; save it as uint8")
+    if dtype.itemsize == 0 or min(shape, default=0) < 0:  # NumPy would divide by zero, which ends the process
+        raise _damaged(path, f"declares the shape {shape} of values of {dtype.itemsize} bytes")
     return Header(shape, fortran_order, dtype, file.tell())
 
 

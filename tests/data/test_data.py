@@ -22,6 +22,11 @@ def npy_bytes(array, **options):
     return file.getvalue()
 
 
+def npy_header(descr, shape):
+    text = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
 X, Y = tiny_arrays()
 GOOD = npy_bytes(X)
 BAD_BYTES = {  # of x_train.npy: (bytes, words of the message)
@@ -35,6 +40,11 @@ BAD_BYTES = {  # of x_train.npy: (bytes, words of the message)
     "text": (b"1,2,3\n", "not a .npy file"),
     "header that is code": (b"\x93NUMPY\x01\x00" + struct.pack("<H", 20) + b"__import__('os')   \n", "damaged"),
     "header of a huge shape": (GOOD.replace(b"(96, 16", b"(9999999999, 16"[:7]), "damaged|ends early"),
+}
+
+BAD_BYTES |= {  # NumPy divides by zero when it maps values of 0 bytes, and the process ends
+    f"{shape} values of {descr}": (npy_header(descr, shape), "truncated or damaged .declares the shape")
+    for descr, shape in (("|S0", (-1,)), ("|V0", (2,)), ("|u1", (-1, 4, 4, 3)), ("|u1", (-96, -16, 16, 3)))
 }
 
 

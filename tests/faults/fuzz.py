@@ -8,21 +8,17 @@ name the input. Options are libFuzzer's, such as -seed=1.
 import dataclasses
 import json
 import os
+import random
+import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 SECONDS, MEGABYTES = 10, 2048  # for one input
 LONGEST = 1 << 14  # bytes of an input
-READERS = {  # {reader: inputs of the long form}: a million in all
-    "npy": 280_000,
-    "torch": 280_000,
-    "config": 150_000,
-    "name_map": 150_000,
-    "hdf5": 80_000,
-    "image": 60_000,
-}
 INSTRUMENTED = (
     "graphcnn.data.npy", "graphcnn.data.images", "graphcnn.config.recipe", "graphcnn.graphs.validate",
     "graphcnn.storage.run", "graphcnn.weights.pytorch", "graphcnn.weights.keras_hdf5",
@@ -32,6 +28,13 @@ INSTRUMENTED = (
 )  # fmt: skip
 MEMORY = Path("/dev/shm")  # a folder in memory, on Linux
 RUNS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pickle.find_class", "socket.connect")
+
+
+JSON = (
+    b"null", b"true", b"false", b"NaN", b"-1", b"1.5", b"1e999", b"1024", b"65536", b"2147483648", b"1" + 400 * b"0",
+    b'""', b'"x"', b'"\\ud800"', b'"\\u0000"', b"[]", b"{}", b"[1, 2]", b'{"a": 1}', b"0", b"1", b"16", b"0.5",
+)  # fmt: skip
+SIZES = (0, 1, 1, 2, 3, 6, 7, 2**31 - 1, -1)
 
 
 class Forbidden(BaseException):
@@ -44,65 +47,141 @@ def refuse_programs(event, arguments):
         raise Forbidden(event, str(arguments)[:200])
 
 
-def reader_of(name, folder):
-    """Return (function that reads an input from bytes, {name of a valid file: its bytes})."""
-    import numpy as np
-    import weight_files
-    from test_inputs import GOOD_ARRAYS, good_images
+class Target(NamedTuple):
+    """A reader.
 
-    from graphcnn.config.recipe import recipe_from_dict
-    from graphcnn.data import images, npy
+    path: the file that it reads. goods: contents of valid files. read: read() reads the file and asserts that the
+    result is possible. draw: draw(generator) returns a file whose format is right and whose values are random; without
+    it, all inputs are changed bytes.
+    """
+
+    path: Path
+    goods: list[bytes]
+    read: Callable[[], None]
+    draw: Callable[[random.Random], bytes] | None = None
+
+
+def npy(folder):
+    from test_inputs import GOOD_ARRAYS
+
     from graphcnn.data.checks import check_images
-    from graphcnn.graphs.validate import validate_inference
-    from graphcnn.storage.run import Run
-    from graphcnn.weights.keras_hdf5 import read_keras
+    from graphcnn.data.npy import read_array
+
+    path = folder / "x_train.npy"
+
+    def read():
+        array = read_array(path)
+        pixel_max = check_images(array, path)
+        assert path.read_bytes()[array.offset : array.offset + array.nbytes] == array.tobytes("A")
+        assert 0 <= array.min() <= array.max() <= pixel_max
+
+    def draw(generator):
+        shape = tuple(generator.choice(SIZES) for _ in range(generator.randrange(6)))
+        descr = generator.choice(("|u1", "<f4", ">f8", "<i8", "|O", "<U4", "|V3", "|S0", "|b1", "<M8[s]"))
+        header = {"descr": descr, "fortran_order": generator.random() < 0.5, "shape": shape}
+        text = repr(header).encode() + b"\n"
+        return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + generator.randbytes(generator.randrange(99))
+
+    return Target(path, GOOD_ARRAYS, read, draw)
+
+
+def image(folder):
+    from test_inputs import good_images
+
+    from graphcnn.data.images import read_image
+
+    path = folder / "image.png"
+
+    def read():
+        pixels = read_image(path, (8, 8))
+        assert (pixels.shape, pixels.dtype) == ((8, 8, 3), "uint8")
+
+    return Target(path, list(good_images().values()), read)
+
+
+def torch(folder):
+    import numpy as np
+    from weight_files import mapping, storage, tensor, torch_file
+
     from graphcnn.weights.pytorch import read_torch
+
+    path = folder / "weights.pth"
+    shared = mapping(a=tensor(), b=tensor((3,), (2,), 1, of=storage()))
+
+    def read():
+        arrays = read_torch(path)
+        assert all(array.dtype in ("float32", "int64") for array in arrays.values())
+        assert sum(array.nbytes for array in arrays.values()) <= 2 * path.stat().st_size
+
+    def draw(generator):
+        def one():
+            rank = generator.randrange(4)
+            sizes = [[generator.choice(SIZES) for _ in range(rank)] for _ in range(2)]
+            of = storage(generator.choice("01"), generator.choice((6, 6, 6, 0, 100)))
+            return tensor(*sizes, generator.choice(SIZES), of=of)
+
+        numbers = {key: np.zeros(generator.choice((6, 100)), "<f4") for key in ("0", "01"[: generator.randint(1, 2)])}
+        return torch_file(mapping(**{f"a{n}": one() for n in range(generator.choice((1, 2, 40)))}), numbers)
+
+    return Target(path, [torch_file(), torch_file(shared)], read, draw)
+
+
+def name_map(folder):
     from graphcnn.weights.tf1_checkpoint import read_name_map
 
-    path = folder / "input"
+    path = folder / "map.json"
+
+    def read():
+        names = read_name_map(str(path))
+        assert all(type(name) is str for pair in names.items() for name in pair)
+        assert len(set(names.values())) == len(names)
+
+    def draw(generator):
+        names = (generator.choice((b'"W1"', b'"W1:0"', b'"W2"', *JSON)) for _ in range(4))
+        return b"{%b: %b, %b: %b}" % tuple(names)
+
+    return Target(path, [b'{"W1": "conv1/w", "b1:0": "conv1/b"}', b"{}"], read, draw)
+
+
+def hdf5(folder):
+    import numpy as np
+    from weight_files import arrays, layers_of, write_h5
+
+    from graphcnn.weights.keras_hdf5 import read_keras
+
+    path = folder / "weights.h5"
+    shapes = {"conv1_1/w": (3, 3, 3, 8), "conv1_1/b": (8,)}
+    layers = layers_of(arrays(shapes))
+    files = [write_h5(folder / "a.h5", layers), write_h5(folder / "b.h5", layers, "model_weights", 2)]
+
+    def read():
+        for name, array in read_keras(path, shapes).values.items():
+            assert (array.shape, array.dtype) == (shapes[name], "float32") and np.isfinite(array).all()
+
+    return Target(path, [file.read_bytes() for file in files], read)
+
+
+def config(folder):
+    from graphcnn.config.recipe import recipe_from_dict
+    from graphcnn.graphs.validate import validate_inference
+    from graphcnn.storage.run import Run
+
     run = Run(folder, "run")
-    shared = weight_files.mapping(
-        a=weight_files.tensor(), b=weight_files.tensor((3,), (2,), 1, of=weight_files.storage())
-    )
+    run.path.mkdir()
+    values = [value for _, _, value in places(good_config())]
+    changes = [bytes([n]) + json.dumps(value).encode() for n, value in enumerate(values)]
 
-    def at_path(read):
-        def read_bytes(content):
-            path.write_bytes(content)
-            return read(path)
-
-        return read_bytes
-
-    def read_config(content):
-        run.config_path.write_bytes(content if content[:1] in b"{" else changed_config(content))
+    def read():
+        content = run.config_path.read_bytes()
+        if content[:1] not in (b"", b"{"):
+            run.config_path.write_bytes(changed_config(content))
         found = run.config()
         validate_inference(recipe_from_dict(found["recipe"], run.config_path), tuple(found["data"]["image_shape"]))
 
-    def read_array(file):
-        check_images(npy.read_array(file), file)
+    def draw(generator):
+        return bytes([generator.randrange(len(values))]) + generator.choice(JSON)
 
-    match name:
-        case "npy":
-            return at_path(read_array), GOOD_ARRAYS
-        case "image":
-            return at_path(lambda file: images.read_image(file, (8, 8))), list(good_images().values())
-        case "torch":
-            return at_path(read_torch), [weight_files.torch_file(), weight_files.torch_file(shared)]
-        case "name_map":
-            return at_path(lambda file: read_name_map(str(file))), [b'{"W1": "conv1/w", "b1:0": "conv1/b"}', b"{}"]
-        case "hdf5":
-            arrays = {"conv1_1/w": np.ones((3, 3, 3, 8), "f4"), "conv1_1/b": np.ones(8, "f4")}
-            shapes = {key: array.shape for key, array in arrays.items()}
-            layers = weight_files.layers_of(arrays)
-            files = [
-                weight_files.write_h5(folder / f"{n}.h5", layers, *top)
-                for n, top in enumerate((("",), ("model_weights", 2)))
-            ]
-            return at_path(lambda file: read_keras(file, shapes)), [file.read_bytes() for file in files]
-        case "config":
-            run.path.mkdir()
-            values = [value for _, _, value in places(config())]
-            changes = [bytes([n]) + json.dumps(value).encode() for n, value in enumerate(values)]
-            return read_config, [json.dumps(config()).encode(), *changes]
+    return Target(run.config_path, [json.dumps(good_config()).encode(), *changes], read, draw)
 
 
 def places(values):
@@ -115,7 +194,7 @@ def places(values):
 
 def changed_config(content):
     """Return a config.json in which one value is replaced: the number of its place, then JSON or text."""
-    whole = config()
+    whole = good_config()
     found = places(whole)
     values, key, _ = found[content[0] % len(found)]
     try:
@@ -125,7 +204,7 @@ def changed_config(content):
     return json.dumps(whole).encode()
 
 
-def config():
+def good_config():
     """Return the object of a valid config.json."""
     from graphcnn.config.recipe import Recipe
 
@@ -139,32 +218,59 @@ def config():
 
 
 def main(name, runs, *options):
-    """Fuzz a reader with a number of inputs. libFuzzer ends the process."""
+    """Fuzz a reader with a number of inputs in a child process. Return its exit status; keep a bad input."""
+    folder = Path(tempfile.mkdtemp(prefix="graphcnn-fuzz-", dir=MEMORY if MEMORY.is_dir() else None))
+    child = os.fork()
+    if child == 0:
+        fuzz(name, runs, folder, options)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == 0:
+        shutil.rmtree(folder)
+    return status
+
+
+def fuzz(name, runs, folder, options):
+    """Fuzz a reader with files in a folder. libFuzzer ends the process."""
     import atheris
 
     with atheris.instrument_imports(include=list(INSTRUMENTED), enable_loader_override=False):
-        folder = Path(tempfile.mkdtemp(prefix="graphcnn-fuzz-", dir=MEMORY if MEMORY.is_dir() else None))
-        read, goods = reader_of(name, folder)
-    from graphcnn.common.errors import InputError
+        target = READERS[name][0](folder)
+        from graphcnn.common.errors import InputError
 
     corpus = folder / "corpus"
     corpus.mkdir()
-    for n, good in enumerate(goods):
-        read(good)
+    for n, good in enumerate(target.goods):
+        target.path.write_bytes(good)
+        target.read()
         (corpus / str(n)).write_bytes(good)
     sys.addaudithook(refuse_programs)
 
     def test_one(content):
+        target.path.write_bytes(content)
         with suppress(InputError):
-            read(content)
+            target.read()
+
+    def changed(content, longest, seed):
+        generator = random.Random(seed)
+        drawn = target.draw and generator.random() < 0.5
+        return target.draw(generator)[:longest] if drawn else atheris.Mutate(content, longest)
 
     limits = [f"-timeout={SECONDS}", f"-rss_limit_mb={MEGABYTES}", f"-max_len={LONGEST}", f"-artifact_prefix={folder}/"]
-    atheris.Setup(["fuzz", f"-runs={runs}", *limits, *options, str(corpus)], test_one)
+    atheris.Setup(["fuzz", f"-runs={runs}", *limits, *options, str(corpus)], test_one, custom_mutator=changed)
     atheris.Fuzz()
 
+
+READERS = {  # {reader: (its target, inputs of the long form)}: a million inputs in all
+    "npy": (npy, 280_000),
+    "torch": (torch, 280_000),
+    "config": (config, 150_000),
+    "name_map": (name_map, 150_000),
+    "hdf5": (hdf5, 80_000),
+    "image": (image, 60_000),
+}
 
 if __name__ == "__main__":
     tests = Path(__file__).resolve().parents[1]
     sys.path[:0] = [str(tests.parent), str(tests), str(tests / "faults")]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

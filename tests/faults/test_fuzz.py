@@ -22,7 +22,7 @@ pytestmark = [
 
 @pytest.mark.parametrize("reader", READERS)
 def test_no_input_does_what_it_must_not(reader, tally):
-    command = [sys.executable, Path(__file__).with_name("fuzz.py"), reader, str(READERS[reader])]
+    command = [sys.executable, Path(__file__).with_name("fuzz.py"), reader, str(READERS[reader][1])]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     runs = re.findall(r"^#(\d+)\t", done.stderr, re.MULTILINE)
     tally(f"inputs guided by coverage: {reader}", lost=done.returncode != 0, tried=int(runs[-1]))
