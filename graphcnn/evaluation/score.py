@@ -139,10 +139,10 @@ def _write_report(model: Model[TrainedRun], split: str, predictions: Predictions
     folder = model.report_folder
     folder.mkdir(parents=True, exist_ok=True)
     report = {**scores, **details, "per_class": per_class, "confusion": scores["confusion"].tolist()}
-    with atomic_write(folder / f"{split}.json") as file:
-        file.write((json.dumps(report, indent=2) + "\n").encode())
     title = f"{model.name}, {split}: macro F1 {scores['macro_f1']:.4f}"
     pictures.confusion(scores["confusion"], names, title, folder / f"{split}_confusion.png")
     title = f"{model.name}, {split}: the most confident mistakes"
     pictures.mistakes(predictions, title, folder / f"{split}_mistakes.png")
+    with atomic_write(folder / f"{split}.json") as file:  # last: `experiments` scores no run that has it
+        file.write((json.dumps(report, indent=2) + "\n").encode())
     say("", f"written: {folder}/{split}.json, {split}_confusion.png, {split}_mistakes.png")

@@ -144,3 +144,15 @@ class TestPredictionsFile:
             outcome = command("eval", f"--{flag}", "--predictions=p.npy", "--labels=y.npy")
             assert outcome.status == 2
             assert f"--{flag.partition('=')[0]}: nothing is computed with --predictions" in outcome.err
+
+
+def test_the_scores_are_written_after_the_pictures(trained_copy, command, monkeypatch):
+    """`experiments` scores a run again until its dev.json exists, so a killed eval leaves no picture out for good."""
+
+    def failing(*_):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("graphcnn.evaluation.pictures.mistakes", failing)
+    assert command("eval", f"--checkpoints={trained_copy}", "--run=tiny").status == 2
+    report = Run(trained_copy, "tiny").path / "report"
+    assert [path.name for path in report.iterdir()] == ["dev_confusion.png"]

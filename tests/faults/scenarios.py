@@ -224,7 +224,8 @@ class Experiments(Scenario):
 
     def result(self, work):
         runs = {name: kept(work / "ladder" / name) for name in self.RUNS if (work / "ladder" / name).exists()}
-        return runs, without_clocks(json.loads((work / "ladder" / "report.json").read_text()))
+        names = {name for name in files_of(work / "ladder") if "/events/" not in name}
+        return runs, names, without_clocks(json.loads((work / "ladder" / "report.json").read_text()))
 
     def lost(self, work, begun, expected):
         finished, before = work / "ladder" / self.RUNS[0], begun / "ladder" / self.RUNS[0]
