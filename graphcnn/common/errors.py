@@ -82,6 +82,19 @@ class BadImage(InputError):
         super().__init__(f"{path}: {problem}")
 
 
+class UnreadableFile(InputError):
+    """The system cannot read a file, for example because of an error of the disk. A later try may succeed.
+
+    Args:
+        path: the file.
+        reason: the words of the system.
+    """
+
+    def __init__(self, path: Path, reason: object) -> None:
+        self.path = path
+        super().__init__(f"{path}: cannot be read ({reason})")
+
+
 class FileLocked(InputError):
     """Another process holds the lock of a file."""
 

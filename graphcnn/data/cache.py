@@ -16,6 +16,7 @@ from graphcnn.common.progress import bar
 from graphcnn.data.dataset import FileState, file_state
 from graphcnn.data.npy import read_array
 
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # no such file in the cache
 BLOCK = 1 << 24  # bytes between two steps of the progress bar
 
 
@@ -60,7 +61,7 @@ def read_checked(path: Path, sha256: object) -> CheckedArray:
 
     Raises:
         InputError: the file is a link, it is damaged, or its array has another sha256.
-        OSError: the file cannot be read.
+        OSError, UnreadableFile: the file cannot be read.
     """
     files.open_regular(path, follow=False).close()
     state = file_state(path)

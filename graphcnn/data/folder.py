@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from graphcnn.common.errors import BadImage, InputError
+from graphcnn.common.errors import BadImage, InputError, UnreadableFile
 from graphcnn.common.files import read_json, sha256_of, sync
 from graphcnn.common.progress import bar, say
 from graphcnn.common.replace import new_folder, replace_folder
@@ -304,6 +304,9 @@ def _read(entry: Path, files: ImageFiles, digest: str) -> tuple[cache.CheckedArr
     """Return (images, {skipped file: reason}) of an entry of the cache; None if there is none or it is damaged.
 
     An entry of version 1 has no sha256 and counts as damaged. The images are uint8 [N, S, S, 3], memory-mapped.
+
+    Raises:
+        OSError, UnreadableFile: the system cannot read a file. This is no reason to decode the images again.
     """
     try:
         if entry.is_symlink():
@@ -314,6 +317,8 @@ def _read(entry: Path, files: ImageFiles, digest: str) -> tuple[cache.CheckedArr
         expected = (digest, names, (len(names), files.size, files.size, 3), np.uint8)
         if (index["fingerprint"], index["files"], checked.array.shape, checked.array.dtype) == expected:
             return checked, index["skipped"]
-    except (InputError, OSError, ValueError, KeyError, TypeError, RecursionError):
+    except UnreadableFile:
+        raise
+    except (InputError, ValueError, KeyError, TypeError, RecursionError, *cache.ABSENT):
         pass
     return None

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import InputError, UnreadableFile
 from graphcnn.common.files import open_regular, read_text, update_digest
 from graphcnn.data.checks import check_classes, check_compatible, check_images, check_labels
 from graphcnn.data.dataset import Dataset, file_state
@@ -43,6 +43,7 @@ def read_array(path: str | Path) -> np.ndarray:
     Raises:
         InputError: the file is missing, not regular, empty, truncated, pickled or a Git-LFS pointer, or holds Python
             objects.
+        UnreadableFile: the system cannot read the file.
     """
     path = Path(path)
     with warnings.catch_warnings():
@@ -53,7 +54,7 @@ def read_array(path: str | Path) -> np.ndarray:
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; check the name of the folder") from None
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+            raise UnreadableFile(path, error.strerror or error) from None
 
 
 def _map_array(path: Path, file: IO[bytes]) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import InputError, UnreadableFile
 from graphcnn.common.files import file_type, sync
 from graphcnn.common.progress import say
 from graphcnn.common.replace import new_folder, recover_folder, replace_folder
@@ -123,18 +123,21 @@ def _compared_images(run: TrainedRun, source: DataSource) -> tuple[np.ndarray, s
     """Return (images float32 [N, H, W, 3], their description).
 
     The images are from the dev split, or from the training split if the run has no dev split. They are noise if the
-    run's data are missing.
+    data that the run recorded are missing or have changed; the reason is printed.
     """
     try:
         data = load_run_data(run, source)
         rows = (data.dev_rows if len(data.dev_rows) else data.train_rows)[:IMAGES]
         return as_rgb(data.dataset.x_train[rows]), "of the run's images"
-    except InputError:
+    except UnreadableFile:
+        raise
+    except InputError as error:
         if source.path:
             raise
+        say(f"the run's data cannot be used: {error}")
         shape = (IMAGES, *run.image_shape, 3)
         noise = np.random.default_rng(0).uniform(0, run.pixel_max, shape).astype(np.float32)
-        return noise, "images of noise (the data that the run recorded are missing)"
+        return noise, "images of noise"
 
 
 def _print_signature(run: TrainedRun) -> None:

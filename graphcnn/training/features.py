@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import InputError, UnreadableFile
 from graphcnn.common.files import read_json
 from graphcnn.common.progress import bar, format_duration, say
 from graphcnn.common.replace import atomic_write
@@ -131,11 +131,16 @@ def _read(path: Path, shape: tuple[int, int]) -> cache.CheckedArray | None:
     """Return the memory-mapped features of a file; None if the file is missing or damaged.
 
     A file of version 1 has no recorded sha256 and counts as damaged.
+
+    Raises:
+        OSError, UnreadableFile: the system cannot read a file. This is no reason to compute the features again.
     """
     try:
         recorded = read_json(_checksum_path(path), follow=False)["sha256"]
         features = cache.read_checked(path, recorded)
-    except (InputError, OSError, ValueError, KeyError, TypeError, RecursionError):
+    except UnreadableFile:
+        raise
+    except (InputError, ValueError, KeyError, TypeError, RecursionError, *cache.ABSENT):
         return None
     return features if (features.array.shape, features.array.dtype) == (shape, np.float32) else None
 

@@ -14,7 +14,7 @@ import pytest
 from photo_files import by_pillow, jpeg, picture, png_16_bit, png_of_size, saved, write_photos
 from PIL import Image
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import InputError, UnreadableFile
 from graphcnn.data import cache, folder, images, sources
 from graphcnn.data.fingerprint import content_of
 
@@ -422,6 +422,26 @@ class TestCache:
         capfd.readouterr()
         load(root, cache_dir=str(tmp_path / "cache"))
         assert capfd.readouterr().out == ""
+
+    @pytest.mark.parametrize("name", ["index.json", "x.npy"])
+    @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE])
+    def test_an_error_of_the_disk_is_no_damage(self, name, number, tmp_path, decoded, monkeypatch):
+        root = write_photos(tmp_path / "set")
+        load(root)
+        decoded.clear()
+        real = os.open
+
+        def fails(path, *arguments, **options):
+            if Path(path).name == name:
+                raise OSError(number, os.strerror(number), path)
+            return real(path, *arguments, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", fails)
+            with pytest.raises((OSError, UnreadableFile), match=os.strerror(number)):
+                load(root)
+        load(root)
+        assert decoded == []
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
     def test_an_interrupted_build_leaves_nothing(self, error, tmp_path, cache_home, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import TINY, one_line, tiny_arrays, write_folder
 
+from graphcnn.common.errors import UnreadableFile
 from graphcnn.exporters import npz
 from graphcnn.storage.run import Run
 
@@ -108,6 +109,17 @@ def test_noise_is_compared_if_the_data_are_missing(trained_copy, tmp_path, comma
     outcome = command("export", "--format=npz", f"--checkpoints={trained_copy}", f"--out={tmp_path / 'a.npz'}")
     assert outcome.status == 0, outcome.err
     assert "256 images of noise" in outcome.out
+    assert f"the run's data cannot be used: --data={tmp_path / 'gone'}: no such folder" in outcome.out
+
+
+def test_unreadable_data_are_not_missing(trained, tmp_path, command, monkeypatch):
+    def fails(path):
+        raise UnreadableFile(path, "Input/output error")
+
+    monkeypatch.setattr("graphcnn.data.npy.read_array", fails)
+    outcome = command("export", "--format=npz", f"--checkpoints={trained[0]}", f"--out={tmp_path / 'a.npz'}")
+    assert (outcome.status, outcome.out.count("noise")) == (2, 0)
+    assert "cannot be read (Input/output error)" in outcome.err
 
 
 def test_an_export_that_disagrees_replaces_nothing(trained, tmp_path, command, monkeypatch):

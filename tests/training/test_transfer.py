@@ -1,6 +1,7 @@
 """Transfer learning from a tiny run: heads, frozen layers, cached features and fine-tuning."""
 
 import dataclasses
+import errno
 import importlib.util
 import json
 import os
@@ -82,7 +83,7 @@ def test_a_frozen_backbone_keeps_its_bytes_and_its_features_are_computed_once(pr
     assert len(list((root / "cache").glob("features-*.npy"))) == 2
 
 
-def test_damaged_features_are_computed_again(prepared, command):
+def test_damaged_features_are_computed_again(prepared, command, monkeypatch):
     root, common = prepared
     flags = [*common, *HEAD, "--freeze=backbone", "--epochs=1"]
     assert command("train", *flags, "--run=a").status == 0
@@ -107,6 +108,18 @@ def test_damaged_features_are_computed_again(prepared, command):
         assert cross_entropies(root, name) == cross_entropies(root, "a"), name
     assert (root / "elsewhere").read_bytes() == before
     assert line not in command("train", *flags, "--run=again").out
+    real = os.open
+
+    def fails(opened, *arguments, **options):
+        if Path(opened).name == path.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), opened)
+        return real(opened, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", fails)
+        outcome = command("train", *flags, "--run=unreadable")
+    assert (outcome.status, outcome.err) == (2, f"graphcnn train: {path}: Input/output error\n")
+    assert path.read_bytes() == before
 
 
 def test_features_that_change_during_training_end_it(prepared, command, monkeypatch):
