@@ -36,7 +36,7 @@ def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
     """Return (softmax outputs [N, K] for images [N, H, W, 3], name of the runtime), computed only from the file."""
     with warnings.catch_warnings(), quiet_stderr():
         warnings.simplefilter("ignore")  # that the interpreter will move to another package
-        interpreter = tf.lite.Interpreter(model_path=str(path))
+        interpreter = tf.lite.Interpreter(model_content=path.read_bytes())
         x = interpreter.get_input_details()[0]["index"]
         hypothesis = interpreter.get_output_details()[0]["index"]
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,17 +87,25 @@ def _write(
     exporter, recipes = FORMATS[format_name], [images_only(run.recipe) for run in model.nets]
     with open_one_graph(model, recipes, weights) as predictor:
         expected = predictor.probabilities(images)
-        try:
+        with _reported(out, "written"):
             exporter.write(new, predictor, _about(model, weights))
-        except tf.errors.OpError as error:
-            raise InputError(f"{out}: cannot be written ({reason(error)})") from None
-    probabilities, runtime = exporter.compute(new, images)
+    with _reported(out, "read again"):
+        probabilities, runtime = exporter.compute(new, images)
     difference = float(abs(probabilities - expected).max())
     if probabilities.shape != expected.shape or not difference <= TOLERANCE:
         raise InputError(
             f"--format={format_name}: a probability of {runtime} differs by {difference:.2g}; nothing was replaced"
         )
     return runtime, difference
+
+
+@contextmanager
+def _reported(out: Path, action: str) -> Iterator[None]:
+    """Raise TensorFlow's errors, such as those of the disk, as InputError: "OUT: cannot be ACTION (reason)"."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise InputError(f"{out}: cannot be {action} ({reason(error)})") from None
 
 
 def default_name(model: Model[TrainedRun], format_name: str) -> str:

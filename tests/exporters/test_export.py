@@ -12,6 +12,7 @@ from conftest import TINY, one_line, tiny_arrays, write_folder
 
 from graphcnn.common.errors import UnreadableFile
 from graphcnn.exporters import npz
+from graphcnn.ops.tf1 import tf
 from graphcnn.storage.run import Run
 
 PROGRAMS = {  # {format: how a program without this package computes probabilities from path and images}
@@ -110,6 +111,19 @@ def test_noise_is_compared_if_the_data_are_missing(trained_copy, tmp_path, comma
     assert outcome.status == 0, outcome.err
     assert "256 images of noise" in outcome.out
     assert f"the run's data cannot be used: --data={tmp_path / 'gone'}: no such folder" in outcome.out
+
+
+def test_an_export_that_cannot_be_read_again_replaces_nothing(trained, tmp_path, command, monkeypatch):
+    def fails(path, images):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(npz, "compute", fails)
+    out = tmp_path / "a.npz"
+    outcome = command("export", "--format=npz", f"--checkpoints={trained[0]}", f"--out={out}")
+    assert (outcome.status, outcome.err) == (
+        2, f"graphcnn export: {out}: cannot be read again (No space left on device)\n",
+    )  # fmt: skip
+    assert not out.exists()
 
 
 def test_unreadable_data_are_not_missing(trained, tmp_path, command, monkeypatch):
