@@ -43,8 +43,8 @@ class SettingError(InputError):
         return f"{prefix}{self.setting}{value}: {_with_settings(self.problem, prefix)}"
 
 
-class DamagedRun(InputError):
-    """A file of a run has changed: its sha256 differs from the one in the manifest.
+class FileError(InputError):
+    """A file cannot be used.
 
     Args:
         path: the file.
@@ -56,43 +56,20 @@ class DamagedRun(InputError):
         super().__init__(f"{path}: {problem}")
 
 
-class UnsafeFile(InputError):
-    """A file is a link, a FIFO or a device, or it is larger than any file of its type; it was not read.
-
-    Args:
-        path: the file.
-        problem: what was found, what was expected and what to do.
-    """
-
-    def __init__(self, path: Path, problem: str) -> None:
-        self.path, self.problem = path, problem
-        super().__init__(f"{path}: {problem}")
+class DamagedRun(FileError):
+    """A file of a run has changed: its sha256 differs from the one in the manifest."""
 
 
-class BadImage(InputError):
-    """The content of an image file is damaged, too large or of another format. Reading it again gives the same error.
-
-    Args:
-        path: the file.
-        problem: what was found, what was expected and what to do.
-    """
-
-    def __init__(self, path: Path, problem: str) -> None:
-        self.path, self.problem = path, problem
-        super().__init__(f"{path}: {problem}")
+class UnsafeFile(FileError):
+    """A file is a link, a FIFO or a device, or it is larger than any file of its type; it was not read."""
 
 
-class UnreadableFile(InputError):
-    """The system cannot read a file, for example because of an error of the disk. A later try may succeed.
+class BadImage(FileError):
+    """The content of an image is damaged, too large or of another format. Another try gives the same error."""
 
-    Args:
-        path: the file.
-        reason: the words of the system.
-    """
 
-    def __init__(self, path: Path, reason: object) -> None:
-        self.path = path
-        super().__init__(f"{path}: cannot be read ({reason})")
+class UnreadableFile(FileError):
+    """The system cannot read a file, for example because of an error of the disk. A later try may succeed."""
 
 
 class FileLocked(InputError):

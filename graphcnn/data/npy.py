@@ -54,7 +54,7 @@ def read_array(path: str | Path) -> np.ndarray:
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; check the name of the folder") from None
         except OSError as error:
-            raise UnreadableFile(path, error.strerror or error) from None
+            raise UnreadableFile(path, f"cannot be read ({error.strerror or error})") from None
 
 
 def _map_array(path: Path, file: IO[bytes]) -> np.ndarray:

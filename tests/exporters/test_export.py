@@ -128,7 +128,7 @@ def test_an_export_that_cannot_be_read_again_replaces_nothing(trained, tmp_path,
 
 def test_unreadable_data_are_not_missing(trained, tmp_path, command, monkeypatch):
     def fails(path):
-        raise UnreadableFile(path, "Input/output error")
+        raise UnreadableFile(path, "cannot be read (Input/output error)")
 
     monkeypatch.setattr("graphcnn.data.npy.read_array", fails)
     outcome = command("export", "--format=npz", f"--checkpoints={trained[0]}", f"--out={tmp_path / 'a.npz'}")
