@@ -1,8 +1,8 @@
 """Run a module of this package: python -I bootstrap.py MODULE [arguments].
 
-With -I, Python imports nothing from the current folder, from PYTHONPATH and from the folder of this file. The folder
-that holds the package is on sys.path only while the package is imported: Python finds the package's modules through the
-package, and other files beside it are not imported.
+With -I, Python imports nothing from the current folder, from PYTHONPATH or from the folder of this file. The parent
+folder of the package is on sys.path only while the package is imported. Python then finds the modules through the
+imported package, and it imports no other file of the parent folder.
 """
 # ruff: noqa: PTH120 (pathlib is imported only when sys.path is safe)
 

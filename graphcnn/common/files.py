@@ -16,7 +16,7 @@ from typing import IO, Any, Protocol
 from graphcnn.common.errors import FileLocked, UnsafeFile
 
 BLOCK = 1 << 20  # bytes read at once
-JSON_BYTES = 16 << 20  # largest JSON file
+JSON_BYTES = 16 << 20  # maximum size of a JSON file
 TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFLNK: "a symbolic link",
@@ -38,7 +38,7 @@ class Digest(Protocol):
 
 
 def file_type(mode: int) -> str:
-    """Return the type of a file in words, from st_mode of os.stat."""
+    """Return the name of a file's type, such as "a FIFO", from the st_mode of os.stat."""
     return TYPES.get(stat.S_IFMT(mode), "a regular file")
 
 
@@ -70,7 +70,7 @@ def named(path: str | Path) -> Iterator[None]:
 
 
 def regular_size(path: str | Path, follow: bool = True) -> int:
-    """Return the size in bytes of a regular file, before a library opens the file by its path; see open_regular."""
+    """Return the size of a regular file in bytes. Call it before a library opens the file; see open_regular."""
     with open_regular(path, follow) as file:
         return os.fstat(file.fileno()).st_size
 
@@ -121,16 +121,16 @@ def read_json(path: str | Path, limit: int = JSON_BYTES, follow: bool = True) ->
 
 
 def refuse_links(path: Path, root: Path) -> None:
-    """Refuse a path below `root` if it is a symbolic link or lies behind one; `root` itself may be a link.
+    """Refuse a path below `root` if it, or a folder between `root` and it, is a symbolic link. `root` may be a link.
 
     Raises:
         UnsafeFile: with the path of the link.
     """
-    for part in [path, *path.parents]:
-        if part == root:
+    for entry in [path, *path.parents]:
+        if entry == root:
             return
-        if part.is_symlink():
-            raise UnsafeFile(part, "is a symbolic link, and graphcnn writes behind no link there; remove the link")
+        if entry.is_symlink():
+            raise UnsafeFile(entry, f"is a symbolic link; graphcnn follows no links below {root}; remove the link")
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def lock(path: Path, busy: str | None = None) -> Iterator[None]:
 
     Args:
         path: the lock file. It stays when the lock is released.
-        busy: message of the FileLocked if another process holds the lock. None: wait until it releases the lock.
+        busy: message of FileLocked if another process holds the lock. None: wait until it releases the lock.
 
     Raises:
         FileLocked: another process holds the lock and `busy` is given.
@@ -186,7 +186,8 @@ def sync(path: Path) -> None:
 
 
 def _open_regular(path: str | Path, options: int) -> int:
-    """Return a descriptor of a regular file. O_NONBLOCK: opening a FIFO must not wait for its other end."""
+    """Return a descriptor of a regular file, opened with these options of os.open."""
+    # O_NONBLOCK: without it, the opening of a FIFO waits for a process that opens the other end
     descriptor = os.open(path, options | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):

@@ -1,4 +1,4 @@
-"""Child processes of Python that import nothing from the current folder and run in a folder of their own."""
+"""Python child processes that import nothing from the current folder and run in a new empty folder."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 
 
 def python_command(python: str | Path = sys.executable) -> list[str]:
-    """Return the command that starts Python isolated from the current folder and from variables such as PYTHONPATH.
+    """Return the command that starts Python in isolated mode: it ignores the current folder and PYTHONPATH.
 
-    Its option is -I. If this process imports libraries from the user's own site folder (pip install --user), which -I
-    leaves out, the option is -E; a module is then run by BOOTSTRAP, and a script by its path.
+    The option for this is -I. With -I, Python does not import from the user's site folder (pip install --user). If this
+    process imports from that folder, the option is -E. With -E, the current folder is ignored only if a script is run
+    by its path; for modules this script is BOOTSTRAP.
     """
     return [str(python), "-E" if site.getusersitepackages() in sys.path else "-I"]
 
@@ -25,7 +26,7 @@ def module_command(module: str, arguments: Iterable[str], python: str | Path = s
 
     Args:
         module: the module, such as graphcnn.train.
-        arguments: arguments of the module. Their paths are absolute.
+        arguments: arguments of the module; paths in them must be absolute.
         python: path of the interpreter.
     """
     return [*python_command(python), str(BOOTSTRAP), module, *arguments]

@@ -1,4 +1,4 @@
-"""Paths of what the commands write: default folders beside the package, and the paths that flags name."""
+"""Output paths of the commands: the default folders beside the package, and the value of a flag as a path."""
 
 from pathlib import Path
 
@@ -10,6 +10,6 @@ SUBMISSION = REPOSITORY / "submission"
 
 
 def output_path(path: str) -> Path:
-    """Return the absolute path of an output; if the output is a link, the path of the link, not of its target."""
-    named = Path(path)
-    return named.parent.resolve() / named.name if named.name not in ("", "..") else named.resolve()
+    """Return the absolute path of an output. If it is a link, this is the path of the link, not of the target."""
+    output = Path(path)
+    return output.parent.resolve() / output.name if output.name not in ("", "..") else output.resolve()

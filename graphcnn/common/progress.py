@@ -25,7 +25,7 @@ _report_fd = int(_inherited) if _inherited else None
 
 
 class PlainConsole(Console):
-    """A console on which text is only text: it shows markup as it is, and control characters as escapes."""
+    """A console that prints markup unchanged and control characters as escapes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **options)
@@ -43,7 +43,7 @@ def say(*lines: str) -> None:
     for line in lines:
         if console.is_terminal:
             console.print(line)
-        else:  # without a progress bar; rich would take 0.2 ms for a line
+        else:  # no progress bar is shown, and rich would take 0.2 ms for a line
             print(printable(line))
     console.file.flush()
 

@@ -1,8 +1,8 @@
-"""Atomic replacement of files and folders: after a crash, the old content or the new content is there.
+"""Atomic replacement of files and folders: after a crash, a path has either its old content or its new content.
 
 New content is written under a temporary name beside its target, .NAME.<16 hexadecimal digits>.new. The name is random
-and the file is created with O_EXCL, so a link that somebody put there is never followed. A process that is killed
-leaves its temporary file; the next write to the same target deletes it.
+and the file is created with O_EXCL, so an existing link of this name is never followed. A killed process leaves its
+temporary file. The next write to the same target deletes this file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path`; when the block ends without an error, sync it and rename it to `path`.
 
     The temporary file is open for reading too, so that it can be memory-mapped. If `path` is a link, the link is
-    replaced and its target stays as it is.
+    replaced and its target is not changed.
 
     Args:
         path: the file to write. If the block fails, the file keeps its old content.
@@ -78,7 +78,7 @@ def replace_link(path: Path, target: str) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a new empty folder beside `path`, with a temporary name; it is deleted when the block ends.
 
-    The block moves it to its place with Path.rename or `replace_folder`.
+    The block renames it to `path` with Path.rename or `replace_folder`.
     """
     remove_leftovers(path)
     folder = _temporary(path, "new")
@@ -91,10 +91,10 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Move the folder `new` to `path`, whose old folder, if any, is deleted. Both are in the same parent folder.
+    """Rename the folder `new` to `path` and delete the old folder `path`, if it exists. Both have the same parent.
 
-    The two names are exchanged in one step where the system can do that. Elsewhere, the old folder is renamed first: a
-    process that is killed between the two steps leaves it as .NAME.<digits>.old, and `recover_folder` renames it back.
+    If the system can exchange two names, this is one step. Otherwise the old folder is renamed first. A process that is
+    killed between the two steps leaves it as .NAME.<16 hexadecimal digits>.old, and `recover_folder` renames it back.
     """
     sync(new)
     recover_folder(path)
@@ -111,7 +111,7 @@ def replace_folder(new: Path, path: Path) -> None:
 
 
 def recover_folder(path: Path) -> None:
-    """Rename an old folder back that a killed `replace_folder` left without its name."""
+    """Rename an old folder back to `path` if a killed `replace_folder` left it under its temporary name."""
     if not os.path.lexists(path):
         for old in _temporaries(path, "old"):
             if old.is_dir() and not old.is_symlink():
@@ -120,13 +120,13 @@ def recover_folder(path: Path) -> None:
 
 
 def foreign_entry(folder: Path, files: Collection[str]) -> str | None:
-    """Return the first entry below a folder that is not one of the expected regular files; None if there is none.
+    """Return the first entry below a folder that is not an expected regular file; None if there is no such entry.
 
     Links are not followed.
 
     Args:
         folder: the folder.
-        files: relative paths of the expected files, with "/" between their parts. None of them has to exist.
+        files: relative paths of the expected files, with "/" as separator. They need not exist.
 
     Returns:
         The relative path of the entry, with its type in parentheses unless it is a regular file.
@@ -151,11 +151,11 @@ def remove_leftovers(path: Path) -> None:
     A temporary file that a running process has locked is kept.
     """
     for leftover in _temporaries(path, "new"):
-        with contextlib.suppress(OSError):  # another process deleted it, or owns it
+        with contextlib.suppress(OSError):  # another process has deleted or locked it
             status = leftover.lstat()
             is_folder = stat.S_ISDIR(status.st_mode)
             if not is_folder and not stat.S_ISREG(status.st_mode):
-                continue  # no process of this package made it
+                continue  # not from this package
             empty = not any(leftover.iterdir()) if is_folder else status.st_size == 0
             if empty and time.time() - status.st_mtime < YOUNG_SECONDS:
                 continue
@@ -168,7 +168,7 @@ def _temporary(path: Path, ending: str) -> Path:
 
 
 def _temporaries(path: Path, ending: str) -> list[Path]:
-    """Return the temporary files and folders of a target, in any state."""
+    """Return the temporary files and folders of a target that have this ending, sorted by name."""
     pattern = re.compile(re.escape(f".{path.name}.") + rf"[0-9a-f]{{16}}\.{ending}")
     try:
         return sorted(entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name))
@@ -187,17 +187,17 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange the names of two folders in one step; return False if the system cannot do that."""
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange the names of two folders in one step; return False if the system cannot do this."""
     exchange = _exchange_function()
     if exchange is None:
         return False
-    if exchange(os.fsencode(one), os.fsencode(other)) == 0:
+    if exchange(os.fsencode(first), os.fsencode(second)) == 0:
         return True
     number = ctypes.get_errno()
     if number in NO_EXCHANGE:
         return False
-    raise OSError(number, os.strerror(number), str(other))
+    raise OSError(number, os.strerror(number), str(second))
 
 
 def _exchange_function() -> Callable[[bytes, bytes], int] | None:
@@ -205,6 +205,6 @@ def _exchange_function() -> Callable[[bytes, bytes], int] | None:
     library = ctypes.CDLL(None, use_errno=True)
     if sys.platform == "darwin":
         swap = getattr(library, "renamex_np", None)
-        return swap and (lambda one, other: swap(one, other, RENAME_EXCHANGE))
+        return swap and (lambda first, second: swap(first, second, RENAME_EXCHANGE))
     rename = getattr(library, "renameat2", None)
-    return rename and (lambda one, other: rename(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE))
+    return rename and (lambda first, second: rename(AT_FDCWD, first, AT_FDCWD, second, RENAME_EXCHANGE))

@@ -64,8 +64,9 @@ def stop_signal() -> Iterator[Callable[[], int]]:
 def _second_signal_ends() -> Iterator[None]:
     """End the process at the second SIGINT or SIGTERM, unless the block ends within MAIN_THREAD_SECONDS.
 
-    Python calls handlers in the main thread only, between two bytecodes: not while it waits in TensorFlow for another
-    worker. But the number of each signal is written to the wakeup file descriptor at once, and a thread reads it.
+    Python calls signal handlers only in the main thread, between two bytecodes. It calls none while the main thread
+    waits in TensorFlow for another worker. The number of each signal is written to the wakeup file descriptor at once,
+    so a second thread reads the numbers from there.
     """
     over = threading.Event()
     readable, writable = os.pipe()
@@ -106,7 +107,7 @@ def keyboard_interrupt() -> Iterator[None]:
 
 
 def end_now(status: int, line: str) -> NoReturn:
-    """Print a line on stderr and end this process at once, whatever its other threads do.
+    """Print a line on stderr and end this process at once, without waiting for its other threads.
 
     One system call writes the line, because several workers share stderr.
     """

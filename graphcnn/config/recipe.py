@@ -39,7 +39,7 @@ ALIASES = {  # {name of a Recipe field in version 1: its present name}; both are
     "views": "feature_views",
     "whitening": "whitening_patch_size",
 }
-LARGEST_INTEGER = 2**31 - 1  # TensorFlow's int32
+LARGEST_INTEGER = 2**31 - 1  # maximum of TensorFlow's int32
 TYPE_NAMES = {int: "a whole number", float: "a number", str: "a name", bool: "true or false"}
 LIMITS = {  # {limit in a field's metadata: (its words in a message, its comparison)}
     "low": ("at least", operator.ge),
@@ -322,7 +322,9 @@ def _check(field: dataclasses.Field, value: object) -> None:
         return
     assert isinstance(value, (int, float))
     if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-        raise SettingError(field.name, f"expected {TYPE_NAMES[expected]} of at most {LARGEST_INTEGER}", value)
+        raise SettingError(
+            field.name, f"expected {TYPE_NAMES[expected]} between -{LARGEST_INTEGER} and {LARGEST_INTEGER}", value
+        )
     limits = {name: metadata[name] for name in LIMITS if metadata[name] is not None}
     if not (all(LIMITS[name][1](value, limit) for name, limit in limits.items()) and math.isfinite(value)):
         words = " and ".join(f"{LIMITS[name][0]} {limit}" for name, limit in limits.items())

@@ -1,4 +1,4 @@
-"""The settings `weights` and `name_map`: whether a value names a file, and its absolute path."""
+"""Whether a value of the settings `weights` and `name_map` is the path of a file, and the file's absolute path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 KERAS_SUFFIXES = (".h5", ".hdf5")
-WORDS = ("none", "imagenet")  # values of `weights` that are not names of files or runs
+WORDS = ("none", "imagenet")  # values of `weights` that are neither files nor runs
 
 
 def is_keras_file(weights: str) -> bool:
@@ -27,7 +27,7 @@ def is_built_in(name_map: str) -> bool:
 
 
 def absolute(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {setting: value} in which `weights` and `name_map` are absolute paths if they name files."""
+    """Return {setting: value}, in which `weights` and `name_map` are absolute paths if they are paths of files."""
     result = dict(settings)
     weights, name_map = settings.get("weights"), settings.get("name_map")
     if weights and weights not in WORDS and (is_keras_file(weights) or is_checkpoint(weights)):
@@ -41,7 +41,7 @@ def recorded_settings(config: Mapping[str, Any], settings: Mapping[str, Any]) ->
     """Return the settings of a run with absolute paths, for a comparison with other settings.
 
     Args:
-        config: the run's config.json. `weights` there has the absolute path of a file, as "source".
+        config: the run's config.json. For weights from a file, its entry "weights" has the absolute path as "source".
         settings: {setting: value} of its recipe. Its `weights` may be relative to the folder of an earlier command.
     """
     result = absolute(settings)

@@ -16,7 +16,7 @@ from graphcnn.common.progress import bar
 from graphcnn.data.dataset import FileState, file_state
 from graphcnn.data.npy import read_array
 
-ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # no such file in the cache
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # errors of a file that is not in the cache
 BLOCK = 1 << 24  # bytes between two steps of the progress bar
 
 
@@ -40,10 +40,10 @@ def folder(path: str | Path | None = None) -> Path:
 
 
 def in_default_folder(path: str) -> bool:
-    """Return whether a path is the default cache folder, or lies in it. Links are followed."""
+    """Return whether a path is the default cache folder or is inside it. Links are followed."""
     try:
         return Path(path).resolve().is_relative_to(folder().resolve())
-    except (OSError, ValueError, RuntimeError):  # no path at all, or a loop of links
+    except (OSError, ValueError, RuntimeError):  # not a valid path, or a loop of links
         return False
 
 
@@ -53,14 +53,14 @@ def locked(path: Path) -> AbstractContextManager[None]:
 
 
 def read_checked(path: Path, sha256: object) -> CheckedArray:
-    """Return the array of a .npy file of the cache, memory-mapped read-only, after a comparison of its sha256.
+    """Check the sha256 of the array in a .npy file of the cache; return the array, memory-mapped read-only.
 
     Args:
         path: the file.
         sha256: the recorded sha256 of the array; see sha256_of.
 
     Raises:
-        InputError: the file is a link, it is damaged, or its array has another sha256.
+        InputError: the file is a link or damaged, or the sha256 of its array is not the recorded one.
         OSError, UnreadableFile: the file cannot be read.
     """
     files.open_regular(path, follow=False).close()

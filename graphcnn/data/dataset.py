@@ -63,7 +63,7 @@ class Dataset:
         fingerprint: identifies the training images, the labels and the class names; see fingerprint.py.
         dev_split: default of --dev_split for this source, "first" or "stratified".
         has_test_labels: whether the source has labelled test images; they need not be loaded.
-        files: {name of an array, or "class_names": its file or folder}, for what comes from one.
+        files: {name of an array, or "class_names": the file or folder that it was read from}.
         file_states: {memory-mapped file: its FileState before it was read}; by default its present FileState.
     """
 
@@ -86,7 +86,7 @@ class Dataset:
         object.__setattr__(self, "file_states", {path: file_state(path) for path in mapped} | self.file_states)
 
     def watch(self, path: Path, state: FileState | None) -> None:
-        """Let check_unchanged look at one more file, such as the cached features of the images."""
+        """Add a file, such as the cached features of the images, to the files that check_unchanged compares."""
         self.file_states[path] = state
 
     def check_unchanged(self) -> None:
@@ -109,7 +109,7 @@ class Dataset:
         """Return a sha256 of the test images, their labels and the class names; None without loaded test labels."""
         if self.x_test is None or self.y_test is None:
             return None
-        self.check_unchanged()  # reading a shortened memory-mapped file beyond its end is a bus error
+        self.check_unchanged()  # a read beyond the end of a memory-mapped file is a bus error
         digest = hashlib.sha256()
         shapes = [[array.dtype.str, array.shape] for array in (self.x_test, self.y_test)]
         digest.update(json.dumps([self.class_names, shapes]).encode())

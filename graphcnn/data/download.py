@@ -94,7 +94,7 @@ def _download(url: str, path: Path, part: Path, size: int | None, resume: bool) 
         size: of the whole file, in bytes; None: the size that the server declares.
         resume: whether to keep the bytes of `part`, if the server can continue after them.
     """
-    if part.is_symlink():  # no download made it
+    if part.is_symlink():  # not from a download
         part.unlink()
     received = part.stat().st_size if resume and part.exists() else 0
     if received and received == size:

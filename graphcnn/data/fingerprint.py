@@ -1,8 +1,8 @@
-"""The fingerprint of a data set: two data sets with the same fingerprint have the same training images and labels.
+"""The fingerprint of a data set. Equal fingerprints mean equal training images, labels and class names.
 
 Form 2 is "2:<content>:<layout>". <content> is the sha256 that a source computes of its training images and labels.
-<layout> is a sha256 of the sizes of the files, of the shape and the type of the images, and of the class names. Version
-1 recorded <content> alone, which does not tell where one file ends and the next one begins.
+<layout> is a sha256 of the sizes of the files, the shape and type of the images, and the class names. A fingerprint of
+version 1 is <content> alone, which does not depend on where one file ends and the next one starts.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ def fingerprint(content: str, sizes: Sequence[int], images: np.ndarray, class_na
 
     Args:
         content: sha256 of the training images and labels, as hexadecimal digits.
-        sizes: length in bytes of each file whose bytes are in `content`, in their order.
+        sizes: size in bytes of each file whose bytes are hashed in `content`, in the order of the hash; () for a folder
+            of images, whose `content` separates the files.
         images: the training images.
-        class_names: the names of the classes, in the order of the class ids.
+        class_names: names of the classes, in the order of the class ids.
     """
     layout = json.dumps([list(sizes), list(images.shape), images.dtype.str, list(class_names)])
     return f"{FORM}:{content}:{hashlib.sha256(layout.encode()).hexdigest()}"
 
 
 def content_of(recorded: str) -> str:
-    """Return the content part of a fingerprint; it is the whole fingerprint of a run of version 1."""
+    """Return <content> of a fingerprint. A fingerprint of version 1 is returned unchanged."""
     form, _, rest = recorded.partition(":")
     return rest.partition(":")[0] if form == FORM else recorded
 
 
-def same_data(one: str, other: str) -> bool:
-    """Return whether two fingerprints belong to the same data; if one is of version 1, their contents are compared."""
-    if ":" in one and ":" in other:
-        return one == other
-    return content_of(one) == content_of(other)
+def same_data(first: str, second: str) -> bool:
+    """Return whether two fingerprints belong to the same data. If one is of version 1, only <content> is compared."""
+    if ":" in first and ":" in second:
+        return first == second
+    return content_of(first) == content_of(second)
 
 
 def short(recorded: str) -> str:

@@ -1,7 +1,8 @@
 """A folder of images: train/<class>/* and optionally test/<class>/*, or <class>/*. A cache keeps the decoded images.
 
-The cache entry of a split is `<cache_dir>/images-<fingerprint>/` with x.npy (uint8 [N, S, S, 3]) and index.json (class
-names, the files in the order of the images, the skipped files, the sha256 of the array). It may be deleted at any time.
+The cache entry of a split is `<cache_dir>/images-<first 32 digits of _digest>/`. It contains x.npy (uint8 [N, S, S, 3])
+and index.json (class names, the files in the order of the images, the skipped files, the sha256 of the array). You may
+delete it at any time.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from graphcnn.data.images import MAX_BYTES, read_image, suppress_warnings
 SUFFIXES = (".png", ".jpg", ".jpeg")  # in upper or lower case
 FORMATS = ("PNG", "JPEG")
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # files that operating systems leave in folders
-INDEX_BYTES = 1 << 30  # largest index.json: a line for each image
+INDEX_BYTES = 1 << 30  # maximum size of index.json, which has a line for each image
 FORM = "graphcnn image folder, 1"  # to be changed when the decoding changes the pixels of the same files
 
 Item = TypeVar("Item")
@@ -61,7 +62,8 @@ class ImageFiles:
 class Split(NamedTuple):
     """The decoded images of a split.
 
-    images: uint8 [N, S, S, 3], memory-mapped. class_ids: int32 [N]. digest: see _digest. states: see Dataset.
+    images: uint8 [N, S, S, 3], memory-mapped. class_ids: int32 [N]. digest: see _digest. states: the
+    file_states of a Dataset.
     """
 
     images: np.ndarray
@@ -99,7 +101,7 @@ def load(
         size: S; images are resized to S x S.
         cache_dir: folder of the cache; None for the default.
         skip_broken: whether files that are not images are printed and skipped instead of refused.
-        check_content: called with the content part of the fingerprint before an image is decoded; an error ends `load`.
+        check_content: called with <content> of the fingerprint before any image is decoded; an error ends `load`.
 
     Raises:
         InputError: a file is not an image, a class has no images, or train/ and test/ have different classes.
@@ -174,7 +176,7 @@ def _image_names(folder: Path, class_names: list[str], skip_broken: bool) -> lis
         for entry in _entries(folder / class_name):
             if entry.suffix.lower() in SUFFIXES and entry.is_file():
                 if entry.stat().st_size > MAX_BYTES:
-                    _skip_or_refuse(entry, f"has more than {MAX_BYTES >> 20} MB; make the image smaller", skip_broken)
+                    _skip_or_refuse(entry, f"has more than {MAX_BYTES >> 20} MiB; make the image smaller", skip_broken)
                 else:
                     names.append(f"{class_name}/{entry.name}")
             else:
@@ -203,7 +205,7 @@ def _class_ids(files: ImageFiles, names: list[str]) -> np.ndarray:
 
 
 def _load_split(files: ImageFiles, cache_dir: Path, check: Callable[[str], None] | None) -> Split:
-    """Return a split, decoded if the cache does not hold it. `check` is called with its digest before."""
+    """Return the decoded images of a split, from the cache if it has them. First, `check` is called with the digest."""
     class_ids = _class_ids(files, files.names)
     digest = _digest(files)
     if check:
@@ -247,7 +249,7 @@ def _in_threads(function: Callable[[Item], Result], items: list[Item]) -> Iterat
 
 
 def _build(entry: Path, files: ImageFiles, digest: str) -> None:
-    """Decode the images into a new entry of the cache, which replaces a damaged one when it is complete."""
+    """Decode the images into a new entry of the cache. When it is complete, it replaces a damaged entry."""
     shutil.rmtree(entry.with_name(f".{entry.name}.new"), ignore_errors=True)  # left by a killed process of version 1
     with new_folder(entry) as new:
         with (new / "x.npy").open("wb") as file:
@@ -301,12 +303,12 @@ def _write_header(file: IO[bytes], rows: int, size: int) -> None:
 
 
 def _read(entry: Path, files: ImageFiles, digest: str) -> tuple[cache.CheckedArray, dict[str, str]] | None:
-    """Return (images, {skipped file: reason}) of an entry of the cache; None if there is none or it is damaged.
+    """Return (images, {skipped file: reason}) of an entry of the cache; None if it does not exist or is damaged.
 
     An entry of version 1 has no sha256 and counts as damaged. The images are uint8 [N, S, S, 3], memory-mapped.
 
     Raises:
-        OSError, UnreadableFile: the system cannot read a file. This is no reason to decode the images again.
+        OSError, UnreadableFile: the system cannot read a file. The entry is not damaged, so it must not be replaced.
     """
     try:
         if entry.is_symlink():

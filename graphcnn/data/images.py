@@ -1,4 +1,4 @@
-"""Read image files (PNG, JPEG, BMP, GIF and WebP) with Pillow, with limits for their pixels, bytes, parts and scans."""
+"""Read image files (PNG, JPEG, BMP, GIF and WebP) with Pillow, with limits on pixels, bytes, parts and scans."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 64_000_000  # 192 MB as RGB; larger images are refused before they are decoded
-MAX_BYTES = 256 << 20  # of a file
-HEADER_READS = 10_000  # reads up to the first pixel: Pillow reads an image part by part, and JPEG padding byte by byte
-READS = 500_000  # reads of all parts, such as the chunks of a PNG or the runs of a compressed BMP
+MAX_BYTES = 256 << 20  # maximum size of a file
+HEADER_READS = 10_000  # limit for reads before the first pixel: a read for each part, or each byte of a JPEG's padding
+READS = 500_000  # limit for reads while the pixels are decoded, such as the chunks of a PNG or the runs of a BMP
 MAX_SCANS = 1_000  # of a JPEG; a progressive one commonly has about 10
-SCANNED_PIXELS = 12 * MAX_PIXELS  # a JPEG's pixels times its scans, each of which takes time for every pixel
+SCANNED_PIXELS = 12 * MAX_PIXELS  # limit for pixels times scans of a JPEG: the decoder visits all pixels in each scan
 MAX_SEGMENTS = 100_000  # of a JPEG
-JPEG_START, SCAN, END, SINGLE = b"\xff\xd8", 0xDA, 0xD9, 0x01  # codes of markers; SINGLE has no length
-MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # without those inside a scan: FF00 and FFD0 to FFD7
+JPEG_START, SCAN, END, SINGLE = b"\xff\xd8", 0xDA, 0xD9, 0x01  # codes of markers; no length follows SINGLE
+MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # not FF00 and FFD0 to FFD7, which occur inside a scan
 
 
 class _CountedReads(io.BytesIO):
@@ -94,12 +94,12 @@ def _content(path: Path) -> bytes:
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, expected an image file") from None
     if len(content) > MAX_BYTES:
-        raise BadImage(path, f"has more than {MAX_BYTES >> 20} MB, expected at most that; make it smaller")
+        raise BadImage(path, f"has more than {MAX_BYTES >> 20} MiB; make the image smaller")
     return content
 
 
 def _check_scans(content: bytes, most: int) -> None:
-    """Refuse a JPEG with more than `most` scans. The decoder reads markers in the same way."""
+    """Refuse a JPEG with more than `most` scans. Markers are searched in the same way as in the decoder."""
     position, scans = len(JPEG_START), 0
     for _ in range(MAX_SEGMENTS):
         marker = MARKER.search(content, position)

@@ -20,7 +20,7 @@ from graphcnn.data.dataset import Dataset, file_state
 from graphcnn.data.fingerprint import fingerprint
 
 MAGIC = b"\x93NUMPY"
-NAMES_BYTES = 16 << 20  # largest class_names.txt
+NAMES_BYTES = 16 << 20  # maximum size of class_names.txt
 HEADER_READERS = {  # {version of the .npy format: its reader}
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -85,7 +85,7 @@ def _check_start(path: Path, start: bytes) -> None:
 
 
 def _parse_header(path: Path, file: IO[bytes]) -> Header:
-    """Return the Header of an open .npy file. Refuse Python objects, which are stored as a pickle."""
+    """Return the Header of an open .npy file; raise InputError for Python objects, which are stored as a pickle."""
     try:
         version = np.lib.format.read_magic(file)
         if version not in HEADER_READERS:
@@ -95,7 +95,7 @@ def _parse_header(path: Path, file: IO[bytes]) -> Header:
         raise _damaged(path, error) from None
     if dtype.hasobject:
         raise InputError(f"{path}: holds pickled Python objects, expected numbers; save it as uint8")
-    if dtype.itemsize == 0 or min(shape, default=0) < 0:  # NumPy would divide by zero, which ends the process
+    if dtype.itemsize == 0 or min(shape, default=0) < 0:  # NumPy would divide by zero and end the process
         raise _damaged(path, f"declares the shape {shape} of values of {dtype.itemsize} bytes")
     return Header(shape, fortran_order, dtype, file.tell())
 

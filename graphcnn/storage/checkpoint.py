@@ -26,7 +26,7 @@ from graphcnn.storage.state import read_state
 
 PREFIX = "model.ckpt"
 MANIFEST = "manifest.json"
-MAX_BYTES = 16 << 30  # of a file
+MAX_BYTES = 16 << 30  # maximum size of a file
 DATA = f"{PREFIX}.data-00000-of-00001"
 Result = TypeVar("Result")
 
@@ -97,7 +97,7 @@ def verify(run: Run, which: str) -> Path:
         DamagedRun: the sha256 of a file differs from the manifest. The error names the first such file.
         InputError: the folder, its manifest or a file is missing or cannot be read.
     """
-    folder = _behind(run, which)
+    folder = _checkpoint_folder(run, which)
     if not folder.is_dir():
         raise InputError(f"{run.path / which}: no such checkpoint; train the run again")
     try:
@@ -179,13 +179,13 @@ def _use_verified(run: Run, which: str, use: Callable[[Path], Result]) -> Result
     If a training replaces the checkpoint at the same time, the new one is used.
     """
     while True:
-        folder = _behind(run, which)
+        folder = _checkpoint_folder(run, which)
         try:
             verify(run, which)
             check_reader(folder / PREFIX, sha256_of(folder / MANIFEST, follow=False))
             return use(folder)
         except Exception as error:  # TensorFlow's readers raise many types for damaged files
-            if _behind(run, which) != folder:
+            if _checkpoint_folder(run, which) != folder:
                 continue
             if isinstance(error, InputError):
                 raise
@@ -226,11 +226,11 @@ def _restore(session: tf1.Session, saver: tf1.train.Saver, folder: Path, variabl
         saver.restore(session, prefix)
 
 
-def _behind(run: Run, which: str) -> Path:
-    """Return the folder that the link `which` names; a copy of a run may hold a folder instead of the link.
+def _checkpoint_folder(run: Run, which: str) -> Path:
+    """Return the folder to which the link `which` points. In a copy of a run, `which` may be a folder itself.
 
     Raises:
-        UnsafeFile: the link does not lead to a checkpoint of the run.
+        UnsafeFile: the link does not point to a checkpoint of the run.
     """
     link = run.path / which
     if not link.is_symlink():

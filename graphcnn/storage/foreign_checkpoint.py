@@ -1,8 +1,8 @@
-"""Checkpoints that no training of this user wrote. They are read in a child process first.
+"""A check of checkpoints that no training of this user wrote: they are first read in a child process.
 
-TensorFlow's reader ends its process when it reads a file that was made for an attack. The child process ends in place
-of the command, and the user gets one line. A file in the user's state folder records the checkpoints that trainings
-wrote and that were checked before, so that they are not checked.
+A file that was made for an attack can crash TensorFlow's reader. Then only the child process ends, and the command
+prints one line. A file in the user's state folder records the checkpoints that trainings wrote and the checkpoints that
+were checked. A recorded checkpoint is not checked again.
 """
 
 from __future__ import annotations
@@ -23,27 +23,26 @@ from graphcnn.common.replace import atomic_write
 from graphcnn.ops.tf1 import tf, tf1
 
 MODULE = "graphcnn.storage.foreign_checkpoint"
-RECORD_BYTES = 1 << 20  # of the record, about 16,000 checkpoints; the older half is then forgotten
-SECONDS = 600  # for reading all tensors of a checkpoint
+RECORD_BYTES = 1 << 20  # size at which the older half of the record is deleted; about 16,000 checkpoints
+SECONDS = 600  # time limit for reading all tensors of a checkpoint
 UNREADABLE, REFUSED = 3, 4  # exit statuses of the child process
 
 
 def check_reader(prefix: Path, sha256: str) -> None:
-    """Read a checkpoint in a child process, unless it is recorded; then record it.
+    """Read a checkpoint in a child process and record it, unless it is recorded already.
 
-    A checkpoint that TensorFlow refuses with an error is not refused here: the command meets the same error.
+    If TensorFlow reports an error, this function raises none. The command gets the same error when it reads the file.
 
     Args:
         prefix: prefix of the checkpoint's files.
         sha256: of the checkpoint's manifest or index, as hexadecimal digits.
 
     Raises:
-        InputError: the reader ended the process or took too long, or a tensor has an unknown type or is larger than the
-            files.
+        InputError: the reader crashed or took too long, or a tensor has an unknown type or is larger than the files.
     """
     if _is_recorded(sha256):
         return
-    say(f"checking a checkpoint that no training of yours has recorded: {prefix}")
+    say(f"checking a checkpoint that is not recorded as yours, in a child process: {prefix}")
     command = module_command(MODULE, [str(prefix.resolve())])
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
     advice = "the file was damaged or made for an attack: do not use it"
@@ -55,7 +54,7 @@ def check_reader(prefix: Path, sha256: str) -> None:
     except subprocess.TimeoutExpired:
         raise InputError(f"{prefix}: TensorFlow's reader took more than {SECONDS} s; {advice}") from None
     if done.returncode < 0:
-        raise InputError(f"{prefix}: TensorFlow's reader crashed on it (signal {-done.returncode}); {advice}")
+        raise InputError(f"{prefix}: TensorFlow's reader crashed (signal {-done.returncode}); {advice}")
     if done.returncode == REFUSED:
         raise InputError(f"{prefix}: declares {done.stdout.decode(errors='replace').strip()}; {advice}")
     if done.returncode == 0:
@@ -66,7 +65,7 @@ def check_reader(prefix: Path, sha256: str) -> None:
 
 
 def record(sha256: str) -> None:
-    """Record a checkpoint of this user, so that it is not checked. Without a state folder, nothing is recorded.
+    """Record a checkpoint, so that later commands do not check it. If the record cannot be written, do nothing.
 
     Args:
         sha256: of the checkpoint's manifest or index, as hexadecimal digits.
@@ -99,7 +98,11 @@ def _recorded() -> list[bytes]:
 
 
 def _record_path() -> Path:
-    """Return graphcnn/checkpoints in $XDG_STATE_HOME or ~/.local/state; RuntimeError for a user without a home."""
+    """Return graphcnn/checkpoints in $XDG_STATE_HOME or ~/.local/state.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
     state = os.environ.get("XDG_STATE_HOME", "")
     return (Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state") / "graphcnn" / "checkpoints"
 
@@ -108,7 +111,8 @@ def main(prefix: Path) -> int:
     """Read every tensor of a checkpoint, in the child process. Print why it is refused, and return the exit status."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        stored = sum(regular_size(path) for path in prefix.parent.iterdir() if path.name.startswith(f"{prefix.name}."))
+        files = [path for path in prefix.parent.iterdir() if path.name.startswith(f"{prefix.name}.")]
+        total_bytes = sum(map(regular_size, files))
         reader = tf1.train.NewCheckpointReader(str(prefix))
         shapes = reader.get_variable_to_shape_map()
     except Exception:  # TensorFlow's readers raise many types for damaged files
@@ -120,7 +124,7 @@ def main(prefix: Path) -> int:
         return REFUSED
     status = 0
     for name, shape in shapes.items():
-        if math.prod(shape) * sizes[name] > stored:
+        if math.prod(shape) * sizes[name] > total_bytes:
             print("a tensor that is larger than its files")
             return REFUSED
         try:
@@ -131,7 +135,7 @@ def main(prefix: Path) -> int:
 
 
 def _item_size(data_type: tf.DType) -> int:
-    """Return the smallest number of bytes of an element in a file. A text may be empty, but has a length."""
+    """Return the smallest size in bytes of an element in a file. An empty string takes one byte, for its length."""
     return 1 if data_type == tf.string else data_type.size
 
 

@@ -77,8 +77,8 @@ def load_recorded_data(
 ) -> RecordedData:
     """Load the data that the run was trained on, and check that they are the same.
 
-    The path of the data is the recorded one unless `source` is given. The recorded folders of caches are used only if
-    they lie in the default cache folder: the run may come from a stranger, and caches are written.
+    The path of the data is the recorded one unless `source` is given. A recorded cache folder is used only if it is in
+    the default cache folder, because the run may come from a stranger and commands write into cache folders.
 
     Args:
         run: the run.
@@ -112,10 +112,10 @@ def load_recorded_data(
 
 
 def recorded_options(config: Mapping[str, Any], given: Mapping[str, Any]) -> sources.DataOptions:
-    """Return the options to load a run's data: the given ones, else the recorded ones; see load_recorded_data.
+    """Return the options to load a run's data: the recorded ones, replaced by the given ones; see load_recorded_data.
 
     Args:
-        config: the run's config.json; that of an early version has no options.
+        config: the run's config.json. A file of version 1 has no options.
         given: {field of sources.DataOptions: value} for the flags of this command.
     """
     ignored = dict.fromkeys(_ignored_folders(config, given))
@@ -123,7 +123,7 @@ def recorded_options(config: Mapping[str, Any], given: Mapping[str, Any]) -> sou
 
 
 def _ignored_folders(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
-    """Return {option: folder} of the recorded cache folders that are not given and not in the default folder."""
+    """Return {option: folder} of the recorded cache folders that are not used: see load_recorded_data."""
     recorded = config["data"].get("options", {})
     folders = {name: recorded.get(name) for name in FOLDERS if name not in given}
     return {name: folder for name, folder in folders.items() if folder and not cache.in_default_folder(folder)}
@@ -131,8 +131,8 @@ def _ignored_folders(config: Mapping[str, Any], given: Mapping[str, Any]) -> dic
 
 def _check_same(dataset: Dataset, source: str, run: Run, config: Mapping[str, Any]) -> None:
     """Refuse data that are not those of the run."""
-    recorded, found = config["data"], dataset.fingerprint
-    same_content = content_of(found) == content_of(recorded["fingerprint"])
+    recorded, fingerprint = config["data"], dataset.fingerprint
+    same_content = content_of(fingerprint) == content_of(recorded["fingerprint"])
     names = zip(config["class_names"], dataset.class_names, strict=False)
     different = next(((k, old, new) for k, (old, new) in enumerate(names) if old != new), None)
     if same_content and different:
@@ -141,24 +141,25 @@ def _check_same(dataset: Dataset, source: str, run: Run, config: Mapping[str, An
             f"{dataset.file('class_names')}: class {k} is {new!r}, but run {run.name} recorded {old!r}; restore the "
             f"class names that {run.config_path} lists, or name with --data the folder that the run was trained on"
         )
-    if not same_data(found, recorded["fingerprint"]):
-        raise _other_data(source, run, config, found)
+    if not same_data(fingerprint, recorded["fingerprint"]):
+        raise _other_data(source, run, config, fingerprint)
     _check_config(run, "image_shape", recorded["image_shape"], list(dataset.image_shape), source)
     _check_config(run, "pixel_max", recorded["pixel_max"], dataset.pixel_max, source)
     _check_config(run, "the number of class_names", len(config["class_names"]), dataset.classes, source)
 
 
-def _other_data(source: str, run: Run, config: Mapping[str, Any], found: str) -> InputError:
-    """Return the error for data with another fingerprint than that of the run."""
+def _other_data(source: str, run: Run, config: Mapping[str, Any], fingerprint: str) -> InputError:
+    """Return the error for data whose fingerprint is not the recorded one."""
     return InputError(
-        f"--data={source}: its training images or labels are not those of run {run.name} (fingerprint {short(found)}, "
-        f"expected {short(config['data']['fingerprint'])}); name the folder that the run was trained on"
+        f"--data={source}: its training images or labels are not those of run {run.name} (fingerprint "
+        f"{short(fingerprint)}, expected {short(config['data']['fingerprint'])}); name the folder that the run was "
+        "trained on"
     )
 
 
-def _check_config(run: Run, name: str, recorded: object, found: object, source: str) -> None:
-    """Refuse a config.json in which a value differs from that of the data."""
-    if recorded != found:
+def _check_config(run: Run, name: str, recorded: object, actual: object, source: str) -> None:
+    """Refuse a config.json in which a value differs from the value of the data."""
+    if recorded != actual:
         raise InputError(
-            f"{run.config_path}: {name} is {recorded}, but the data {source} have {found}; restore the file"
+            f"{run.config_path}: {name} is {recorded}, but the data {source} have {actual}; restore the file"
         )

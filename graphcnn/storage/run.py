@@ -31,8 +31,8 @@ OWN_FILES = re.compile(
 )
 LINKS = re.compile(r"best|last|\.(best|last)\.([0-9a-f]{16}\.)?new")  # the links of a run, and their temporary names
 EPOCH_FOLDER = re.compile(r"epoch-\d+")
-PIXELS = 1 << 24  # largest number of pixels in an image of the data
-HISTORY_BYTES = 64 << 20
+PIXELS = 1 << 24  # maximum number of pixels of an image
+HISTORY_BYTES = 64 << 20  # maximum size of history.csv
 NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
 REPLACED = re.compile(r".+\.replaced-\d+")  # name of a folder that `Run.set_aside` renamed
 
@@ -105,12 +105,13 @@ class Run:
             )
 
     def refuse_links(self) -> None:
-        """Refuse a run whose folder may lead commands to other files: every file must be regular.
+        """Refuse a run that contains a link to other files, or a file that is not regular.
 
-        The only links that a run may hold are `best` and `last`, to a folder epoch-<n> of the run.
+        A run may contain only two links: `best` and `last`, which point to a folder epoch-<n> of the run.
 
         Raises:
-            UnsafeFile: the folder is a link or lies behind one, or it holds another link, a FIFO, a socket or a device.
+            UnsafeFile: the folder, or a folder above it up to the root, is a link; or the folder contains another link,
+                a FIFO, a socket or a device.
         """
         refuse_links(self.path, self.root)
         folders = [self.path] if self.path.is_dir() else []
@@ -120,20 +121,20 @@ class Run:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(folder / entry.name)
                 else:
-                    with suppress(FileNotFoundError):  # a training has replaced it in this moment
+                    with suppress(FileNotFoundError):  # a training has just replaced the file
                         _check_entry(folder / entry.name, may_link=folder == self.path)
 
     def exists(self) -> bool:
         """Return whether a run of this name was started."""
-        return _is_there(self.config_path)
+        return _is_present(self.config_path)
 
     def has_best(self) -> bool:
         """Return whether the run has a best checkpoint, and thus at least one finished epoch."""
-        return _is_there(self.path / "best")
+        return _is_present(self.path / "best")
 
     def has_last(self) -> bool:
         """Return whether the run has a checkpoint to resume from."""
-        return _is_there(self.path / "last")
+        return _is_present(self.path / "last")
 
     def has_epochs(self) -> bool:
         """Return whether the run has a link to a checkpoint, or the folder of one."""
@@ -141,7 +142,7 @@ class Run:
 
     def lacks_config(self) -> bool:
         """Return whether the run has checkpoints but no config.json, and `clear` did not remove that file."""
-        return self.has_epochs() and not self.exists() and not _is_there(self._cleared)
+        return self.has_epochs() and not self.exists() and not _is_present(self._cleared)
 
     def create(self, config: dict[str, Any], dev_rows: np.ndarray) -> None:
         """Write config.json, and split.npz with the row indices of the dev split, into the folder."""
@@ -160,7 +161,7 @@ class Run:
 
         Raises:
             InputError: the file is missing, cannot be read or has another format.
-            UnsafeFile: the folder of the run holds a file that no run holds; see refuse_links.
+            UnsafeFile: the run contains a link or a file that is not regular; see refuse_links.
         """
         self.refuse_links()
         try:
@@ -255,8 +256,8 @@ class Run:
         """Return the last saved epoch; LastEpoch() before the first one.
 
         If a crash came between the replacements of `last` and `best`, a resumed training repeats the epoch of `last`.
-        The result is then the epoch before it. If a state.json is missing or not valid, the result is LastEpoch(): a
-        resumed training verifies the checkpoint and names the file.
+        The result is then the epoch before `last`. If a state.json is missing or not valid, the result is LastEpoch():
+        a resumed training verifies the checkpoint and names the file.
 
         Raises:
             OSError: a state.json cannot be read.
@@ -284,7 +285,7 @@ class Run:
         """
         with self.lock():
             n = 1
-            while _is_there(aside := self.path.with_name(f"{self.path.name}.replaced-{n}")):
+            while _is_present(aside := self.path.with_name(f"{self.path.name}.replaced-{n}")):
                 n += 1
             self.path.rename(aside)
             sync(aside.parent)
@@ -312,23 +313,23 @@ class Run:
 
 
 def _check_entry(path: Path, may_link: bool) -> None:
-    """Refuse a file of a run that is not regular.
+    """Raise UnsafeFile if a file of a run is not regular.
 
     Args:
         path: the file.
-        may_link: whether the file may be a link to an epoch's folder, if it has the name of such a link.
+        may_link: whether the file may be the link `best` or `last`, to a folder epoch-<n>.
     """
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
         target = str(path.readlink())
         if not (may_link and LINKS.fullmatch(path.name) and EPOCH_FOLDER.fullmatch(target)):
-            raise UnsafeFile(path, f"is a link to {target}, which no run holds; remove the link")
+            raise UnsafeFile(path, f"is a link to {target}, but a run contains no such link; remove it")
     elif not stat.S_ISREG(mode):
         raise UnsafeFile(path, f"is {file_type(mode)}, expected a regular file; remove it")
 
 
-def _is_there(path: Path) -> bool:
-    """Return whether a file, folder or link exists. Other errors than its absence are raised: the disk may recover."""
+def _is_present(path: Path) -> bool:
+    """Return whether a file, folder or link exists. An error of the disk is raised: a later call may succeed."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -343,7 +344,7 @@ def _history_row(cells: dict[str, str]) -> HistoryRow:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    """Return the InputError for a file of a run that cannot be read, or that holds other content than train writes."""
+    """Return the InputError for a file of a run that cannot be read, or whose content is not valid."""
     if isinstance(error, OSError) and error.strerror:
         advice = "restore the file" if isinstance(error, FileNotFoundError) else "try again"
         return InputError(f"{path}: cannot be read ({error.strerror}); {advice}")

@@ -16,10 +16,11 @@ from graphcnn.storage.run import NAME, REPLACED, Run
 
 
 class Start(NamedTuple):
-    """When a run was started, as its config.json says: larger is later.
+    """The position of a run in the order of the starts, from its config.json. A later start compares as larger.
 
-    number: 1 for the first run of a folder, and so on; 0 in a config.json of version 1. time: of the file's last
-    change, in seconds; 0 if it lies in the future. name: of the run; two runs may have the same number and time.
+    number: 1 for the first run of a folder, 2 for the next; 0 in a config.json of version 1. time: time of the file's
+    last change in seconds since 1970; 0 if it is in the future. name: name of the run, which orders runs with the same
+    number and time.
     """
 
     number: int
@@ -28,9 +29,9 @@ class Start(NamedTuple):
 
 
 def next_start(root: Path) -> dict[str, Any]:
-    """Return the entry "started" of a new run's config.json: the next number in `root`, and the time of the clock.
+    """Return the entry "started" of a new run's config.json: the next number in `root`, and the present time.
 
-    The number orders the runs even if the clock was wrong. A run whose config.json cannot be read is left out.
+    The number gives the order of the runs even if the clock was wrong. A config.json that cannot be read is ignored.
     """
     numbers = [0]
     for run in _runs(root):
@@ -41,9 +42,9 @@ def next_start(root: Path) -> dict[str, Any]:
 
 
 def all_runs(root: Path) -> list[Run]:
-    """Return the started runs under `root`, <run> and <suite>/<run>, the one that was started last first.
+    """Return the started runs under `root`, <run> and <suite>/<run>, in reverse order of their starts.
 
-    The folders that `Run.set_aside` renamed are left out.
+    The folders that `Run.set_aside` renamed are not included.
 
     Raises:
         InputError: a config.json cannot be read, so the order of the runs is not known.
@@ -65,7 +66,7 @@ def _runs(root: Path) -> list[Run]:
 
 
 def _start(run: Run) -> Start:
-    """Return the Start of a run; a missing file, or one with another content, has number 0.
+    """Return the Start of a run. Its number is 0 if config.json is missing or has no valid number.
 
     Raises:
         OSError: the file cannot be read.
@@ -75,12 +76,12 @@ def _start(run: Run) -> Start:
         number = started if type(started) is int and started > 0 else 0
     except (InputError, FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, RecursionError):
         number = 0
-    changed = _changed(run)
-    return Start(number, changed if changed <= time.time() else 0.0, run.name)
+    seconds = _change_time(run)
+    return Start(number, seconds if seconds <= time.time() else 0.0, run.name)
 
 
-def _changed(run: Run) -> float:
-    """Return the time of the last change of config.json in seconds, or 0 if the file is missing."""
+def _change_time(run: Run) -> float:
+    """Return the time of the last change of config.json in seconds since 1970, or 0 if the file is missing."""
     try:
         return run.config_path.lstat().st_mtime
     except FileNotFoundError:
@@ -124,12 +125,12 @@ def select_run(root: Path, name: str | None) -> Run:
 
 
 def _say_later_file(runs: Sequence[Run]) -> None:
-    """Say so if config.json of another run has a later date than that of the first run."""
-    latest = max(runs, key=_changed)
-    if _changed(latest) > _changed(runs[0]):
+    """Print a line if the config.json of another run has a later date than that of the first run."""
+    latest = max(runs, key=_change_time)
+    if _change_time(latest) > _change_time(runs[0]):
         say(
-            f"--run: {runs[0].name} was started last, although {latest.config_path} has a later date; name a run to "
-            "use another one"
+            f"--run: {runs[0].name} was started last, although {latest.config_path} has a later date; use --run "
+            "to choose another run"
         )
 
 

@@ -15,8 +15,8 @@ STATE_TYPES = {  # keys that every state has, and the types of each value
     "stopped_early": (bool,),
     "stopping": (dict,),
 }
-STOPPING_TYPES = {"best": (float, int, type(None)), "worse_in_a_row": (int,)}  # keys of "stopping"
-OPTIONAL_TYPES = {"frozen_epochs": (int, type(None))}
+STOPPING_TYPES = {"best": (float, int, type(None)), "worse_in_a_row": (int,)}  # the same for the dict "stopping"
+OPTIONAL_TYPES = {"frozen_epochs": (int, type(None))}  # the same for keys that may be missing
 
 
 def read_state(folder: Path) -> dict[str, Any]:

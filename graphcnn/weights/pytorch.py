@@ -23,10 +23,10 @@ from graphcnn.common.errors import InputError, UnsafeFile
 from graphcnn.common.files import open_regular
 
 HEAD = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)  # the magic number and the version
-MAX_BYTES = 1 << 30  # of a file
+MAX_BYTES = 1 << 30  # maximum size of a file
 MAX_RANK = 8  # of a tensor
-MAX_OPCODES = 1_000_000  # of a pickle
-MAX_VIEWS = 2  # bytes of all tensors, per byte of the file: tensors may share a storage
+MAX_OPCODES = 1_000_000  # maximum number of opcodes of a pickle
+MAX_VIEWS = 2  # maximum of (bytes of all tensors) / (bytes of the file): several tensors may share a storage
 STORAGE_TYPES: dict[str, np.dtype] = {"torch FloatStorage": np.dtype("<f4"), "torch LongStorage": np.dtype("<i8")}
 REBUILD_TENSOR, ORDERED_DICT = "torch._utils _rebuild_tensor_v2", "collections OrderedDict"
 Expected = TypeVar("Expected")
@@ -69,7 +69,7 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_BYTES:
-                raise InputError(f"is longer than {MAX_BYTES >> 20} MB")
+                raise InputError(f"has more than {MAX_BYTES >> 20} MiB")
             return _read(file, size)
     except UnsafeFile:
         raise

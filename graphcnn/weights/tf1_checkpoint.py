@@ -17,8 +17,8 @@ from graphcnn.storage.foreign_checkpoint import check_reader
 from graphcnn.weights.loaded import Fit, LoadedWeights, Origin, Shapes, check_finite
 
 NAME_MAPS = Path(__file__).with_name("name_maps")
-MAX_MAP_BYTES = 1 << 20  # of a name map
-MAX_BYTES = 16 << 30  # of all files of a checkpoint
+MAX_MAP_BYTES = 1 << 20  # maximum size of a name map
+MAX_BYTES = 16 << 30  # maximum size of all files of a checkpoint together
 
 
 def read_name_map(name: str) -> dict[str, str]:
@@ -65,7 +65,9 @@ def load_checkpoint(prefix: Path, name_map: dict[str, str], shapes: Shapes) -> L
     """
     files = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*[x0-9]"))  # .index, .data-00000-of-00001
     if sum(map(regular_size, files)) > MAX_BYTES:
-        raise InputError(f"--weights={prefix}: its files have more than {MAX_BYTES >> 30} GiB, expected a smaller one")
+        raise InputError(
+            f"--weights={prefix}: the files have more than {MAX_BYTES >> 30} GiB; use a smaller checkpoint"
+        )
     check_reader(prefix, sha256_of(Path(f"{prefix}.index")))
     try:
         reader = tf1.train.NewCheckpointReader(str(prefix))

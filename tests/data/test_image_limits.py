@@ -98,9 +98,9 @@ def test_a_file_of_a_terabyte_is_refused(tmp_path):
     with path.open("wb") as file:
         file.write(JPEG)
         file.truncate(1 << 40)
-    with pytest.raises(InputError, match=r"big.jpg: has more than 256 MB"):
+    with pytest.raises(InputError, match=r"big.jpg: has more than 256 MiB"):
         images.read_image(path)
-    with pytest.raises(InputError, match=r"big.jpg: has more than 256 MB"):
+    with pytest.raises(InputError, match=r"big.jpg: has more than 256 MiB"):
         folder_of_images.load(tmp_path / "photos", False, 8, tmp_path)
     dataset = folder_of_images.load(tmp_path / "photos", False, 8, tmp_path, skip_broken=True)
     assert len(dataset.x_train) == 2

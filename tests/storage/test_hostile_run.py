@@ -144,9 +144,9 @@ HOSTILE_RECIPES = {  # setting: (value, words)
     "image_size": (1024, "evaluation computes 256 images of 16x16 pixels at a time"),
     "translate": (16, "expected less than the 16x16 pixels"),
     "net": ("vg", "did you mean 'vgg'"),
-    "batch_size": (10**400, "at most 2147483647"),
-    "learning_rate": (10**400, "at most 2147483647"),
-    "warmup_steps": (2**31, "at most 2147483647"),
+    "batch_size": (10**400, "between -2147483647 and 2147483647"),
+    "learning_rate": (10**400, "between -2147483647 and 2147483647"),
+    "warmup_steps": (2**31, "between -2147483647 and 2147483647"),
 }
 
 
