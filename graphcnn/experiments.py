@@ -23,7 +23,7 @@ from graphcnn.data import sources
 from graphcnn.sweeps import settings
 from graphcnn.sweeps.processors import processors
 
-LOCAL_FLAGS = ("checkpoints", "data_cache", "cache_dir", "retrain")  # flags about the folders of this machine
+LOCAL_FLAGS = ("checkpoints", "data_cache", "cache_dir", "retrain")  # flags that concern only local folders
 SETTINGS_NOTE = (  # in --help
     "A setting that is given as a flag applies to all experiments. Without the flag, each experiment has its own "
     "value. --epochs sets the length of the longest experiment. The other experiments, and their early-stopping "
@@ -43,8 +43,8 @@ def define_flags() -> FlagValues:
     text = "number of experiments that are trained at a time, each on an equal number of processor cores"
     flags.define(values, int, "jobs", 1, text)
     text = (
-        "rename each run with another recipe, data or dev split to <run>.replaced-N, and train it again; without this "
-        "flag, such runs are refused"
+        "rename each existing run that has another recipe, data or dev split to <run>.replaced-N, and train it again "
+        "(default: end with an error and train nothing)"
     )
     flags.define(values, bool, "retrain", False, text)
     text = "settings and values to combine, instead of a suite: 'learning_rate=1e-3,1e-4 keep_prob=0.6,0.8'"

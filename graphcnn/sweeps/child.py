@@ -48,7 +48,7 @@ class ChildProcesses:
 
         Args:
             command: name of the command, such as train.
-            arguments: flags of the command. Their paths are absolute.
+            arguments: flags of the command. Their paths must be absolute.
             log: file to which the stdout and stderr of the process are appended.
             on_epoch: called for each epoch with the line that the process reports.
 
@@ -94,7 +94,7 @@ class ChildProcesses:
 
 @contextmanager
 def _pipe() -> Iterator[tuple[IO[str], int]]:
-    """Yield the reading end of a new pipe, which is closed at the end, and the descriptor of its writing end."""
+    """Yield (text file of the reading end, descriptor of the writing end) of a pipe; then close the reading end."""
     reader, writer = os.pipe()
     with open(reader, encoding="utf-8", errors="replace") as events:  # noqa: PTH123 (a descriptor)
         yield events, writer
@@ -109,7 +109,7 @@ def ending_of(status: int, event: dict[str, Any]) -> Ending:
 
 
 def output_lines(command: str, arguments: Sequence[str]) -> list[str]:
-    """Run a command and return the lines of its stdout. Paths among the arguments are absolute."""
+    """Run a command and return the lines of its stdout. The paths in the arguments must be absolute."""
     command_line = module_command(f"graphcnn.{command}", arguments)
     with working_folder() as folder:
         done = subprocess.run(command_line, cwd=folder, capture_output=True, text=True, check=False)

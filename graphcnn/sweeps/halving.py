@@ -56,7 +56,7 @@ class Memory:
         """Return the number of epochs that an earlier call with the same key wrote; None if there is none.
 
         Raises:
-            OSError: the file cannot be read. Another number would be chosen and written, so the sweep must not go on.
+            OSError: the file cannot be read. The sweep must end, because it would choose and write another number.
         """
         try:
             content = read_json(self.path, follow=False)

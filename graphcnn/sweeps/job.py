@@ -39,7 +39,7 @@ class Job:
         """Set epoch, score and seconds from the run's history.csv.
 
         Args:
-            finished: whether the run is finished. Until then, a file that cannot be read counts as no epochs.
+            finished: whether the run is finished. If it is not, a file that cannot be read counts as no epochs.
 
         Raises:
             InputError: the run is finished, and the file is missing or cannot be read.
@@ -51,11 +51,13 @@ class Job:
 
 
 class Standing(NamedTuple):
-    """What a job needs, and the reason for the user; the reason may be empty.
+    """The action that a job needs.
 
-    action: done (nothing), resume (`train --resume`, which also starts a new run), replace (the run has another recipe,
-    data or dev split, but no finished epoch: set it aside and train a new one), or changed (such a run with a finished
-    epoch: the user decides).
+    Attributes:
+        action: "done": none. "resume": `train --resume`, which also starts a new run. "replace": rename the run, which
+            has another recipe, data or dev split but no finished epoch, and train a new run. "changed": the user must
+            decide, because such a run has a finished epoch.
+        reason: text for the user; it may be empty.
     """
 
     action: Literal["done", "resume", "replace", "changed"]
@@ -63,7 +65,7 @@ class Standing(NamedTuple):
 
 
 def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
-    """Return what a job needs, from the content of its run's folder.
+    """Return the action that a job needs, from the content of its run's folder.
 
     Args:
         job: the job.
@@ -87,12 +89,12 @@ def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
     recorded = recipe_from_dict(config["recipe"], str(run.config_path))
     recipe = _comparable(job.recipe, recorded)
     changes = _changes(config, recorded, recipe)
-    others = ["the data changed"] * (not same_data(config["data"]["fingerprint"], fingerprint))
-    others += ["the dev split changed"] * ({key: config["split"].get(key) for key in split} != split)
+    data_changes = ["the data changed"] * (not same_data(config["data"]["fingerprint"], fingerprint))
+    data_changes += ["the dev split changed"] * ({key: config["split"].get(key) for key in split} != split)
     last = run.last_epoch()
     finished = last.epoch >= recipe.all_epochs() or _stays_stopped(last, recipe)
-    if others or not _same_but_length(changes, recorded, recipe, finished):
-        reason = "; ".join([*changes.values(), *others])
+    if data_changes or not _is_reusable(changes, recorded, recipe, finished):
+        reason = "; ".join([*changes.values(), *data_changes])
         return Standing("changed" if run.has_epochs() else "replace", reason)
     if finished:
         return Standing("done", f"it has {last.epoch} epochs and is kept" if changes else "")
@@ -102,15 +104,16 @@ def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
 
 
 def _stays_stopped(last: LastEpoch, recipe: Recipe) -> bool:
-    """Return whether early stopping ended the run, and would end it also with the patience of `recipe`."""
+    """Return whether early stopping ended the run and would also end it with the patience of `recipe`."""
     return last.stopped_early and (recipe.finetune_epochs > 0 or last.worse_in_a_row > recipe.patience)
 
 
-def _same_but_length(changes: dict[str, str], recorded: Recipe, recipe: Recipe, finished: bool) -> bool:
-    """Return whether a run of the recipe `recorded` can serve for `recipe`: they differ at most in length and patience.
+def _is_reusable(changes: dict[str, str], recorded: Recipe, recipe: Recipe, finished: bool) -> bool:
+    """Return whether a run with the recipe `recorded` can be kept or continued as a run with `recipe`.
 
-    A run can be continued with more epochs and more patience. With less patience it might have stopped earlier. So
-    such a run can only be kept, and only if it is finished and was asked for more epochs.
+    The recipes may differ only in epochs and patience. A run can be continued with more epochs and more patience. With
+    less patience, the run might have stopped earlier, so it cannot be continued. It is kept if it is finished and
+    `recorded` has more epochs.
     """
     if recipe.planned() or not changes.keys() <= {"epochs", "patience"}:
         return not changes

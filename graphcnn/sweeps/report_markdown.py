@@ -51,8 +51,8 @@ def markdown(report: Row, best: str, per_class: Mapping[str, Mapping[str, float]
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int = 1) -> list[str]:
     """Return the lines of a Markdown table; columns after the first `text_columns` are right-aligned."""
     rule = ["---"] * text_columns + ["--:"] * (len(titles) - text_columns)
-    first, *others = [[text.markdown(str(cell)) for cell in cells] for cells in (titles, *rows)]
-    return ["| " + " | ".join(cells) + " |" for cells in (first, rule, *others)]
+    header, *body = [[text.markdown(str(cell)) for cell in cells] for cells in (titles, *rows)]
+    return ["| " + " | ".join(cells) + " |" for cells in (header, rule, *body)]
 
 
 def _experiments(rows: list[Row], unit: str, tested: bool) -> list[str]:

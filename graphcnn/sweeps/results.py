@@ -22,8 +22,8 @@ def read_result(run: Run, test: bool, test_fingerprint: str | None) -> Result | 
     Args:
         run: a finished run.
         test: whether the data have test labels. If so, the result includes the scores on the test split.
-        test_fingerprint: fingerprint of the present test split. A score on other test images or labels does not count,
-            nor does a score of version 1, which recorded no fingerprint.
+        test_fingerprint: fingerprint of the test split. Scores with another fingerprint are ignored, and scores of
+            version 1, which recorded none.
 
     Raises:
         InputError: the content of a file is not what train or eval writes.

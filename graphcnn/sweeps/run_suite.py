@@ -35,7 +35,7 @@ class Request:
         options: {DataOptions field: value} for the flags that were given.
         dev_split: first or stratified; None for the default of the data.
         dev_fraction: fraction of the training images in the dev split; None for the default of the suite.
-        retrain: whether runs with another recipe, data or dev split are set aside and trained again.
+        retrain: whether runs with another recipe, data or dev split are renamed and trained again.
         seeds: number of seeds of each experiment.
         jobs: number of simultaneous trainings.
         budget: seconds of training epochs for successive halving; None to train all experiments for all epochs.

@@ -26,7 +26,7 @@ from graphcnn.sweeps.results import Result, read_result
 from graphcnn.sweeps.setup import Setup, with_random_weights
 
 CHANGED_ADVICE = (
-    "give the same --data and settings as before, or add --retrain to rename such runs to <run>.replaced-N and train "
+    "give the same --data and settings as before, or add --retrain to rename these runs to <run>.replaced-N and train "
     "them again"
 )
 LOCK_SECONDS = 0.5  # between two checks of a run that another process is training
@@ -64,7 +64,7 @@ class Scheduler:
         setup: the suite.
         jobs_at_once: number of simultaneous trainings; each gets the same number of processors.
         runner: runs `train` and `eval`; None to run them in child processes.
-        retrain: whether runs with another recipe, data or dev split are set aside and trained again.
+        retrain: whether runs with another recipe, data or dev split are renamed and trained again.
     """
 
     def __init__(self, setup: Setup, jobs_at_once: int, runner: Runner | None = None, retrain: bool = False) -> None:
@@ -76,14 +76,14 @@ class Scheduler:
         self._refresh: Callable[[], None] = lambda: None
 
     def refuse_changed(self, jobs: Sequence[Job]) -> None:
-        """Refuse jobs whose runs have another recipe, data or dev split, unless they shall be trained again.
+        """Refuse jobs whose runs have another recipe, data or dev split, unless `retrain` is set.
 
         Raises:
-            InputError: the error line names these runs and the reasons.
+            InputError: a run differs; the message names all such runs and the reasons.
         """
         changed: dict[str, list[str]] = {}
         for job in [] if self.retrain else jobs:
-            with suppress(InputError, OSError):  # `train` reports a run that cannot be read, for its job alone
+            with suppress(InputError, OSError):  # `train` reports an unreadable run, and only its job fails
                 state = self._plan(job)
                 if state.action == "changed":
                     changed.setdefault(state.reason, []).append(job.run.name)
@@ -127,11 +127,11 @@ class Scheduler:
         return standing(job, data.split, data.fingerprints[job.recipe.image_size])
 
     def result(self, job: Job) -> Result:
-        """Return the results of a trained run; eval scores it first if that is necessary. See results.read_result.
+        """Return the results of a trained run; eval scores it first if necessary. See results.read_result.
 
         Raises:
             JobFailed: eval failed.
-            InputError, OSError: as read_result.
+            InputError, OSError: see read_result.
         """
         data = self.setup.data
         test_fingerprint = data.test_fingerprints[job.recipe.image_size]
@@ -183,7 +183,7 @@ class Scheduler:
         self._refresh()
 
     def _plan(self, job: Job) -> Standing:
-        """Return what the job needs; if published weights are not available, change its recipe to random ones."""
+        """Return the action of a job; without its published weights, its recipe gets random initial weights."""
         state = self.standing(job)
         begun = state.action == "resume" and job.run.has_last()  # it no longer needs published weights
         if state.action != "done" and not begun and job.recipe.net in self.setup.without_weights:
@@ -213,8 +213,8 @@ class Scheduler:
         """Perform the action of a job, then score its run; raise an exception if this fails."""
         if state.action == "replace":
             self._wait(job.run)
-            aside = job.run.set_aside()
-            say(f"{job.run.name}: {state.reason}; the old run is kept as {aside.name}, and a new one is trained")
+            old_run = job.run.set_aside()
+            say(f"{job.run.name}: {state.reason}; the old run is kept as {old_run.name}, and a new one is trained")
         elif state.reason:
             say(f"{job.run.name}: {state.reason}")
         if state.action != "done":

@@ -27,7 +27,7 @@ class SuiteData:
         flags: --data and its options, for the command line of a child process.
         split: {"kind", "fraction"} of the dev split.
         fingerprints: {image size: fingerprint of the dataset}; a folder of images is decoded at each size.
-        test_fingerprints: {image size: Dataset.test_fingerprint()}.
+        test_fingerprints: {image size: fingerprint of the labelled test split, or None without one}.
         description: text with the numbers of training and dev images, for the user.
         has_test_labels: whether the data have a labelled test split.
         image_folder: the folder of the image files, if it has a labelled test split; else None.
@@ -68,8 +68,8 @@ def load_data(
     return SuiteData(
         flags=(f"--data={dataset.source}", *(f"--{name}={value}" for name, value in options.items())),
         split={"kind": kind, "fraction": fraction},
-        fingerprints={size: each.fingerprint for size, each in datasets.items()},
-        test_fingerprints={size: each.test_fingerprint() for size, each in datasets.items()},
+        fingerprints={size: loaded.fingerprint for size, loaded in datasets.items()},
+        test_fingerprints={size: loaded.test_fingerprint() for size, loaded in datasets.items()},
         description=f"{len(train_rows):,} training, {len(dev_rows):,} dev images ({kind})",
         has_test_labels=dataset.has_test_labels,
         image_folder=Path(source).resolve() if has_image_files else None,
@@ -119,7 +119,7 @@ class Setup:
             seed: seed of its recipe.
 
         Yields:
-            (Run, its seed - `seed`, the number of epochs in its name or None), for seeds from `seed` on.
+            (Run, its seed minus `seed`, the number of epochs in its name or None). Smaller seeds are left out.
         """
         pattern = re.compile(re.escape(experiment) + r"-seed(\d+)(?:-epochs(\d+))?")
         for path in self.folder.glob(f"{experiment}-seed*"):
@@ -129,7 +129,7 @@ class Setup:
                 yield Run(self.root, f"{self.name}/{path.name}"), index, int(match[2]) if match[2] else None
 
     def existing_jobs(self, experiment: str, recipe: Recipe, seeds: int) -> Iterator[Job]:
-        """Yield a Job for each existing run of an experiment, whatever its number of epochs, with these seeds."""
+        """Yield a Job for each existing run of an experiment with one of its first `seeds` seeds and any epochs."""
         for run, index, epochs in self.runs(experiment, recipe.seed):
             job = self.job(experiment, dataclasses.replace(recipe, epochs=epochs or recipe.epochs), index)
             if index < seeds and job.run.path == run.path:

@@ -76,7 +76,7 @@ class Report:
         """Return the results of the experiment's finished runs, in the order of their seeds."""
         results = []
         runs = self.setup.runs(experiment, self.recipes[experiment].seed)
-        for run, seed_index, _ in sorted(runs, key=lambda each: each[1]):
+        for run, seed_index, _ in sorted(runs, key=lambda entry: entry[1]):
             try:
                 result = self._result(experiment, run, seed_index)
             except (JobFailed, InputError, OSError) as error:
@@ -91,7 +91,7 @@ class Report:
     def _result(self, experiment: str, run: Run, seed_index: int) -> Result | None:
         """Return the results of a run; None if it is unfinished or has another recipe, dataset or dev split.
 
-        A finished run without scores, or with scores on another test split, is scored.
+        A finished run without scores, or with scores on another test split, is scored first.
 
         A run of the same recipe with random weights also counts, since an earlier call may have lacked the published
         weights.
@@ -117,7 +117,7 @@ class Report:
         return entries
 
     def _ensemble(self, ensemble: Ensemble, runs: list[str]) -> dict[str, Any]:
-        """Return the report's entry for an ensemble of these runs; JobFailed if eval cannot score it."""
+        """Return the report's entry for an ensemble of these runs; raise JobFailed if eval cannot score it."""
         root, data = self.setup.root, self.setup.data
         splits = ["dev"] + ["test"] * data.has_test_labels
         files = {split: ensemble_folder(root, runs) / f"{split}.json" for split in splits}

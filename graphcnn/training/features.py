@@ -133,7 +133,7 @@ def _read(path: Path, shape: tuple[int, int]) -> cache.CheckedArray | None:
     A file of version 1 has no recorded sha256 and counts as damaged.
 
     Raises:
-        OSError, UnreadableFile: the system cannot read a file. This is no reason to compute the features again.
+        OSError, UnreadableFile: the system cannot read a file. The file may be intact, so it must not be replaced.
     """
     try:
         recorded = read_json(_checksum_path(path), follow=False)["sha256"]

@@ -18,8 +18,8 @@ from graphcnn.common.isolated import module_command, working_folder
 from graphcnn.config.setting_paths import absolute
 from graphcnn.data import sources
 
-GRACE_SECONDS = 15.0  # the other workers are killed so long after one has failed
-SIGNAL_SECONDS = 1.5  # the workers are killed so long after a second signal
+GRACE_SECONDS = 15.0  # from the failure of a worker until the other workers are killed
+SIGNAL_SECONDS = 1.5  # from a second signal until the workers are killed
 POLL_SECONDS = 0.1  # between two checks of the workers
 PATH_FLAGS = ("data", "checkpoints", "data_cache", "cache_dir", "weights", "name_map")  # flags of train
 
@@ -27,7 +27,7 @@ PATH_FLAGS = ("data", "checkpoints", "data_cache", "cache_dir", "weights", "name
 def launch(count: int, arguments: list[str]) -> int:
     """Run `train` in `count` processes and wait for them; return the first exit status that is not 0.
 
-    Signals are passed on to the workers. After a second signal, the workers that do not end are killed.
+    Signals are passed on to the workers. After a second signal, the workers that have not ended are killed.
 
     Args:
         count: number of workers; if there are more workers than processors, several workers use the same processor.
@@ -56,9 +56,9 @@ def launch(count: int, arguments: list[str]) -> int:
 
 @contextmanager
 def _passing_on_signals(workers: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
-    """Pass signals on to the workers while the block runs; yield the list of the signals so far.
+    """Pass signals on to the workers while the block runs; yield the list of their numbers.
 
-    The workers have sessions of their own, so Ctrl-C, Ctrl-Z and the end of a terminal reach this process only.
+    Each worker has its own session, so Ctrl-C, Ctrl-Z and the end of a terminal reach only this process.
     """
     signals: list[int] = []
 
@@ -90,7 +90,7 @@ def _passing_on_signals(workers: list[subprocess.Popen[bytes]]) -> Iterator[list
 def _start(
     index: int, addresses: list[str], processors: list[int], arguments: list[str], folder: str
 ) -> subprocess.Popen[bytes]:
-    """Start a worker in a folder; only the chief's output is shown."""
+    """Start a worker with `folder` as its current folder; only the chief's output is shown."""
     config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     return subprocess.Popen(
         module_command("graphcnn.train", arguments),
@@ -103,9 +103,9 @@ def _start(
 
 
 def with_absolute_paths(arguments: list[str]) -> list[str]:
-    """Return a command line of `train` in which paths are absolute, as --data=DIR or --data DIR.
+    """Return a command line of `train` with absolute paths; they may be given as --data=DIR or as --data DIR.
 
-    The arguments of a --flagfile must be in the command line already.
+    The content of a --flagfile must already be in the command line.
     """
     result, arguments = [], list(arguments)
     while arguments:
@@ -130,12 +130,12 @@ def _absolute(flag: str, value: str) -> str:
 def wait(workers: list[subprocess.Popen[bytes]], signals: Sequence[int] = ()) -> int:
     """Wait for all workers; return the first exit status that is not 0.
 
-    Once a worker has failed, the others have GRACE_SECONDS to end. After a second signal, all workers have
-    SIGNAL_SECONDS. Those that are left are killed.
+    After a worker has failed, the other workers have GRACE_SECONDS to end. After a second signal, all workers have
+    SIGNAL_SECONDS to end. The workers that still run are then killed.
 
     Args:
         workers: the processes.
-        signals: the signals so far; a handler may append more.
+        signals: numbers of the signals so far; a signal handler may append more.
     """
     failed, kill_at = 0, math.inf
     while True:

@@ -53,7 +53,7 @@ def run_config(
 
 
 def environment() -> dict[str, Any]:
-    """Return {"versions": of the software, "cpu": of this machine}; the bytes of a training depend on them."""
+    """Return {"versions", "cpu"} of this process; the bytes of the trained weights depend on them."""
     versions = {
         "graphcnn": __version__,
         "python": platform.python_version(),
@@ -65,23 +65,26 @@ def environment() -> dict[str, Any]:
 
 
 def with_environment(config: dict[str, Any], epoch: int) -> tuple[dict[str, Any], list[str]]:
-    """Return the config.json of a run that is resumed here, and what differs from the environment so far.
+    """Compare this environment with the last one in the config.json of a resumed run.
 
-    If anything differs, {"after_epoch", "versions", "cpu"} is appended to the list "resumed" of config.json.
+    If they differ, {"after_epoch", "versions", "cpu"} is appended to the list "resumed" of config.json.
 
     Args:
         config: the content of config.json.
         epoch: number of the last finished epoch.
+
+    Returns:
+        (the new content of config.json, the differences as text).
     """
     resumed = config.get("resumed")
     earlier = [entry for entry in resumed if isinstance(entry, dict)] if isinstance(resumed, list) else []
-    before, here = [config, *earlier][-1], environment()
+    last, current = [config, *earlier][-1], environment()
     differences = []
-    for part, values in here.items():
-        recorded = before.get(part)
+    for section, values in current.items():
+        recorded = last.get(section)
         old = recorded if isinstance(recorded, dict) else {}
         changed = (name for name, value in values.items() if old.get(name) != value)
         differences += [f"{name} was {old.get(name)}, is {values[name]}" for name in changed]
     if differences:
-        config = {**config, "resumed": [*earlier, {"after_epoch": epoch, **here}]}
+        config = {**config, "resumed": [*earlier, {"after_epoch": epoch, **current}]}
     return config, differences

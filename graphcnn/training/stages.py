@@ -111,7 +111,7 @@ class Stage:
         return range(state.epoch + 1, 1 + (state.epoch if state.stopped_early else self.last_epoch(state)))
 
     def continues(self, state: TrainingState) -> bool:
-        """Return whether the run stopped early with less patience than it has after --resume, and can go on."""
+        """Return whether the run stopped early, but has epochs left with the patience of --resume."""
         patient = state.stopping["worse_in_a_row"] <= self.recipe.patience
         return state.stopped_early and patient and state.epoch < self.last_epoch(state)
 

@@ -141,13 +141,13 @@ def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
 
 
 def _record_resumption(run: Run, config: dict[str, Any], recorded: Recipe, recipe: Recipe) -> None:
-    """Write what a resumed run changes into its config.json: the recipe, and other versions or another CPU.
+    """Write the recipe of a resumed run into its config.json, and the versions and the CPU if they differ.
 
     Args:
         run: the run.
         config: the content of its config.json.
-        recorded: the recipe so far.
-        recipe: the recipe from this call on.
+        recorded: the recipe before this call.
+        recipe: the recipe of this call.
     """
     last = run.last_epoch()
     new = config if recipe == recorded else {**config, "recipe": dataclasses.asdict(recipe)}
@@ -156,8 +156,8 @@ def _record_resumption(run: Run, config: dict[str, Any], recorded: Recipe, recip
         new, differences = with_environment(new, last.epoch)
         if differences:
             say(
-                f"--resume: {'; '.join(differences)}; so the weights may differ from those of a run without an "
-                f"interruption ({run.config_path} records both)"
+                f"--resume: {'; '.join(differences)}; so the weights may differ from those of an uninterrupted run "
+                f"({run.config_path} records the old and the new values)"
             )
     if new != config:
         run.write_config(new)
@@ -193,7 +193,7 @@ def _with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
 
 
 def _with_patience(recipe: Recipe, patience: int | None) -> Recipe:
-    """Return the recipe with another patience; refuse one with which the epochs so far could be different ones."""
+    """Return the recipe with another patience; refuse a patience that could have changed the epochs so far."""
     if patience in (None, recipe.patience):
         return recipe
     if recipe.stop_on != "nothing" and (patience < recipe.patience or recipe.finetune_epochs):
@@ -265,9 +265,10 @@ def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
 
 
 def _data_flags(request: TrainRequest) -> str:
-    """Return the given data flags that a later command on the run needs again, for the command lines to print.
+    """Return the data flags that the user must give again to later commands on the run, for the printed commands.
 
-    These are the folders of caches that it would not use because the run recorded them, and what --resume was given.
+    They are the given cache folders outside the default one, since a command does not use such a folder only because
+    the run recorded it. After --resume, they are all given cache folders and the given --data.
     """
     folders = {name: request.data_options[name] for name in FOLDERS if name in request.data_options}
     values = {name: value for name, value in folders.items() if request.resume or not cache.in_default_folder(value)}

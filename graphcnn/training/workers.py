@@ -63,9 +63,9 @@ class Workers:
         self._all_started, self._done, self._ending = threading.Event(), threading.Event(), threading.Lock()
         self._sockets = [(host, int(port)) for host, _, port in (address.rpartition(":") for address in addresses)]
         self._answered = [False] * self.count  # whether each worker has answered a check
-        self._missed = [0] * self.count  # number of its last consecutive checks without an answer
+        self._missed = [0] * self.count  # number of consecutive checks that each worker has not answered
         self._runs = 0  # number of calls of `run`
-        self._running = False  # whether one of them has not returned
+        self._running = False  # whether a call of `run` has not returned
 
     @property
     def chief(self) -> bool:
@@ -142,7 +142,7 @@ class Workers:
         return np.concatenate(blocks)[: np.size(array)].reshape(np.shape(array))
 
     def run(self, session: tf1.Session, fetches: Any, feed: dict[tf.Tensor, Any]) -> Any:
-        """Return the values of tensors that need a sum over all workers.
+        """Return session.run(fetches, feed) for tensors that need a sum over all workers.
 
         Raises:
             WorkerLost: the sum failed because another worker is lost.
@@ -159,7 +159,7 @@ class Workers:
             self._running = False
 
     def session(self, graph: tf1.Graph) -> tf1.Session:
-        """Return a Session that runs on this worker; for sums over all workers call `run` with it."""
+        """Return a Session that runs on this worker; sums over all workers need Workers.run."""
         config = tf1.ConfigProto(
             inter_op_parallelism_threads=1,
             intra_op_parallelism_threads=cores(),
@@ -266,7 +266,7 @@ class Workers:
         self._done.set()
 
     def _monitor(self, n: int) -> None:
-        """End this process if worker n does not answer MISSED checks; before its start, no answer is expected."""
+        """End this process if worker n misses MISSED consecutive checks after its start."""
         while not self._done.wait(CHECK_SECONDS):
             if self._answers(n):
                 self._answered[n], self._missed[n] = True, 0
@@ -279,8 +279,7 @@ class Workers:
         """End this process if a sum over all workers takes longer than WAIT_SECONDS.
 
         The option timeout_seconds of TensorFlow's collectives keeps a thread for each sum until the time is over, so
-        it is not used. The time is a number of checks, and so does not include the time in which this process is
-        stopped.
+        it is not used. The time is counted in checks, so it does not include the time in which this process is stopped.
         """
         seconds, reminded, last = 0.0, 0.0, 0
         while not self._done.wait(CHECK_SECONDS):
@@ -323,7 +322,7 @@ class Workers:
         silent = [n for n in self._others() if not self._answers(n)]
         if not silent:
             return None
-        # A lost worker also ends the workers that notice it first. It has missed more checks than they have
+        # The first workers that notice a lost worker end too. The lost worker has missed more checks than they have
         n = max(silent, key=lambda n: self._missed[n])
         return WorkerLost(n, f"{self._names([n])} is lost; {RESUME}")
 

@@ -1,4 +1,4 @@
-"""--resume under other versions or on another CPU: the command says so, and config.json records it."""
+"""--resume under other versions or on another CPU: the command prints a note, and config.json records them."""
 
 import json
 
@@ -6,18 +6,18 @@ import pytest
 
 from graphcnn.training.run_config import environment, with_environment
 
-LINE = "; so the weights may differ from those of a run without an interruption"
+LINE = "; so the weights may differ from those of an uninterrupted run"
 
 
-def changed(path, part, **values):
+def changed(path, section, **values):
     """Change the recorded environment of a run, and return its config."""
     config = json.loads(path.read_text())
-    config[part] |= values
+    config[section] |= values
     path.write_text(json.dumps(config))
     return config
 
 
-def test_another_environment_is_said_and_recorded(trained_copy, command):
+def test_another_environment_is_printed_and_recorded(trained_copy, command):
     path, flags = trained_copy / "tiny" / "config.json", [f"--checkpoints={trained_copy}", "--run=tiny", "--resume"]
     changed(path, "versions", tensorflow="2.16.2", numpy="1.26.4")
     config = changed(path, "cpu", cores=99)
@@ -61,7 +61,7 @@ def test_a_finished_run_is_not_resumed(trained_copy, command):
 
 
 @pytest.mark.parametrize("recorded", [None, 5, "x", [5], {"after_epoch": 1}, [{"versions": 5}]])
-def test_a_wrong_record_is_passed_over(recorded):
+def test_a_wrong_record_is_ignored(recorded):
     config, differences = with_environment({**environment(), "resumed": recorded}, 1)
     whole = len(environment()["versions"]) + len(environment()["cpu"])
     entries = isinstance(recorded, list) and isinstance(recorded[0], dict)
