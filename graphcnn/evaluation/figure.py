@@ -1,7 +1,7 @@
 """The only module that imports matplotlib. Figures are drawn with the library's default settings.
 
-Matplotlib reads a file named matplotlibrc in the current folder during its import. That file may be a stranger's, so
-the import runs in the folder of the library's own matplotlibrc.
+Matplotlib reads a file named matplotlibrc in the current folder during its import. That file may come from a stranger,
+so the import runs in the folder of the library's own matplotlibrc.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def _in_folder_of_defaults() -> Iterator[None]:
     """Make the folder of matplotlib's own matplotlibrc the current folder while the block runs."""
     spec = importlib.util.find_spec("matplotlib")
     folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or []]
-    before = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
+    previous = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:
         for folder in folders:
             os.chdir(folder / "mpl-data" if (folder / "mpl-data").is_dir() else folder)
         yield
     finally:
-        os.fchdir(before)
-        os.close(before)
+        os.fchdir(previous)
+        os.close(previous)
 
 
 with _in_folder_of_defaults():

@@ -143,6 +143,6 @@ def _write_report(model: Model[TrainedRun], split: str, predictions: Predictions
     pictures.confusion(scores["confusion"], names, title, folder / f"{split}_confusion.png")
     title = f"{model.name}, {split}: the most confident mistakes"
     pictures.mistakes(predictions, title, folder / f"{split}_mistakes.png")
-    with atomic_write(folder / f"{split}.json") as file:  # last: `experiments` scores no run that has it
+    with atomic_write(folder / f"{split}.json") as file:  # last, since `experiments` scores no run with this file
         file.write((json.dumps(report, indent=2) + "\n").encode())
     say("", f"written: {folder}/{split}.json, {split}_confusion.png, {split}_mistakes.png")

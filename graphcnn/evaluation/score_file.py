@@ -32,7 +32,7 @@ def score_file(predictions_path: str, labels_path: str) -> None:
 
 
 def _open_probabilities(path: str) -> np.ndarray:
-    """Return the array of a .npy file, float [N, K], memory-mapped; its values are not read."""
+    """Return the array of a .npy file, float [N, K], memory-mapped; do not read its values."""
     probabilities = read_array(path)
     rows, classes = probabilities.shape if probabilities.ndim == 2 else (0, 0)
     if rows < 1 or classes < 2 or probabilities.dtype.kind != "f":

@@ -43,7 +43,7 @@ def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def why_foreign(path: Path) -> str | None:
-    """Return why this file is not from `write`; None if it is."""
+    """Return the reason why this file is not an export; None if it is one."""
     try:
         with open_regular(path, follow=False) as file, zipfile.ZipFile(file) as packed:
             return None if f"{ABOUT}.npy" in packed.namelist() else f"it has no array {ABOUT}"

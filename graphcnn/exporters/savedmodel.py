@@ -47,7 +47,7 @@ def compute(folder: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def why_foreign(folder: Path) -> str | None:
-    """Return why this folder is not from `write`; None if it is, or if the folder is empty."""
+    """Return the reason why this folder is not an export; None if it is one or is empty."""
     foreign = foreign_entry(folder, FILES)
     if foreign:
         return f"it contains {foreign}"

@@ -51,6 +51,6 @@ def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def why_foreign(path: Path) -> str | None:
-    """Return why this is not a TensorFlow Lite file; None if it is one."""
+    """Return the reason why this is not a TensorFlow Lite file; None if it is one."""
     with open_regular(path, follow=False) as file:
         return None if file.read(8)[4:] == b"TFL3" else "it is not a .tflite file"

@@ -72,14 +72,14 @@ def _write(
 
     Args:
         new: the file or folder to write.
-        out: its later path, for messages.
+        out: the path to which it will be moved, for messages.
         format_name: a key of FORMATS.
         model: one run, or several runs as one graph.
         weights: ensemble weight of each run.
         images: float32 [N, H, W, 3].
 
     Returns:
-        (name of the format's runtime, largest difference of a probability from the graph's).
+        (name of the format's runtime, largest difference between its probabilities and those of the graph).
 
     Raises:
         InputError: the export cannot be written, or the difference is above TOLERANCE.
@@ -94,14 +94,15 @@ def _write(
     difference = float(abs(probabilities - expected).max())
     if probabilities.shape != expected.shape or not difference <= TOLERANCE:
         raise InputError(
-            f"--format={format_name}: a probability of {runtime} differs by {difference:.2g}; nothing was replaced"
+            f"--format={format_name}: a probability of {runtime} differs from the graph's by {difference:.2g}, "
+            f"expected at most {TOLERANCE:g}; nothing was replaced"
         )
     return runtime, difference
 
 
 @contextmanager
 def _reported(out: Path, action: str) -> Iterator[None]:
-    """Raise TensorFlow's errors, such as those of the disk, as InputError: "OUT: cannot be ACTION (reason)"."""
+    """Raise InputError "OUT: cannot be ACTION (reason)" for TensorFlow's errors, such as disk errors."""
     try:
         yield
     except tf.errors.OpError as error:

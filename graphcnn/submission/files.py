@@ -45,8 +45,8 @@ def check_replaceable(out: Path) -> None:
     archive = archive_path(out)
     for path, is_type, type_name in ((out, stat.S_ISDIR, "a folder"), (archive, stat.S_ISREG, "a regular file")):
         if os.path.lexists(path) and not is_type(path.lstat().st_mode):
-            found = file_type(path.lstat().st_mode)
-            raise InputError(f"--out={out}: {path} is {found}, expected {type_name}; name another folder")
+            actual = file_type(path.lstat().st_mode)
+            raise InputError(f"--out={out}: {path} is {actual}, expected {type_name}; name another folder")
     for path, entries in ((out, _folder_entries(out)), (archive, _archive_entries(archive, out.name))):
         foreign = sorted(entries - FILES) or (sorted(entries) if not entries >= SIGNATURE else [])
         if foreign:
@@ -56,7 +56,7 @@ def check_replaceable(out: Path) -> None:
 
 
 def _folder_entries(folder: Path) -> set[str]:
-    """Return the names of the files in a folder, or the first entry that no submission has."""
+    """Return the names of the files in a folder; if it has an entry that no submission has, return only this one."""
     if not folder.exists():
         return set()
     foreign = foreign_entry(folder, FILES)
@@ -78,8 +78,8 @@ def _archive_entries(archive: Path, prefix: str) -> set[str]:
 def replace_submission(out: Path) -> Iterator[Path]:
     """Yield an empty folder; if the block ends without an error, zip this folder and replace an older submission.
 
-    After an error in the block, the older submission is unchanged. The folder and the zip file are replaced one after
-    the other, each in one step. If the process is killed between the two steps, the folder is new and the zip file old.
+    After an error in the block, the older submission is unchanged. First the folder is replaced in one step, then
+    the zip file. If the process is killed between the two steps, the folder is new and the zip file is old.
     """
     with new_folder(out) as new:
         yield new

@@ -6,9 +6,9 @@ The program imports model.ckpt.meta from the folder of the submission, restores 
 also feeds True to tta:0) and compares hypothesis:0 with result.npy. The last line of its output is "passed" or "FAILED"
 with the largest difference. The exit status is 0 if that difference is at most 1e-5.
 
-The graph in model.ckpt.meta is a program, which can read and write files. Run it only where you would run a program of
-its author. The author can also change the grader.py and the x_test.npy of the submission, so graders use their own
-copies. Scoring result.npy needs no graph: ./run.sh eval --predictions=result.npy --labels=y_test.npy
+The graph in model.ckpt.meta is a program, which can read and write files. Run it only where you would run a program
+from its author. The author can also change the grader.py and the x_test.npy of the submission, so graders must use
+their own copies. Scoring result.npy needs no graph: ./run.sh eval --predictions=result.npy --labels=y_test.npy
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ TOLERANCE = 1e-5  # largest difference of a probability
 BATCH = 250  # number of images in a batch
 BLOCK = 1 << 20  # bytes read at once
 WARNING = (
-    "warning: this runs the graph of the submission, which is a program; the verdict proves nothing to other people, "
-    "because the author can change the graph, grader.py and x_test.npy"
+    "warning: this command runs the graph of the submission, and the graph is a program; the verdict proves nothing if "
+    "you do not trust the author, who can change the graph, grader.py and x_test.npy"
 )
 
 
@@ -86,7 +86,8 @@ def compare(folder: Path, images: np.ndarray, expected: np.ndarray, tta: bool) -
         tta: whether to feed True to tta:0.
     """
     if expected.ndim != 2 or expected.dtype.kind != "f" or len(expected) != len(images):
-        return False, f"the result is {expected.dtype} {expected.shape}, expected float rows for {len(images)} images"
+        actual = f"{expected.dtype} {expected.shape}"
+        return False, f"the result is {actual}, expected one float row for each of {len(images)} images"
     try:
         with quiet_stderr():
             outputs = probabilities(folder, images, tta)
@@ -100,7 +101,7 @@ def compare(folder: Path, images: np.ndarray, expected: np.ndarray, tta: bool) -
 
 
 def open_array(path: Path, parser: argparse.ArgumentParser) -> np.ndarray:
-    """Return the array of a .npy file, memory-mapped; the program ends if there is none."""
+    """Return the memory-mapped array of a .npy file; end the program with status 2 if this fails."""
     if not path.is_file():
         parser.error(f"{path}: no such file")
     try:
@@ -121,17 +122,17 @@ def sha256_of(path: Path) -> str:
 def main() -> int:
     """Return the exit status: 0 if the graph reproduces the result, else 1; bad arguments end with 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path, help="your x_test.npy; there is no default")
-    parser.add_argument("result", type=Path, nargs="?", default="result.npy", help="relative to the submission")
-    parser.add_argument("--tta", action="store_true", help="for a submission that was made with --tta")
-    own = Path(__file__).resolve().parent
-    parser.add_argument("--submission", type=Path, default=own, help="its folder (default: the folder of this file)")
+    parser.add_argument("images", type=Path, help="path of your own x_test.npy")
+    parser.add_argument("result", type=Path, nargs="?", default="result.npy", help="in FOLDER (default: result.npy)")
+    parser.add_argument("--tta", action="store_true", help="use test-time augmentation, as submit --tta did")
+    own, text = Path(__file__).resolve().parent, "folder of the submission (default: the folder of this file)"
+    parser.add_argument("--submission", metavar="FOLDER", type=Path, default=own, help=text)
     arguments = parser.parse_args()
     folder = arguments.submission.resolve()
     images, expected = (open_array(path, parser) for path in (arguments.images, folder / arguments.result))
     print(WARNING)
     if folder in arguments.images.resolve().parents:
-        print("warning: x_test.npy is in the folder of the submission, so its author can have changed it")
+        print("warning: x_test.npy is in the folder of the submission, so the author may have changed it")
     print(f"x_test.npy: sha256 {sha256_of(arguments.images)}", flush=True)
     passed, reason = compare(folder, images, expected, arguments.tta)
     print(f"{'passed' if passed else 'FAILED'}: {reason}")

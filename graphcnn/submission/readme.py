@@ -48,8 +48,8 @@ Classes:
 {class_names}
 """
 
-IMAGES = "- `x_test.npy`: the test images that graphcnn read for the author, whose data have no file x_test.npy.\n"
-WITH_IMAGES = {  # whether the submission contains x_test.npy: values of TEXT
+IMAGES = "- `x_test.npy`: the test images. The data have no such file, so graphcnn wrote this one for the author.\n"
+WITH_IMAGES = {  # {whether the submission contains x_test.npy: {field of TEXT: value}}
     False: {
         "images": "", "whose_images": "your own x_test.npy", "images_path": "/path/to/your/x_test.npy",
         "and_images": "", "them": "it",

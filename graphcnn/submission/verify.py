@@ -21,8 +21,8 @@ def verify(folder: Path, images: Path, tta: bool) -> str:
         InputError: the graph cannot be restored, or it does not reproduce result.npy.
     """
     command = [*python_command(), str((folder / "grader.py").resolve()), *["--tta"] * tta, str(images.resolve())]
-    with working_folder() as own:
-        done = subprocess.run(command, cwd=own, capture_output=True, text=True, check=False)
+    with working_folder() as empty_folder:
+        done = subprocess.run(command, cwd=empty_folder, capture_output=True, text=True, check=False)
     output = done.stdout if done.returncode in (0, 1) else done.stderr  # a verdict, or the reason why there is none
     last_line = (output.splitlines() or [f"exit status {done.returncode}"])[-1]
     if done.returncode:

@@ -73,8 +73,8 @@ def test_the_grader_notices_a_wrong_result(trained, submission):
     assert out.endswith(", limit 1e-05\n")
 
 
-def test_the_grader_says_what_it_runs_and_which_images_it_used(trained, submission, tmp_path):
-    """The grader runs with an own grader.py and an own x_test.npy. TensorFlow's notes are not printed."""
+def test_the_grader_prints_a_warning_and_the_sha256_of_the_images(trained, submission, tmp_path):
+    """A grader uses another copy of grader.py and of x_test.npy. TensorFlow's notes are not printed."""
     images = trained[1] / "x_test.npy"
     own = [write.GRADER, f"--submission={submission}", images]
     (submission / "grader.py").write_text("print('passed')")
@@ -82,8 +82,8 @@ def test_the_grader_says_what_it_runs_and_which_images_it_used(trained, submissi
     assert status == 0, err
     assert err == ""
     warning, sha256, verdict = out.splitlines()
-    assert "runs the graph of the submission, which is a program" in warning
-    assert "proves nothing to other people" in warning
+    assert "runs the graph of the submission, and the graph is a program" in warning
+    assert "proves nothing if you do not trust the author" in warning
     assert sha256 == f"x_test.npy: sha256 {hashlib.sha256(images.read_bytes()).hexdigest()}"
     assert verdict.startswith("passed: largest difference ")
     shutil.copy(images, submission)
@@ -98,8 +98,11 @@ def _sparse_rows(folder):
         file.truncate(file.tell() + 12 * 10**8)
 
 
-SPOILED = {  # name: (what a hand-in does, words of the verdict)
-    "too many rows": (_sparse_rows, "FAILED: the result is float32 (100000000, 3), expected float rows for 24 images"),
+SPOILED = {  # name: (change of a submission, words of the verdict)
+    "too many rows": (
+        _sparse_rows,
+        "FAILED: the result is float32 (100000000, 3), expected one float row for each of 24 images",
+    ),
     "no graph": (lambda folder: (folder / "model.ckpt.meta").write_text("x"), "FAILED: the graph cannot be run ("),
 }
 
@@ -121,7 +124,7 @@ def test_the_readme_tells_graders_to_use_their_own_files(submission):
 
 
 def test_test_images_without_a_npy_file_are_in_the_submission(tmp_path, command):
-    """The digits have no x_test.npy, so that the grader.py needs the one of the submission."""
+    """The digits have no x_test.npy, so grader.py needs the x_test.npy of the submission."""
     common = [f"--checkpoints={tmp_path / 'c'}", "--data=digits"]
     assert command("train", *common, *TINY, "--epochs=1").status == 0
     outcome = command("submit", *common, f"--out={tmp_path / 's'}")
