@@ -38,11 +38,11 @@ def fork_graders():
     """Start a second fork server, in which no session runs, and run graders in its children."""
     from graphcnn.submission import verify
 
-    own, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    own, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
         own.close()
-        run(fork_server.serve(its))
-    its.close()
+        run(fork_server.serve(server))
+    server.close()
     processes.fork_server = lambda *_: own
     verify.subprocess = SimpleNamespace(run=processes.subprocess_run)
 
@@ -85,7 +85,7 @@ class ForkedChild:
         run(command[1:])
 
     def wait(self):
-        """Return the exit status, waiting for it."""
+        """Wait for the end of the process; return its exit status."""
         if self.returncode is None:
             self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self.returncode

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the readers that face strangers: python tests/faults/fuzz.py READER RUNS [options].
+"""Coverage-guided fuzzing of readers of untrusted files: python tests/faults/fuzz.py READER RUNS [options].
 
 atheris (libFuzzer) changes valid files, keeps the changes that reach new lines of the readers, and stops at the first
 input that raises another error than InputError, takes more than 10 s or 2 GB, or runs a program. The last lines then
@@ -38,11 +38,11 @@ SIZES = (0, 1, 1, 2, 3, 6, 7, 2**31 - 1, -1)
 
 
 class Forbidden(BaseException):
-    """A reader did what no reader may do."""
+    """A reader ran a program, loaded a class of a pickle, or opened a connection."""
 
 
 def refuse_programs(event, arguments):
-    """Raise Forbidden for a program that a reader runs. This is an audit hook."""
+    """Raise Forbidden if a reader does what RUNS lists; an audit hook."""
     if event in RUNS or (event == "exec" and arguments[0].co_filename.startswith(("<string", "<unknown", "<stdin"))):
         raise Forbidden(event, str(arguments)[:200])
 
@@ -50,13 +50,13 @@ def refuse_programs(event, arguments):
 class Target(NamedTuple):
     """A reader.
 
-    path: the file that it reads. goods: contents of valid files. read: read() reads the file and asserts that the
-    result is possible. draw: draw(generator) returns a file whose format is right and whose values are random; without
-    it, all inputs are changed bytes.
+    path: the file that it reads. valid_files: contents of valid files. read: read() reads the file and asserts that
+    the result is possible. draw: draw(generator) returns the content of a file with the right format and random values;
+    None if all inputs are valid files with changed bytes.
     """
 
     path: Path
-    goods: list[bytes]
+    valid_files: list[bytes]
     read: Callable[[], None]
     draw: Callable[[random.Random], bytes] | None = None
 
@@ -114,14 +114,14 @@ def torch(folder):
         assert sum(array.nbytes for array in arrays.values()) <= 2 * path.stat().st_size
 
     def draw(generator):
-        def one():
+        def draw_tensor():
             rank = generator.randrange(4)
             sizes = [[generator.choice(SIZES) for _ in range(rank)] for _ in range(2)]
             of = storage(generator.choice("01"), generator.choice((6, 6, 6, 0, 100)))
             return tensor(*sizes, generator.choice(SIZES), of=of)
 
         numbers = {key: np.zeros(generator.choice((6, 100)), "<f4") for key in ("0", "01"[: generator.randint(1, 2)])}
-        return torch_file(mapping(**{f"a{n}": one() for n in range(generator.choice((1, 2, 40)))}), numbers)
+        return torch_file(mapping(**{f"a{n}": draw_tensor() for n in range(generator.choice((1, 2, 40)))}), numbers)
 
     return Target(path, [torch_file(), torch_file(shared)], read, draw)
 
@@ -168,15 +168,15 @@ def config(folder):
 
     run = Run(folder, "run")
     run.path.mkdir()
-    values = [value for _, _, value in places(good_config())]
+    values = [value for _, _, value in entries_of(good_config())]
     changes = [bytes([n]) + json.dumps(value).encode() for n, value in enumerate(values)]
 
     def read():
         content = run.config_path.read_bytes()
         if content[:1] not in (b"", b"{"):
             run.config_path.write_bytes(changed_config(content))
-        found = run.config()
-        validate_inference(recipe_from_dict(found["recipe"], run.config_path), tuple(found["data"]["image_shape"]))
+        whole = run.config()
+        validate_inference(recipe_from_dict(whole["recipe"], run.config_path), tuple(whole["data"]["image_shape"]))
 
     def draw(generator):
         return bytes([generator.randrange(len(values))]) + generator.choice(JSON)
@@ -184,19 +184,19 @@ def config(folder):
     return Target(run.config_path, [json.dumps(good_config()).encode(), *changes], read, draw)
 
 
-def places(values):
+def entries_of(values):
     """Return [(object, key, value)] of all values in an object of objects."""
-    found = []
+    entries = []
     for key, value in values.items():
-        found += [(values, key, value), *(places(value) if isinstance(value, dict) else [])]
-    return found
+        entries += [(values, key, value), *(entries_of(value) if isinstance(value, dict) else [])]
+    return entries
 
 
 def changed_config(content):
-    """Return a config.json in which one value is replaced: the number of its place, then JSON or text."""
+    """Return a config.json with one other value. The first byte of `content` selects it; the rest is JSON or text."""
     whole = good_config()
-    found = places(whole)
-    values, key, _ = found[content[0] % len(found)]
+    entries = entries_of(whole)
+    values, key, _ = entries[content[0] % len(entries)]
     try:
         values[key] = json.loads(content[1:])
     except (ValueError, RecursionError):
@@ -218,7 +218,7 @@ def good_config():
 
 
 def main(name, runs, *options):
-    """Fuzz a reader with a number of inputs in a child process. Return its exit status; keep a bad input."""
+    """Fuzz a reader with `runs` inputs in a child process; return its exit status. A bad input is kept."""
     folder = Path(tempfile.mkdtemp(prefix="graphcnn-fuzz-", dir=MEMORY if MEMORY.is_dir() else None))
     child = os.fork()
     if child == 0:
@@ -239,10 +239,10 @@ def fuzz(name, runs, folder, options):
 
     corpus = folder / "corpus"
     corpus.mkdir()
-    for n, good in enumerate(target.goods):
-        target.path.write_bytes(good)
+    for n, content in enumerate(target.valid_files):
+        target.path.write_bytes(content)
         target.read()
-        (corpus / str(n)).write_bytes(good)
+        (corpus / str(n)).write_bytes(content)
     sys.addaudithook(refuse_programs)
 
     def test_one(content):

@@ -1,4 +1,4 @@
-"""Commands that are disturbed in test_system_calls.py: how each begins, what it must write, what it must not lose."""
+"""Commands that test_system_calls.py disturbs, with their initial files, their output and what they must not lose."""
 
 import json
 import re
@@ -19,7 +19,7 @@ TEMPORARY = re.compile(r"\..+\.(new|old)")
 def files_of(folder):
     """Return {path below a folder: bytes} of its files, without temporary files and locks."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()] if folder.is_dir() else [folder]
-    hidden = [path for path in paths if any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    hidden = [path for path in paths if any(name.startswith(".") for name in path.relative_to(folder).parts)]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.exists() and path not in hidden}
 
 
@@ -29,7 +29,7 @@ def leftovers(work):
 
 
 def damaged_checkpoint(work, name, epochs):
-    """Return in words what is wrong with the checkpoints of a run that had finished some epochs."""
+    """Return a description of what is wrong with the checkpoints of a run, or ""; epochs: finished before the fault."""
     run = Run(work, name)
     for link, saved in (("last", run.has_last()), ("best", run.has_best())):
         if not saved and epochs:
@@ -45,7 +45,7 @@ def damaged_checkpoint(work, name, epochs):
 
 
 class Scenario:
-    """A command that is disturbed. Its files are in the folder `work`.
+    """A command that is disturbed, and the checks after it. Its files are in the folder `work`.
 
     Args:
         shared: a folder with the folders `data` and `photos`, which no command changes.
@@ -58,22 +58,22 @@ class Scenario:
         self.data, self.photos = shared / "data", shared / "photos"
 
     def begin(self, work, run):
-        """Write what is there before the command, with run(command, argument, …)."""
+        """Write the initial files into `work`; run(command, argument, …) runs an earlier command."""
 
     def command(self, work):
         """Return the command and its arguments."""
         raise NotImplementedError
 
     def result(self, work):
-        """Return what the command must have written in the end."""
+        """Return the output of the command, for comparison with an undisturbed command."""
         raise NotImplementedError
 
-    def lost(self, work, begun, expected):
-        """Return in words what is lost after a fault.
+    def lost(self, work, initial, expected):
+        """Return a description of what is lost after a fault, or "".
 
         Args:
             work: the folder after the fault.
-            begun: a copy of the folder before the command.
+            initial: a copy of the folder before the command.
             expected: result() of an undisturbed command.
         """
         raise NotImplementedError
@@ -94,7 +94,7 @@ class Train(Scenario):
     def result(self, work):
         return kept(work / "run"), best_score(work / "run")
 
-    def lost(self, work, begun, expected):
+    def lost(self, work, initial, expected):
         return damaged_checkpoint(work, "run", 0)
 
 
@@ -109,9 +109,9 @@ class Resume(Train):
     def command(self, work):
         return self.train(work, "--run=run", "--resume", "--epochs=4")
 
-    def lost(self, work, begun, expected):
+    def lost(self, work, initial, expected):
         damage = damaged_checkpoint(work, "run", 2)
-        return damage or ("" if kept(work / "run")[2][:2] == kept(begun / "run")[2] else "history.csv lost epochs")
+        return damage or ("" if kept(work / "run")[2][:2] == kept(initial / "run")[2] else "history.csv lost epochs")
 
 
 class Eval(Scenario):
@@ -129,7 +129,7 @@ class Eval(Scenario):
     def result(self, work):
         return kept(work / "run"), files_of(work / "run" / "report")
 
-    def lost(self, work, begun, expected):
+    def lost(self, work, initial, expected):
         return "" if self.result(work) == expected else "the run or its old report changed"
 
 
@@ -145,7 +145,7 @@ class EvalNewest(Eval):
     def command(self, work):
         return ["eval", f"--checkpoints={work}", "--split=dev"]
 
-    def lost(self, work, begun, expected):
+    def lost(self, work, initial, expected):
         changed = kept(work / "run") != expected[0] or (work / "old" / "report").exists()
         report = files_of(work / "run" / "report") if (work / "run" / "report").exists() else {}
         wrong = changed or any(expected[1].get(name) != content for name, content in report.items())
@@ -153,7 +153,7 @@ class EvalNewest(Eval):
 
 
 class Replaced(Scenario):
-    """An output of the run `a` that is replaced by one of the run `b`."""
+    """An output of the run `a`, which an output of the run `b` replaces."""
 
     def begin(self, work, run):
         for name, seed in (("a", 1), ("b", 2)):
@@ -166,9 +166,9 @@ class Replaced(Scenario):
     def command(self, work):
         return self.output(work, "b")
 
-    def lost(self, work, begun, expected):
-        parts = zip(self.result(work), self.result(begun), expected, strict=True)
-        return "" if all(new in (old, whole) for new, old, whole in parts) else "the output is neither old nor new"
+    def lost(self, work, initial, expected):
+        entries = zip(self.result(work), self.result(initial), expected, strict=True)
+        return "" if all(now in (old, new) for now, old, new in entries) else "the output is neither old nor new"
 
 
 class Submit(Replaced):
@@ -206,7 +206,7 @@ class ExportFolder(ExportFile):
 
 
 class Experiments(Scenario):
-    """A suite of which one experiment is finished."""
+    """A suite with a finished experiment and a new one."""
 
     name = "experiments"
     statuses = (0, 1, 2)  # 1: an experiment failed, and the command says which
@@ -227,8 +227,8 @@ class Experiments(Scenario):
         names = {name for name in files_of(work / "ladder") if "/events/" not in name}
         return runs, names, without_clocks(json.loads((work / "ladder" / "report.json").read_text()))
 
-    def lost(self, work, begun, expected):
-        finished, before = work / "ladder" / self.RUNS[0], begun / "ladder" / self.RUNS[0]
+    def lost(self, work, initial, expected):
+        finished, before = work / "ladder" / self.RUNS[0], initial / "ladder" / self.RUNS[0]
         folders = [path.name for path in finished.parent.glob(f"{finished.name}*") if path.is_dir()]
         times = [(folder / "last" / "model.ckpt.index").stat().st_mtime_ns for folder in (finished, before)]
         if folders != [finished.name] or times[0] != times[1] or kept(finished) != kept(before):
@@ -251,7 +251,7 @@ class Images(Scenario):
     def result(self, work):
         return kept(work / "run"), files_of(work / "cache")
 
-    def lost(self, work, begun, expected):
+    def lost(self, work, initial, expected):
         wrong = [name for name, content in files_of(work / "cache").items() if expected[1].get(name) != content]
         return ", ".join(wrong) or damaged_checkpoint(work, "run", 0)
 

@@ -1,11 +1,11 @@
 /* System calls that fail once, for test_system_calls.py: cc -shared -fPIC -o shim.so shim.c -ldl -pthread
 
-A process starts with LD_PRELOAD=shim.so. After shim_arm, each call whose path lies below a folder is counted by its
-kind. The n-th call of one kind fails with an error, or the process kills itself with SIGKILL before it. Calls on a
-descriptor or a stream are calls on the path that /proc/self/fd tells. Forked children continue to count.
+A process starts with LD_PRELOAD=shim.so. After shim_arm, the shim counts the calls of each kind whose path is below a
+folder. The n-th call of one kind fails with an error, or the process kills itself with SIGKILL before this call. For
+calls on a descriptor or a stream, /proc/self/fd gives the path. Forked children continue to count.
 
-Calls that the C library makes inside itself, such as the write of fwrite, do not come here; therefore the functions of
-stdio are replaced too. */
+The C library's own calls, such as the write inside fwrite, do not reach the shim. Therefore the functions of stdio are
+replaced too. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -25,7 +25,7 @@ stdio are replaced too. */
 enum kind { OPEN, READ, WRITE, FSYNC, RENAME, LINK, UNLINK, MKDIR, LIST, STAT, KINDS };
 enum { PATH_BYTES = 4096 };
 
-struct record { /* a file that all processes of a command and the test share */
+struct record { /* content of a file that all processes of a command and the test share */
     int64_t counts[KINDS];
     int64_t fired;
     char where[PATH_BYTES];
@@ -69,8 +69,8 @@ static int absolute_path(int folder, const char *name, char *path) {
     if (name == NULL) return 0;
     size_t used = 0;
     if (name[0] != '/') {
-        int found = folder == AT_FDCWD ? getcwd(path, PATH_BYTES) != NULL : descriptor_path(folder, path);
-        if (!found) return 0;
+        int known = folder == AT_FDCWD ? getcwd(path, PATH_BYTES) != NULL : descriptor_path(folder, path);
+        if (!known) return 0;
         used = strlen(path);
         path[used++] = '/';
     }
@@ -114,7 +114,7 @@ static int stream_fails(enum kind kind, FILE *stream) {
     return record != NULL && stream != NULL && descriptor_fails(kind, fileno(stream));
 }
 
-/* Define a function NAME that fails where FAULT is true, and else calls the real function. */
+/* Define a function NAME that fails if FAULT is true, and otherwise calls the real function. */
 #define REPLACE(TYPE, NAME, PARAMETERS, ARGUMENTS, FAULT, FAILURE)                                                     \
     TYPE NAME PARAMETERS {                                                                                             \
         static TYPE(*real) PARAMETERS;                                                                                 \
@@ -199,7 +199,7 @@ REPLACE(int, remove, (const char *p), (p), path_fails(UNLINK, AT_FDCWD, p), -1)
 REPLACE(int, mkdir, (const char *p, mode_t m), (p, m), path_fails(MKDIR, AT_FDCWD, p), -1)
 REPLACE(int, mkdirat, (int d, const char *p, mode_t m), (d, p, m), path_fails(MKDIR, d, p), -1)
 
-/* Without the headers of these functions: some versions of glibc define them there. */
+/* Their headers are not included, because some versions of glibc define these functions there. */
 typedef void Folder;
 struct stat;
 struct stat64;

@@ -1,4 +1,4 @@
-"""Commands in which one system call fails, or before one of which the process is killed; see shim.c and faulted.py."""
+"""Run a command in which one system call fails, or which is killed before one; see shim.c and faulted.py."""
 
 import errno
 import shutil
@@ -16,7 +16,7 @@ KINDS = ("open", "read", "write", "fsync", "rename", "link", "unlink", "mkdir", 
 CHANGING = ("open", "write", "fsync", "rename", "link", "unlink", "mkdir")  # calls that may change a file
 KILL = "SIGKILL"
 ERRORS = ("EIO", "ENOSPC", "EACCES", "EMFILE", "ESTALE")
-SECONDS = 120  # of a command, at most
+SECONDS = 120  # time limit of a command
 
 
 class Fault(NamedTuple):

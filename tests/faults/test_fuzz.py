@@ -21,7 +21,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_no_input_does_what_it_must_not(reader, tally):
+def test_every_input_is_read_or_refused(reader, tally):
     command = [sys.executable, Path(__file__).with_name("fuzz.py"), reader, str(READERS[reader][1])]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     runs = re.findall(r"^#(\d+)\t", done.stderr, re.MULTILINE)

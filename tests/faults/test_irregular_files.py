@@ -1,4 +1,4 @@
-"""FIFOs, devices and too large files in place of data and weights: one line; no command waits or fills the memory."""
+"""Commands refuse FIFOs, devices and too large files with one line; they do not wait or fill the memory."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.faults
 
-SECONDS = 60  # of a command, at most
+SECONDS = 60  # time limit of a command
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""A system call that fails once, and a kill at a system call: nothing is lost, and the command again works.
+"""After a failed system call, or a kill at one, nothing is lost and the same command works.
 
-GRAPHCNN_FAULTS_SEED=N draws other trials. GRAPHCNN_FAULTS_SECONDS=N gives them more time.
+GRAPHCNN_FAULTS_SEED=N draws other trials. GRAPHCNN_FAULTS_SECONDS=N sets the time for all trials.
 GRAPHCNN_FAULTS_TRIAL="resume rename:3:EIO" repeats one trial: the third call of rename fails in the scenario `resume`.
 """
 
@@ -33,7 +33,7 @@ class Prepared(NamedTuple):
     """A scenario with its folder before the command, the undisturbed result, and {kind: number of calls}."""
 
     scenario: object
-    begun: object
+    initial: object
     expected: object
     counts: dict[str, int]
 
@@ -59,7 +59,7 @@ class Harness:
     def prepared(self, kind):
         """Return the Prepared of a scenario class."""
         if kind.name not in self._prepared:
-            scenario, begun = kind(self._root / "shared"), self._root / "begun" / kind.name.replace(" ", "-")
+            scenario, initial = kind(self._root / "shared"), self._root / "initial" / kind.name.replace(" ", "-")
             shutil.rmtree(self.work, ignore_errors=True)
             self.work.mkdir()
 
@@ -69,9 +69,9 @@ class Harness:
                 return outcome.counts
 
             scenario.begin(self.work, run)
-            shutil.copytree(self.work, begun, symlinks=True)
+            shutil.copytree(self.work, initial, symlinks=True)
             counts = run(*scenario.command(self.work))
-            self._prepared[kind.name] = Prepared(scenario, begun, scenario.result(self.work), counts)
+            self._prepared[kind.name] = Prepared(scenario, initial, scenario.result(self.work), counts)
             assert not leftovers(self.work)
         return self._prepared[kind.name]
 
@@ -87,11 +87,11 @@ class Harness:
         """Run a command with the faults one after the other, then without a fault.
 
         Returns:
-            (whether a fault happened, what is wrong in words).
+            (whether a fault happened, a description of what is wrong or "").
         """
         scenario = prepared.scenario
         shutil.rmtree(self.work)
-        shutil.copytree(prepared.begun, self.work, symlinks=True)
+        shutil.copytree(prepared.initial, self.work, symlinks=True)
         fired, wrong = False, ""
         for fault in faults:
             outcome = self.run(scenario.command(self.work), fault)
@@ -102,34 +102,34 @@ class Harness:
         again = self.run(scenario.command(self.work))
         try:
             if again.status:
-                wrong = wrong or f"the command again ends with status {again.status}: {again.err}"
+                wrong = wrong or f"the repeated command ends with status {again.status}: {again.err}"
             elif scenario.result(self.work) != prepared.expected:
-                wrong = wrong or "the command again writes other files"
+                wrong = wrong or "the repeated command writes other files"
             elif remaining := leftovers(self.work):
-                wrong = wrong or f"the command again leaves {[path.name for path in remaining]}"
-            elif scenario.lost(self.work, prepared.begun, prepared.expected):
-                wrong = wrong or "something is lost after the command again"
+                wrong = wrong or f"the repeated command leaves {[path.name for path in remaining]}"
+            elif scenario.lost(self.work, prepared.initial, prepared.expected):
+                wrong = wrong or "something is lost after the repeated command"
         except (OSError, ValueError, zipfile.BadZipFile) as error:
-            wrong = wrong or f"after the command again: {error}"
+            wrong = wrong or f"after the repeated command: {error}"
         return fired, wrong
 
     def _wrong(self, prepared, fault, outcome):
-        """Return in words what is wrong after a fault."""
-        told = f"{fault.kind} of {outcome.where}: status {outcome.status}: {outcome.err}"
+        """Return a description of what is wrong after a fault, or ""."""
+        details = f"{fault.kind} of {outcome.where}: status {outcome.status}: {outcome.err}"
         allowed = {0} if outcome.where is None else {*prepared.scenario.statuses}
         if fault.error == KILL:  # a child process may have been killed
             allowed.add(-signal.SIGKILL)
         if fault.kind == "read" and str(outcome.where).endswith(CRASHING):
             allowed.add(-signal.SIGSEGV)
         if outcome.status not in allowed:
-            return f"expected a status of {allowed}, {told}"
+            return f"expected a status of {allowed}, {details}"
         if "Traceback" in outcome.err or (outcome.status == 2 and not one_line(outcome.err)):
-            return f"expected one line, {told}"
+            return f"expected one line, {details}"
         try:
-            lost = prepared.scenario.lost(self.work, prepared.begun, prepared.expected)
+            lost = prepared.scenario.lost(self.work, prepared.initial, prepared.expected)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             lost = str(error)
-        return f"lost: {lost}; {told}" if lost else ""
+        return f"lost: {lost}; {details}" if lost else ""
 
 
 @pytest.fixture(scope="module")
