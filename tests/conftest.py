@@ -49,13 +49,13 @@ The tests damage a run or a file. They count the trials in which something is lo
   those of a run without the event, or if a command ends with the wrong exit status.
 - An input is lost if a loader raises another error than `InputError`, returns values that the file does not hold, takes
   more than 10 s or much more memory than the size of the file, runs a program, or writes a file.
-- A command in which a system call fails loses something if it ends with a traceback or with several lines of error, if
+- A command in which a system call fails loses something if it prints a traceback or several error lines, if
   a file that was complete before is neither old nor new, if a finished run is trained again, or if the same command
   without the fault then fails, writes other bytes or leaves temporary files. `tests/faults/scenarios.py` lists the
   commands.
 
-The test of a row is `GRAPHCNN_FAULTS=long ./run.sh test -m faults -k NAME`, with the NAME and the environment variables
-of the row.
+To repeat the test of a row, run `GRAPHCNN_FAULTS=long ./run.sh test -m faults -k NAME` with the NAME and the
+environment variables of the row.
 
 | fault | trials | lost | test |
 |---|---|---|---|
@@ -63,7 +63,7 @@ of the row.
 
 
 class Tried:
-    """The trials of one fault: their number, how many lost something, and the tests that made them."""
+    """The trials of one fault: their number, the number of losses, and the names of the tests."""
 
     def __init__(self):
         self.trials, self.lost, self.tests = 0, 0, {}
@@ -93,7 +93,7 @@ def state_home(tmp_path_factory):
 def tally(request):
     """Count trials and losses for docs/results/faults.md: tally(name of the trial, lost=0, tried=1, environment="").
 
-    environment: the variables, beside GRAPHCNN_FAULTS, with which the test repeats the trials.
+    environment: further environment variables that are needed to repeat the trials.
     """
     counts = request.config.stash.setdefault(TALLY, {})
 

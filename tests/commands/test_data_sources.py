@@ -102,7 +102,7 @@ def test_files_that_are_not_images_are_refused_or_skipped(tmp_path, command):
 
 
 def test_cifar10_from_training_to_submission(tmp_path, command, monkeypatch):
-    """The folder of the cache is named in each call, as it is not in the default folder."""
+    """Each call names the cache folder, because it is not in the default folder."""
     content = packed(members())
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / make_known(monkeypatch, tmp_path, content).name).write_bytes(content)

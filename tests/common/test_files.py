@@ -57,13 +57,13 @@ def test_a_lock_does_not_follow_a_link(tmp_path):
     assert not (tmp_path / "target").exists()
 
 
-def test_an_error_in_a_locked_block_stays_what_it_is(tmp_path):
+def test_an_error_in_a_locked_block_is_raised_unchanged(tmp_path):
     with pytest.raises(BlockingIOError), lock(tmp_path / ".lock", "busy"):
         raise BlockingIOError
 
 
 def irregular(path, content):
-    """Make the file that `content` names: a FIFO, a link to a device, a folder or a link to a file."""
+    """Make a FIFO, a link to a device, a folder or a link to a file, as `content` says."""
     if content == "FIFO":
         os.mkfifo(path)
     elif content == "device":
@@ -87,14 +87,14 @@ def test_a_folder_is_an_os_error(tmp_path):
         read_bytes(tmp_path, 10)
 
 
-def test_links_are_followed_only_where_that_is_allowed(tmp_path):
+def test_links_are_followed_only_with_follow(tmp_path):
     irregular(tmp_path / "x", "link")
     assert read_bytes(tmp_path / "x", 1 << 20).startswith(b'"""')
     with pytest.raises(UnsafeFile, match="x: is a symbolic link"):
         read_bytes(tmp_path / "x", 1 << 20, follow=False)
 
 
-def test_a_file_is_created_and_appended_to_but_no_link_is(tmp_path):
+def test_a_file_is_created_and_appended_to_and_a_link_is_refused(tmp_path):
     for word in (b"one", b"two"):
         with open_append(tmp_path / "a.log") as file:
             file.write(word)

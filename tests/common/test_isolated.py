@@ -156,7 +156,7 @@ def test_a_child_runs_isolated_in_a_folder_of_its_own(command, hostile, tmp_path
 
 @pytest.mark.parametrize("site_folder", [True, False])
 def test_libraries_of_the_user_s_site_folder_are_seen_by_children(site_folder, monkeypatch, tmp_path):
-    """-I leaves out this folder, into which pip installs where the user may not write beside Python."""
+    """pip installs into this folder if the user may not write into Python's own one. -I leaves it out."""
     monkeypatch.setattr("site.getusersitepackages", lambda: sys.path[-1] if site_folder else str(tmp_path))
     code = "import sys; print(sys.flags.ignore_environment, sys.flags.isolated)"
     words = [*isolated.python_command(), "-c", code]
@@ -178,7 +178,7 @@ def test_the_bootstrap_adds_no_folder(option, hostile):
 
 
 @pytest.mark.parametrize(
-    ("given", "made"),
+    ("given", "expected"),
     [
         (["--data=d", "--run=a"], ["--data={0}/d", "--run=a"]),
         (["--data", "d", "--seed", "1"], ["--data={0}/d", "--seed", "1"]),
@@ -191,16 +191,16 @@ def test_the_bootstrap_adds_no_folder(option, hostile):
         (["--flagfile=f", "--epochs=2"], ["--data={0}/e", "--resume", "--epochs=2"]),
     ],
 )
-def test_paths_among_the_flags_of_a_worker_are_absolute(given, made, tmp_path, monkeypatch):
+def test_paths_among_the_flags_of_a_worker_are_absolute(given, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ckpt.index").touch()
     (tmp_path / "f").write_text("--data=e\n--resume\n")
-    expected = [word.format(tmp_path) for word in made]
-    assert with_absolute_paths(define_flags().read_flags_from_files(given)) == expected
+    arguments = define_flags().read_flags_from_files(given)
+    assert with_absolute_paths(arguments) == [word.format(tmp_path) for word in expected]
 
 
 def test_a_recorded_path_and_a_relative_one_are_the_same_setting(tmp_path, monkeypatch):
-    """A run of an earlier version has recorded a path that was relative to the folder of that command."""
+    """A run of an earlier version recorded a path relative to the folder in which train was called."""
     monkeypatch.chdir(tmp_path)
     config = {"weights": {"source": str(tmp_path / "w.h5"), "sha256": "0"}}
     given = {"weights": "w.h5", "name_map": "m.json", "seed": 1}

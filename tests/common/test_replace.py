@@ -21,9 +21,9 @@ def test_a_file_is_replaced_when_the_block_ends(tmp_path):
     with atomic_write(str(path)) as file:
         file.write(b"new")
         assert path.read_bytes() == b"old"
-        assert [OWN_FILES.fullmatch(each.name) is not None for each in tmp_path.glob(".*")] == [True]
+        assert [OWN_FILES.fullmatch(path.name) is not None for path in tmp_path.glob(".*")] == [True]
     assert path.read_bytes() == b"new"
-    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("wrong")])
@@ -34,7 +34,7 @@ def test_a_failed_block_leaves_the_old_content(tmp_path, error):
         file.write(b"new")
         raise error
     assert path.read_bytes() == b"old"
-    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_full_disk_is_an_input_error_that_names_the_file(tmp_path):
@@ -87,7 +87,7 @@ def test_files_of_users_and_of_running_processes_stay(tmp_path):
     with (tmp_path / LEFTOVER).open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         remove_leftovers(tmp_path / "a.txt")
-    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
 def folder(path, content):
@@ -106,7 +106,7 @@ def test_a_folder_is_replaced(tmp_path, exchange, monkeypatch):
             (new / "file").write_text(content)
             replace_folder(new, tmp_path / "a")
         assert (tmp_path / "a/file").read_text() == content
-    assert [each.name for each in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize("number", [*replace.NO_EXCHANGE, errno.EIO])

@@ -1,4 +1,4 @@
-"""The fingerprint of data: which changes it shows, and its comparison with the form that version 1 recorded."""
+"""The fingerprint of data: it shows changes of the data, and it is compared with the fingerprint of version 1."""
 
 import hashlib
 import io
@@ -38,12 +38,12 @@ def test_two_folders_whose_concatenated_files_are_equal(tmp_path):
 
 def test_class_names_are_in_the_fingerprint(tmp_path):
     folder = write_folder(tmp_path)
-    found = [sources.load(folder).fingerprint]
+    fingerprints = [sources.load(folder).fingerprint]
     for names in (NAMES, "owl\ndog\ncat\n", "cat, dog\nowl\nbat\n", NAMES.replace("\n", " \r\n")):
         (folder / "class_names.txt").write_text(names)
-        found.append(sources.load(folder).fingerprint)
-    assert len(set(found)) == 4
-    assert found[1] == found[4]  # white space around a name does not belong to it
+        fingerprints.append(sources.load(folder).fingerprint)
+    assert len(set(fingerprints)) == 4
+    assert fingerprints[1] == fingerprints[4]  # white space around a class name is ignored
 
 
 def test_class_folders_are_in_the_fingerprint(tmp_path, monkeypatch):

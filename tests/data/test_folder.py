@@ -250,7 +250,7 @@ class TestBroken:
             assert np.array_equal(dataset.y_train, [("bat", "cat", "owl").index(p.parent.name) for p in expected])
 
     def test_an_image_is_not_skipped_because_of_an_error_of_the_disk(self, tmp_path, cache_home, monkeypatch):
-        """The image would be missing from the cache until somebody deletes the cache."""
+        """If it were skipped, the cache would lack the image until somebody deletes the cache."""
         root, read = write_photos(tmp_path / "set"), images.open_regular
 
         def failing(path):
@@ -376,9 +376,9 @@ class TestCache:
     def test_a_damaged_entry_is_built_again(self, damage, tmp_path, decoded, capfd):
         root = write_photos(tmp_path / "set")
         dataset = load(root, cache_dir=str(tmp_path / "cache"))
-        place = tmp_path / "cache" / f"images-{content_of(dataset.fingerprint)[:32]}"
+        entry = tmp_path / "cache" / f"images-{content_of(dataset.fingerprint)[:32]}"
         whole = np.array(dataset.x_train)
-        pixels, index = place / "x.npy", place / "index.json"
+        pixels, index = entry / "x.npy", entry / "index.json"
         if damage == "shorter":
             os.truncate(pixels, pixels.stat().st_size - 1)
         elif damage == "other shape":
@@ -392,12 +392,12 @@ class TestCache:
             del content["sha256"]
             index.write_text(json.dumps(content))
         elif damage in ("linked index", "linked pixels", "linked folder"):
-            path = {"linked index": index, "linked pixels": pixels, "linked folder": place}[damage]
+            path = {"linked index": index, "linked pixels": pixels, "linked folder": entry}[damage]
             path.rename(tmp_path / "elsewhere")
             path.symlink_to(tmp_path / "elsewhere")
         elif damage == "a file":
-            shutil.rmtree(place)
-            place.write_text("")
+            shutil.rmtree(entry)
+            entry.write_text("")
         elif damage == "a FIFO":
             pixels.unlink()
             os.mkfifo(pixels)
@@ -412,11 +412,11 @@ class TestCache:
         decoded.clear()
         capfd.readouterr()
         again = load(root, cache_dir=str(tmp_path / "cache"))
-        assert f"{place}: damaged, or without a checksum; the images are decoded again" in capfd.readouterr().out
+        assert f"{entry}: damaged, or without a checksum; the images are decoded again" in capfd.readouterr().out
         assert len(decoded) == 24
         assert np.array_equal(again.x_train, whole)
-        assert not place.is_symlink()
-        assert sorted(path.name for path in place.iterdir()) == ["index.json", "x.npy"]
+        assert not entry.is_symlink()
+        assert sorted(path.name for path in entry.iterdir()) == ["index.json", "x.npy"]
         if damage == "linked folder":
             assert np.array_equal(np.load(tmp_path / "elsewhere" / "x.npy"), whole)
         capfd.readouterr()
@@ -466,10 +466,10 @@ class TestCache:
     def test_files_of_a_killed_build_are_removed(self, name, tmp_path, cache_home):
         root = write_photos(tmp_path / "set")
         fingerprint = load(root).fingerprint
-        place = cache_home / f"images-{content_of(fingerprint)[:32]}"
-        place.rename(place.with_name(name.format(place.name)))
+        entry = cache_home / f"images-{content_of(fingerprint)[:32]}"
+        entry.rename(entry.with_name(name.format(entry.name)))
         assert len(load(root).x_train) == 24
-        assert [entry for entry in cache_home.iterdir() if entry.is_dir()] == [place]
+        assert [path for path in cache_home.iterdir() if path.is_dir()] == [entry]
 
     def test_images_that_change_after_the_check_are_found(self, tmp_path, cache_home):
         write_photos(tmp_path / "set" / "train")

@@ -14,7 +14,7 @@ from graphcnn.common.errors import InputError
 from graphcnn.data import folder as folder_of_images
 from graphcnn.data import images
 
-SECONDS = 8  # of reading a picture, at most, on a busy machine
+SECONDS = 8  # time limit for one image, on a busy machine
 
 
 def encoded(image, kind, **options):

@@ -127,7 +127,7 @@ class TestPredictionsFile:
         [((10**8, 3), "24 labels for 100000000 images"), ((24, 10**7), "found 10,000,000 columns")],
     )
     def test_shapes_are_compared_before_values_are_read(self, shape, words, tmp_path, predicted, command, monkeypatch):
-        """The file takes no space on the disk, but its values are gigabytes."""
+        """The file is sparse, so it takes no space on the disk, but its values would take gigabytes of memory."""
         with (tmp_path / "result.npy").open("wb") as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
@@ -147,7 +147,7 @@ class TestPredictionsFile:
 
 
 def test_the_scores_are_written_after_the_pictures(trained_copy, command, monkeypatch):
-    """`experiments` scores a run again until its dev.json exists, so a killed eval leaves no picture out for good."""
+    """`experiments` scores a run until its dev.json exists, so the next call draws the pictures after a killed eval."""
 
     def failing(*_):
         raise OSError("the disk is full")

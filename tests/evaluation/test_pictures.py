@@ -1,4 +1,4 @@
-"""Pictures do not depend on a matplotlibrc, whoever wrote it."""
+"""Pictures do not depend on a matplotlibrc."""
 
 import os
 
@@ -38,7 +38,7 @@ def draw(folder, **environment):
     ],
 )
 def test_a_matplotlibrc_changes_nothing(variable, content, expected, tmp_path):
-    """It may lie in the current folder, or where a variable points to."""
+    """The file is in the current folder, or an environment variable names its path."""
     folder = tmp_path / "elsewhere" if variable else tmp_path
     folder.mkdir(exist_ok=True)
     if content == "a FIFO":

@@ -85,7 +85,7 @@ def test_a_damaged_file_is_named(case, trained_copy, command):
 
 
 def test_a_graph_that_cannot_be_written_is_bad_input(tmp_path):
-    """TensorFlow reports an error of the disk as an OpError."""
+    """TensorFlow reports a disk error as an OpError."""
     (tmp_path / DATA / "not empty").mkdir(parents=True)
     with tf.Graph().as_default() as graph:
         variable = tf1.get_variable("w", [1])

@@ -129,7 +129,7 @@ def test_a_copy_of_a_run_without_links_is_read(trained_copy, tmp_path):
 
 
 @pytest.mark.parametrize("kept", [EPOCH, "best", "last"])
-def test_a_run_without_its_config_is_not_started_anew(kept, trained_copy, command):
+def test_a_run_without_its_config_is_not_started_again(kept, trained_copy, command):
     run = trained_copy / "tiny"
     for path in [run / "config.json", *(run / name for name in ("best", "last", EPOCH) if name != kept)]:
         remove(path)

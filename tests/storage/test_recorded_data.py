@@ -45,7 +45,7 @@ class TestCacheFolders:
 
     @pytest.mark.parametrize("name", ["eval", "train"])
     def test_another_folder_is_not_used(self, name, photos, tmp_path, command):
-        """The run's cache would be a stranger's; nothing is read from it or created there."""
+        """The recorded cache may be from a stranger, so no file is read from it or created in it."""
         root, path = photos
         for recorded in (tmp_path / "made", tmp_path / "xdg" / "graphcnn" / ".." / ".." / "made"):
             change(path, data__options__cache_dir=str(recorded), data__options__data_cache=str(recorded))
@@ -81,7 +81,7 @@ class TestCacheFolders:
         assert (path.parent / "report" / "dev.json").read_text() == scores
 
     def test_other_photos_are_not_decoded(self, photos, tmp_path, command, cache_home):
-        """The recorded folder or size may be a stranger's choice, and the cache would fill the disk."""
+        """A stranger may have chosen the recorded folder or size so that the cache fills the disk."""
         root, path = photos
         shutil.rmtree(cache_home)
         config = json.loads(path.read_text())

@@ -174,7 +174,7 @@ def test_the_newest_run_is_the_one_that_was_started_last(trained, tmp_path, caps
 
 
 def test_no_run_is_the_newest_if_a_config_cannot_be_read(trained_copy, monkeypatch):
-    """With a transient error of the disk, an older run would be scored or handed in without a word."""
+    """After a transient disk error, an older run would be scored or submitted without a message."""
     Run(trained_copy, "b").create({"started": next_start(trained_copy)}, np.arange(3))
 
     def failing(path, **options):

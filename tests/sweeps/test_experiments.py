@@ -164,7 +164,7 @@ def test_other_data_and_another_dev_split_are_refused(copy, suite, tmp_path):
 
 
 def test_changed_test_labels_are_scored_again(copy, suite, folder, tmp_path, command):
-    """Also the runs that --only leaves out, and the runs of version 1, which recorded no fingerprint."""
+    """This includes the runs that --only leaves out, and runs of version 1, which have no test fingerprint."""
     before = report_of(copy / "ladder")["experiments"]
     path = copy / "ladder/four_layer_1-seed51/report/test.json"
     assert len(json.loads(path.read_text())["fingerprint"]) == 64
@@ -285,7 +285,7 @@ def test_an_unreadable_finished_run_is_not_changed(case, copy, suite):
 
 @contextmanager
 def failing(folder, name, number):
-    """Let each opening of a file in `folder` whose path ends in `name` fail with the error of this number."""
+    """Make each opening of a file in `folder` whose path ends in `name` fail with this errno."""
 
     def failing(original):
         def opening(path, *arguments, **options):
@@ -314,7 +314,7 @@ SYSTEM_ERRORS += [
 
 @pytest.mark.parametrize(("name", "number"), SYSTEM_ERRORS)
 def test_a_system_error_does_not_change_a_finished_run(name, number, copy, suite):
-    """Also if the path holds a word that a message about a damaged run might use."""
+    """This holds even if the path contains a word of the messages about damaged runs."""
     root = copy.rename(copy.with_name("missing; damaged"))
     run = root / "ladder/four_layer_1-seed51"
     if name in ("split.npz", "manifest.json", DATA_FILE):  # only eval reads them
@@ -356,7 +356,7 @@ LONGER = {  # name: (flags, words of the reason); --epochs scales patience
 
 @pytest.mark.parametrize("case", LONGER)
 def test_more_epochs_continue_the_runs_and_give_the_runs_of_a_longer_suite(case, suite, tmp_path):
-    """At a learning rate near 0 the loss fluctuates. So a run with a patience of 1 stops early."""
+    """At a learning rate near 0 the loss fluctuates, so a run with a patience of 1 stops early."""
     flags, reason = LONGER[case]
     arguments = ["--suite=assignment", "--only=final", *SMALL, "--net=vgg_tiny", "--learning_rate=1e-9", *flags]
     for epochs in (2, 16):

@@ -92,7 +92,7 @@ def test_the_first_rung_is_remembered_only_for_the_same_sweep(tmp_path):
         assert Memory(tmp_path / "memory", "key").read() is None
 
 
-def test_a_first_rung_that_cannot_be_read_is_not_chosen_anew(tmp_path, monkeypatch):
+def test_a_first_rung_that_cannot_be_read_is_not_chosen_again(tmp_path, monkeypatch):
     memory = Memory(tmp_path / "memory", "key")
     memory.write(4)
 

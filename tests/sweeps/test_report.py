@@ -126,7 +126,7 @@ def test_ensembles_and_further_published_scores_have_tables():
     assert "| both | 0.5000 | 0.4000 | 0.3000 | 0.987654 |" in text
 
 
-def test_names_from_other_people_s_files_are_text_in_markdown():
+def test_markup_in_names_is_shown_as_text_in_markdown():
     results = {"a": [result(0.5)]}
     names = {"\x1b]0;t\x07|": "\\\\x1b\\]0;t\\\\x07\\|", "<script>\n# x": "\\<script>\\\\n# x", "four_1": "four_1"}
     results["a"][0]["config"]["cpu"]["model"] = "<b>\n\n# CPU"

@@ -58,12 +58,12 @@ class Commands:
 
     def run(self, command, arguments, log, on_epoch):
         flags = dict(argument.removeprefix("--").partition("=")[::2] for argument in arguments)
-        how = "resume" if "resume" in flags else ""
+        mode = "resume" if "resume" in flags else ""
         assert "overwrite" not in flags
-        self.called.append((command, flags["run"].rpartition("/")[2], how))
+        self.called.append((command, flags["run"].rpartition("/")[2], mode))
         if hasattr(os, "sched_getaffinity"):
             self.processors.append(os.sched_getaffinity(0))
-        ending = self.endings.pop((command, how), DONE)
+        ending = self.endings.pop((command, mode), DONE)
         if ending.status == 0 and command == "train":
             write_run(Run(self.root, flags["run"]), RECIPE, RECIPE.epochs)
             on_epoch("epoch 1/2")

@@ -23,13 +23,13 @@ def one_byte_at_a_time(connection):
         time.sleep(0.05)
 
 
-SERVERS = {  # name: what a server that is no worker does with a connection; None: it does not even accept it
+SERVERS = {  # {name: action of a server on a connection}; None: the server does not accept it
     "does not accept": None,
     "says nothing": lambda connection: connection.recv(1000) and threading.Event().wait(2),
     "closes": lambda connection: None,
     "answers another protocol": lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
     "echoes": echo,
-    "sends bytes for ever": lambda connection: [connection.sendall(bytes(1000)) for _ in range(10**6)],
+    "sends bytes without end": lambda connection: [connection.sendall(bytes(1000)) for _ in range(10**6)],
     "sends a byte at a time": one_byte_at_a_time,
 }
 

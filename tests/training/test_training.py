@@ -290,7 +290,7 @@ def test_early_stopping_ends_the_run_and_resume_says_so(data_folder, tmp_path, c
 
 
 def test_more_patience_on_resume_equals_a_run_with_this_patience(data_folder, tmp_path, command, monkeypatch):
-    """The dev score is replaced so that the best epoch is the one after which the run stopped early."""
+    """The test replaces the dev scores, so that the best epoch is the one after which the run stopped early."""
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}"]
     arguments = [*TINY, "--epochs=24", "--learning_rate=1e-9", "--keep_prob=0.5"]
     assert "stopped early" in command("train", *common, *arguments, "--run=first", "--patience=1").out

@@ -159,7 +159,7 @@ def test_a_stopped_worker_ends_the_others(tmp_path):
     assert (status, one_line(err)) == (2, True), err
     assert "worker 1 (127.0.0.1:" in err
     assert "is lost" in err
-    _, err, status = finish(processes[1:], 60)[0]  # it finds that the other one is gone
+    _, err, status = finish(processes[1:], 60)[0]  # it notices that worker 0 has ended
     assert (status, one_line(err)) == (2, True), err
     assert "worker 0 (127.0.0.1:" in err
 
@@ -167,7 +167,7 @@ def test_a_stopped_worker_ends_the_others(tmp_path):
 @pytest.mark.slow
 @pytest.mark.ci
 def test_a_training_after_a_stopped_worker_ends_with_the_same_bytes(tmp_path):
-    processes, common = started(3, tmp_path)  # with the time limits of a user
+    processes, common = started(3, tmp_path)  # with the default time limits
     processes[1].send_signal(signal.SIGSTOP)
     began = time.monotonic()
     outcomes = finish([processes[0], processes[2]], 60)
@@ -200,10 +200,10 @@ def test_two_signals_end_a_worker_that_waits_for_a_stopped_one(tmp_path):
     processes, _ = started(2, tmp_path)
     processes[1].send_signal(signal.SIGSTOP)
     try:
-        time.sleep(1)  # for worker 0 to wait
+        time.sleep(1)  # so that worker 0 waits
         for _ in range(2):
             processes[0].send_signal(signal.SIGINT)
-            time.sleep(0.05)  # one that is pending already is not sent again
+            time.sleep(0.05)  # a signal is lost while the same signal is pending
         _, err, status = finish(processes[:1], 3)[0]
     finally:
         processes[1].kill()
@@ -292,7 +292,7 @@ def test_a_sum_that_takes_too_long_ends_the_worker(monkeypatch):
     assert "the sum over all workers was not ready within" in ended[0]
 
 
-def test_of_several_silent_workers_the_one_with_most_missed_checks_is_named(monkeypatch):
+def test_the_silent_worker_with_most_missed_checks_is_named(monkeypatch):
     here = Workers(["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"], 2)
     monkeypatch.setattr(here, "_answers", lambda n: False)
     here._missed[1] = 2  # worker 1 was stopped, so worker 0 ended a moment ago
@@ -311,7 +311,7 @@ def test_ctrl_c_ends_a_worker_that_waits_for_the_others(tmp_path):
 
 
 def test_waiting_for_workers_that_never_start_ends(tmp_path):
-    """Worker 0 is absent, worker 1 is a listener that says nothing; workers 2 and 3 answer each other."""
+    """Worker 0 is absent, and worker 1 accepts connections without an answer. Workers 2 and 3 answer each other."""
     program = QUICK.replace("calls, real", "workers.WAIT_SECONDS, workers.REMINDER_SECONDS = 6, 1; calls, real", 1)
     common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *COMMON]
     with socket.socket() as silent:
@@ -339,7 +339,7 @@ def test_a_worker_that_is_stopped_before_all_have_started_is_lost(tmp_path):
     for process in (first, stopped):
         while "waiting for the other workers" not in process.stdout.readline():
             assert process.poll() is None
-    time.sleep(3)  # for the first one to get an answer
+    time.sleep(3)  # so that worker 0 gets an answer
     stopped.send_signal(signal.SIGSTOP)
     try:
         _, err, status = finish([first], 30)[0]

@@ -95,7 +95,7 @@ BAD_TORCH = {  # name: (bytes, words of the message)
         ),
         "tensors of 2,000,000 bytes in a file of .*: too many share a storage",
     ),
-    "keys that take for ever to compare": (torch_file(keys=b"\x80\x02](" + 2 * TOWER + b"e."), "other storages"),
+    "keys that take too long to compare": (torch_file(keys=b"\x80\x02](" + 2 * TOWER + b"e."), "other storages"),
     "a pickle of a million opcodes": (torch_file(b"\x80\x02" + b"N" * 1_000_001 + b"."), "does not end within"),
     "keys of other storages": (torch_file(keys=pickle.dumps(["1"], 2)), "other storages"),
     "keys twice": (torch_file(keys=pickle.dumps(["0", "0"], 2)), "other storages"),
