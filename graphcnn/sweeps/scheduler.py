@@ -26,8 +26,8 @@ from graphcnn.sweeps.results import Result, read_result
 from graphcnn.sweeps.setup import Setup, with_random_weights
 
 CHANGED_ADVICE = (
-    "give the same --data and settings as before, or add --retrain to rename these runs to <run>.replaced-N and train "
-    "them again"
+    "give the same --data and settings as before, or add --retrain to rename changed runs to <run>.replaced-N and "
+    "train them again"
 )
 LOCK_SECONDS = 0.5  # between two checks of a run that another process is training
 
