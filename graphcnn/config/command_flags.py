@@ -10,7 +10,7 @@ from typing import NamedTuple
 from absl import flags
 
 from graphcnn.config import recipe
-from graphcnn.config.recipe import ALIASES, check_one_name
+from graphcnn.config.parse import ALIASES, check_one_name
 
 MOST_USED, DATA = "Most used", "Data"
 GROUPS = (  # in the order of --help

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphcnn.common.errors import InputError, SettingError
-from graphcnn.config.recipe import Recipe, recipe_from_dict
+from graphcnn.config.parse import recipe_from_dict
+from graphcnn.config.recipe import Recipe
 from graphcnn.evaluation.net import Net
 from graphcnn.evaluation.predictor import Predictor, open_predictor
 from graphcnn.graphs.inference import InferenceGraph, build_inference

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphcnn.common.files import open_regular
-from graphcnn.config.recipe import recipe_from_dict
+from graphcnn.config.parse import recipe_from_dict
 from graphcnn.evaluation.one_graph import build_one_graph, images_only
 from graphcnn.evaluation.predictor import Predictor, probabilities
 from graphcnn.ops.tf1 import session as new_session

@@ -18,7 +18,8 @@ from typing import Protocol
 from graphcnn.common.files import read_json
 from graphcnn.common.progress import say
 from graphcnn.common.replace import atomic_write
-from graphcnn.config.recipe import ALIASES, Recipe
+from graphcnn.config.parse import ALIASES
+from graphcnn.config.recipe import Recipe
 from graphcnn.data.fingerprint import content_of
 from graphcnn.sweeps.job import Job
 

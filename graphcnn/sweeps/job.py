@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from graphcnn.common.errors import InputError
-from graphcnn.config.recipe import Recipe, recipe_from_dict
+from graphcnn.config.parse import recipe_from_dict
+from graphcnn.config.recipe import Recipe
 from graphcnn.config.setting_paths import absolute, recorded_settings
 from graphcnn.data.fingerprint import same_data
 from graphcnn.storage.run import LastEpoch, Run

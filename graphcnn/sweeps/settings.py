@@ -9,7 +9,8 @@ from typing import Any
 
 from graphcnn.common.errors import InputError, unknown_name
 from graphcnn.config import suites
-from graphcnn.config.recipe import ALIASES, Recipe, check_one_name, parse_setting
+from graphcnn.config.parse import ALIASES, check_one_name, parse_setting
+from graphcnn.config.recipe import Recipe
 from graphcnn.config.suite import Experiment, Suite, recipe_of
 
 DEV_FRACTION = 0.25  # default fraction of the training images in the dev split of a sweep

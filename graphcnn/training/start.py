@@ -15,7 +15,8 @@ from graphcnn.common.errors import InputError, Interrupted, SettingError
 from graphcnn.common.progress import say
 from graphcnn.config.flags import FOLDERS
 from graphcnn.config.named import default_recipe
-from graphcnn.config.recipe import Recipe, recipe_from_dict
+from graphcnn.config.parse import recipe_from_dict
+from graphcnn.config.recipe import Recipe
 from graphcnn.config.setting_paths import absolute, recorded_settings
 from graphcnn.config.suites import named_recipe
 from graphcnn.data import cache, sources

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.config.recipe import recipe_from_dict
+from graphcnn.config.parse import recipe_from_dict
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import Run
 from graphcnn.storage.select_run import newest_names

@@ -10,7 +10,8 @@ from graphcnn import experiments, train
 from graphcnn.common.errors import InputError
 from graphcnn.config.flags import given_recipe_fields
 from graphcnn.config.named import RECIPES
-from graphcnn.config.recipe import ALIASES, Recipe, parse_setting, recipe_from_dict
+from graphcnn.config.parse import ALIASES, parse_setting, recipe_from_dict
+from graphcnn.config.recipe import Recipe
 from graphcnn.sweeps.settings import parse_sweep
 
 VALUES = {  # of the settings that were renamed, other than their defaults

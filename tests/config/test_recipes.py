@@ -6,7 +6,8 @@ import pytest
 from graphcnn.common.errors import InputError, SettingError
 from graphcnn.config import suites
 from graphcnn.config.named import RECIPES
-from graphcnn.config.recipe import Recipe, recipe_from_dict
+from graphcnn.config.parse import recipe_from_dict
+from graphcnn.config.recipe import Recipe
 
 PUBLISHED = {  # of the final network
     "learning_rate": 0.001, "batch_size": 128, "epochs": 50, "keep_prob": 0.6, "l2": 0.01, "patience": 5, "seed": 51,

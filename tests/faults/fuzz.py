@@ -162,7 +162,7 @@ def hdf5(folder):
 
 
 def config(folder):
-    from graphcnn.config.recipe import recipe_from_dict
+    from graphcnn.config.parse import recipe_from_dict
     from graphcnn.graphs.validate import validate_inference
     from graphcnn.storage.run import Run
 

@@ -29,7 +29,7 @@ from trials import pick, run
 from weight_files import SHAPES, arrays, layers_of, mapping, storage, tensor, torch_file, write_h5
 
 from graphcnn.common.errors import InputError
-from graphcnn.config.recipe import recipe_from_dict
+from graphcnn.config.parse import recipe_from_dict
 from graphcnn.data import cifar10, images
 from graphcnn.data.sources import load
 from graphcnn.storage import checkpoint
