@@ -161,7 +161,7 @@ def test_signals_at_random_moments(number, times, undisturbed, tmp_path, tally):
         expected = {128 + number, -number, 0} if each % 2 or times == 2 else {128 + number}
         well = status in expected and "Traceback" not in err and (soon or status == 0)
         if each % 2 == 0 and times == 1:
-            again = f"./run.sh train --run=run --checkpoints={root} --resume"
+            again = f"./run.sh train --run=run --checkpoints={root} --data={undisturbed.data} --resume"
             well = well and "the last finished epoch is saved" in out and again in out and err == ""
             well = well and (root / "run" / "curves.png").stat().st_size > 1000
         again, _, said = train(undisturbed.data, root)
