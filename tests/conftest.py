@@ -40,8 +40,8 @@ or PyTorch (torchvision). Both have the same random weights, 10 classes and a ba
 TALLY = pytest.StashKey()  # {what was tried: Tried}
 FAULTS_HEAD = """# Faults
 
-`GRAPHCNN_FAULTS=long ./run.sh test -m faults` wrote this page, with {cores} cores, Python {python} and TensorFlow
-{tensorflow}.
+`{command}` wrote this page, with
+{cores} cores, Python {python} and TensorFlow {tensorflow}.
 
 The tests damage a run or a file. They count the trials in which something is lost:
 
@@ -120,7 +120,9 @@ def _write_faults(session):
     trials, lost = (sum(getattr(entry, name) for entry in counts.values()) for name in ("trials", "lost"))
     rows.append(f"| all | {trials:,} | {lost} | |\n")
     tests = f"\nTests in the long form: {session.testscollected}. Failed: {session.testsfailed}.\n"
-    text = FAULTS_HEAD.format(cores=os.cpu_count(), **versions) + "".join(rows) + tests
+    variables = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("GRAPHCNN_FAULTS")]
+    command = " ".join([*variables, "./run.sh test -m faults"])
+    text = FAULTS_HEAD.format(command=command, cores=os.cpu_count(), **versions) + "".join(rows) + tests
     (Path(__file__).resolve().parents[1] / "docs" / "results" / "faults.md").write_text(text)
 
 
