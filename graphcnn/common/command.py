@@ -67,6 +67,8 @@ def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str], 
     try:
         positional = values([name, *arguments], known_only=known_only)[1:]
         status = main(values, positional) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()  # if this failed while Python shuts down, Python would print a traceback
         _report_end(status)
         return status
     except InputError as error:

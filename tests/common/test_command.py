@@ -1,11 +1,14 @@
 """Errors of a command: the line on stderr and the exit status."""
 
+import os
+import subprocess
 import sys
 
 import pytest
 
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError, SettingError
+from graphcnn.common.isolated import module_command
 from graphcnn.config.flags import new_flags
 
 ENDINGS = {  # name: (what main does, exit status, the line on stderr)
@@ -47,3 +50,14 @@ def test_flags_and_positional_arguments_reach_main():
 def test_an_unknown_flag_is_bad_input(capsys):
     assert run_command("demo", "", new_flags(), lambda values, positional: 0, ["--debugg"]) == 2
     assert "Unknown command line flag 'debugg'" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_ended_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = module_command("graphcnn.eval", ["--help"])  # the help is shorter than the buffer of stdout
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
