@@ -75,4 +75,4 @@ def fit_stage(
                 raise Interrupted(stop_requested())
             if stage.is_over(state):
                 break
-    return state
+    return stage.close(state)

@@ -37,6 +37,8 @@ from graphcnn.training.workers import Workers, workers_from_environment
 from graphcnn.weights.loaded import Origin
 from graphcnn.weights.prepare import prepare_initial_weights
 
+FINETUNING = ("finetune_epochs", "finetune_learning_rate")  # settings that --resume may add to a run
+
 
 def train(request: TrainRequest) -> int:
     """Start or resume the run of a request; return the exit status."""
@@ -117,7 +119,10 @@ def _with_precision(recipe: Recipe) -> Recipe:
 
 
 def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
-    """Continue a run with its recorded recipe, data and split; only its length, patience and folders may differ."""
+    """Continue a run with its recorded recipe, data and split.
+
+    Only its length, patience and folders may differ, and fine-tuning may be added.
+    """
     chief = workers is None or workers.chief
     with run.lock() if chief else nullcontext():
         config = run.config()
@@ -131,6 +136,7 @@ def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
         _say_data(data, config["split"]["kind"])
         _with_precision(recipe)
         recipe = _with_patience(_with_epochs(recipe, request.settings.get("epochs")), request.settings.get("patience"))
+        recipe = _with_finetuning(recipe, request.settings)
         _check(recipe, data, workers)
         job = TrainingJob(recipe, data, {}, recorded_options(config, request.data_options).cache_dir, workers)
         _join(job)
@@ -152,7 +158,8 @@ def _record_resumption(run: Run, config: dict[str, Any], recorded: Recipe, recip
     """
     last = run.last_epoch()
     new = config if recipe == recorded else {**config, "recipe": dataclasses.asdict(recipe)}
-    stays_stopped = last.stopped_early and recipe.patience == recorded.patience
+    same_end = (recipe.patience, recipe.finetune_epochs) == (recorded.patience, recorded.finetune_epochs)
+    stays_stopped = last.stopped_early and same_end
     if last.epoch < recipe.all_epochs() and not stays_stopped:
         new, differences = with_environment(new, last.epoch)
         if differences:
@@ -170,10 +177,11 @@ def _refuse_other_settings(request: TrainRequest, config: Mapping[str, Any], rec
     given["dev_split"] = request.dev_split
     recorded = {**recorded_settings(config, dataclasses.asdict(recipe)), "recipe": config["recipe_name"]}
     recorded |= {"dev_fraction": config["split"]["fraction"], "dev_split": config["split"]["kind"]}
+    changeable = {"epochs", "patience"} | (set() if recipe.finetune_epochs else set(FINETUNING))
     for name, value in recorded.items():
         new = given.get(name)
         automatic = name == "precision" and new == "auto"
-        if new is not None and name not in ("epochs", "patience") and not automatic and new != value:
+        if new is not None and name not in changeable and not automatic and new != value:
             raise InputError(
                 f"--{name}: found {new}, but the run was started with {value}, and --resume cannot change this; drop "
                 "the flag or start a new run"
@@ -205,6 +213,14 @@ def _with_patience(recipe: Recipe, patience: int | None) -> Recipe:
             "the flag or start a new run",
         )
     return dataclasses.replace(recipe, patience=patience)
+
+
+def _with_finetuning(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a run without fine-tuning with the given settings of fine-tuning.
+
+    The epochs before fine-tuning do not depend on these settings.
+    """
+    return dataclasses.replace(recipe, **{name: settings[name] for name in FINETUNING if name in settings})
 
 
 def _recorded_weights(

@@ -244,6 +244,29 @@ def test_killed_and_resumed_fine_tuning_equals_undisturbed(killed_at, prepared, 
     assert (root / "part" / "best").readlink() == (root / "whole" / "best").readlink()
 
 
+@pytest.mark.parametrize("stops_early", [False, True], ids=["all epochs", "stopped early"])
+def test_resume_fine_tunes_a_finished_head(stops_early, prepared, command):
+    """The result is the same as that of a run with fine-tuning from the beginning."""
+    root, common = prepared
+    flags = [*HEAD, "--freeze=backbone"]
+    if stops_early:  # the loss of some epoch is worse than that of the epoch before it
+        flags += ["--epochs=30", "--stop_on=loss", "--patience=0", "--learning_rate=1e-9", "--keep_prob=0.2"]
+    extra = ["--finetune_epochs=2", "--finetune_learning_rate=0.002"]
+    assert command("train", *common, *flags, *extra, "--run=whole").status == 0
+    assert command("train", *common, *flags, "--run=head").status == 0
+    outcome = command("train", f"--checkpoints={root}", "--run=head", "--resume", *extra)
+    assert outcome.status == 0, outcome.err
+    assert "fine-tuning of all layers, from the weights of epoch " in outcome.out
+    whole, part = arrays(root, "whole"), arrays(root, "head")
+    assert unchanged(whole, part) == set(whole)
+    assert cross_entropies(root, "head") == cross_entropies(root, "whole")
+    recipes = [Run(root, name).config()["recipe"] for name in ("whole", "head")]
+    assert recipes[0] == recipes[1]
+    again = command("train", f"--checkpoints={root}", "--run=head", "--resume", "--finetune_epochs=3")
+    assert (again.status, one_line(again.err)) == (2, True)
+    assert "--finetune_epochs: found 3, but the run was started with 2" in again.err
+
+
 def test_early_stopping_of_the_head_starts_fine_tuning(prepared, command):
     """With a learning rate near 0, dropout makes the loss of some epoch worse than that of the epoch before it."""
     root, common = prepared
