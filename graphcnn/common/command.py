@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
+import shlex
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from absl import flags
 
+from graphcnn import __version__
 from graphcnn.common import progress
-from graphcnn.common.errors import InputError, error_line
+from graphcnn.common.errors import InputError, error_line, is_fault
 
 HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort")
 DEBUG = ("--debug", "-debug", "--debug=true")
@@ -23,8 +27,8 @@ Main = Callable[[flags.FlagValues, list[str]], "int | None"]
 def run_command(name: str, doc: str, values: flags.FlagValues, main: Main, argv: Sequence[str] | None = None) -> int:
     """Parse the arguments, call main(values, positional arguments) and return the exit status.
 
-    Exit statuses: 0 success, 1 internal error, 2 bad input, 130 interrupted. An error is printed as one line on stderr;
-    --debug adds its traceback.
+    Exit statuses: 0 success, 1 a fault of this package, 2 bad input, 130 interrupted. An error is printed as one line
+    on stderr; --debug adds its traceback. The traceback of a fault is also in a file that the line names.
 
     Args:
         name: the command, for example "train".
@@ -78,13 +82,25 @@ def _run(name: str, values: flags.FlagValues, main: Main, arguments: list[str], 
     except BrokenPipeError:  # the process that reads stdout has ended, as in `./run.sh eval | head`
         sys.stdout = None
         return 1
-    except OSError as error:
-        return _fail(name, error, error_line(error), 2, debug)
     except KeyboardInterrupt as error:
         return _fail(name, error, "interrupted", 130, debug)
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        return _fail(name, error, f"{type(error).__name__}: {reason} (--debug shows where)", 1, debug)
+        if isinstance(error, OSError) and not is_fault(error):
+            return _fail(name, error, error_line(error), 2, debug)
+        return _fail(name, error, _fault_line(name, error, arguments), 1, debug)
+
+
+def _fault_line(name: str, error: Exception, arguments: list[str]) -> str:
+    """Write the traceback of the current error into a private temporary file; return a line that names the file."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    lines = [f"graphcnn {__version__}, Python {sys.version.split()[0]}", shlex.join([name, *arguments]), ""]
+    try:
+        descriptor, path = tempfile.mkstemp(prefix=f"graphcnn-{name}-", suffix=".txt")  # only the user can read it
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write("\n".join(lines) + "\n" + traceback.format_exc())
+    except OSError as problem:
+        return f"{reason}; this is a fault of graphcnn, and --debug shows where (no report: {problem})"
+    return f"{reason}; this is a fault of graphcnn; please report it with the file {path}, which shows where"
 
 
 def _fail(name: str, error: BaseException, message: str, status: int, debug: bool) -> int:

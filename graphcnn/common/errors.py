@@ -5,9 +5,17 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+MACHINE = (  # errors of the disk, of permissions and of limits
+    errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EFBIG, errno.EACCES, errno.EPERM,
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN,
+)  # fmt: skip
 
 
 class InputError(Exception):
@@ -167,6 +175,22 @@ def unknown_name(name: object, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown name {name!r}; {hint}(expected one of: {', '.join(names)})"
+
+
+def is_fault(error: Exception) -> bool:
+    """Return whether an error is a fault of this package, and not bad input or a problem of the machine.
+
+    An OSError about a file outside the package is no fault, for example if the file does not exist.
+    """
+    if isinstance(error, InputError):
+        return False
+    if not isinstance(error, OSError):
+        return True
+    if error.errno in MACHINE:
+        return False
+    if not isinstance(error.filename, (str, bytes)) or error.errno in (None, errno.EBADF):
+        return True
+    return Path(os.path.abspath(os.fsdecode(error.filename))).is_relative_to(PACKAGE)  # noqa: PTH100 (links stay)
 
 
 def error_line(error: InputError | OSError) -> str:

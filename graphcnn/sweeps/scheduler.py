@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
-from graphcnn.common.errors import DamagedRun, FileLocked, InputError, UnsafeFile, error_line
+from graphcnn.common.errors import DamagedRun, FileLocked, InputError, UnsafeFile, error_line, is_fault
 from graphcnn.common.files import open_append
 from graphcnn.common.progress import console, format_duration, say
 from graphcnn.config.setting_paths import absolute
@@ -165,6 +165,8 @@ class Scheduler:
         except JobFailed as error:
             failure = str(error)
         except (InputError, OSError) as error:
+            if is_fault(error):
+                self._log_traceback(job)
             failure = error_line(error)
         except Exception as error:  # a fault of this program
             self._log_traceback(job)

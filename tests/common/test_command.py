@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
+from graphcnn import __version__
 from graphcnn.common.command import run_command
-from graphcnn.common.errors import InputError, SettingError
+from graphcnn.common.errors import PACKAGE, InputError, SettingError
 from graphcnn.common.isolated import module_command
 from graphcnn.config.flags import new_flags
 
@@ -22,7 +24,7 @@ ENDINGS = {  # name: (what main does, exit status, the line on stderr)
     "no file name": (OSError(28, "No space left"), 2, "graphcnn demo: writing: No space left\n"),
     "a closed pipe": (BrokenPipeError(32, "Broken pipe"), 1, ""),
     "interrupted": (KeyboardInterrupt(), 130, "graphcnn demo: interrupted\n"),
-    "a fault": (KeyError("x"), 1, "graphcnn demo: KeyError: 'x' (--debug shows where)\n"),
+    "an unreadable file": (PermissionError(13, "Permission denied"), 2, "graphcnn demo: writing: Permission denied\n"),
 }  # fmt: skip
 
 
@@ -50,6 +52,49 @@ def test_flags_and_positional_arguments_reach_main():
 def test_an_unknown_flag_is_bad_input(capsys):
     assert run_command("demo", "", new_flags(), lambda values, positional: 0, ["--debugg"]) == 2
     assert "Unknown command line flag 'debugg'" in capsys.readouterr().err
+
+
+FAULTS = {
+    "any other error": (KeyError("x"), "KeyError: 'x'"),
+    "no file name": (FileNotFoundError(2, "No such file"), "FileNotFoundError: [Errno 2] No such file"),
+    "no error number": (OSError("no\nreason"), "OSError: no reason"),
+    "a closed file": (OSError(9, "Bad file descriptor", "x.npy"), "OSError: [Errno 9] Bad file descriptor: 'x.npy'"),
+    "a file of the package": (
+        FileNotFoundError(2, "No such file", str(PACKAGE / "data" / "x")),
+        f"FileNotFoundError: [Errno 2] No such file: '{PACKAGE}/data/x'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_the_line_of_a_fault_names_a_private_file_with_the_traceback(case, capsys, monkeypatch, tmp_path):
+    fault, words = FAULTS[case]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def main(values, positional):
+        raise fault
+
+    assert run_command("demo", "", new_flags(), main, ["a b.png"]) == 1
+    (path,) = tmp_path.iterdir()
+    end = f"; this is a fault of graphcnn; please report it with the file {path}, which shows where\n"
+    assert capsys.readouterr().err == f"graphcnn demo: {words}{end}"
+    assert path.stat().st_mode & 0o777 == 0o600
+    text = path.read_text()
+    assert f"graphcnn {__version__}" in text
+    assert "demo 'a b.png'" in text
+    assert "in main\n    raise fault" in text
+
+
+def test_a_fault_without_a_writable_temporary_folder(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+
+    def main(values, positional):
+        raise KeyError("x")
+
+    assert run_command("demo", "", new_flags(), main, []) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("graphcnn demo: KeyError: 'x'; this is a fault of graphcnn, and --debug shows where (no ")
+    assert err.count("\n") == 1
 
 
 def test_a_reader_that_has_ended_is_no_error():

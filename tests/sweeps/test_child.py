@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -83,7 +84,10 @@ def test_the_end_of_a_damaged_run_names_its_type_and_path(tmp_path, monkeypatch)
     assert ends_with(DamagedRun(path, "damaged")) == Ending(2, f"{path}: damaged", "DamagedRun", path)
     assert ends_with(InputError("a\nb")) == Ending(2, "a b", "InputError")
     assert ends_with(PermissionError(13, "denied", str(path))) == Ending(2, f"{path}: denied", "PermissionError", path)
-    assert ends_with(KeyError("x")) == Ending(1, "KeyError: 'x' (--debug shows where)", "KeyError")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    fault = ends_with(KeyError("x"))
+    assert (fault.status, fault.error, fault.path) == (1, "KeyError", None)
+    assert f"report it with the file {next(tmp_path.glob('graphcnn-train-*'))}" in fault.message
 
 
 def test_a_child_s_children_do_not_report_to_its_parent(monkeypatch):
