@@ -133,7 +133,8 @@ class Recipe:
     init: str = _later(
         "xavier",
         NET,
-        "initialisation of the convolutions: xavier, he, or dirac (each convolution starts as the identity)",
+        "initialisation of the convolutions: xavier, he, or dirac (each convolution starts as the identity; its kernel "
+        "needs an odd size)",
         choices=INITS,
     )
     bias_init: str = _later("xavier", NET, "initialisation of the biases", choices=BIAS_INITS)

@@ -16,7 +16,7 @@ from graphcnn.graphs.inputs import add_inputs
 from graphcnn.graphs.network import add_network
 from graphcnn.nets.architecture import Architecture
 from graphcnn.nets.registry import ANY_SIZE, ARCHITECTURES, NETS, SEQUENTIAL
-from graphcnn.nets.sequential import Rows, fits
+from graphcnn.nets.sequential import Conv, Rows, fits
 from graphcnn.ops.tf1 import tf, tf1
 
 ONE_WORKER = {
@@ -89,7 +89,7 @@ def validate_net(recipe: Recipe) -> None:
 
 
 def _check_rows(recipe: Recipe, rows: Rows) -> None:
-    """Raise SettingError for image sizes that do not fit the weights or the windows of a sequential net."""
+    """Raise SettingError for image sizes or initial weights that do not fit the layers of a sequential net."""
     if recipe.early_size and recipe.net not in ANY_SIZE and recipe.head == "own":
         problem = (
             f"the dense layers of {{net}}={recipe.net} fit one image size only; use {{early_size}}=0, or "
@@ -100,6 +100,13 @@ def _check_rows(recipe: Recipe, rows: Rows) -> None:
         size = getattr(recipe, setting)
         if size and not fits(rows, size - max(0, recipe.whitening_patch_size - 1)):
             raise SettingError(setting, f"too small for the windows of {{net}}={recipe.net}; enlarge it", size)
+    even = next((row for row in rows if isinstance(row, Conv) and row.kernel % 2 == 0), None)
+    if recipe.init == "dirac" and even is not None:
+        problem = (
+            f"needs kernels of odd size, but layer {even.scope} of {{net}}={recipe.net} has a kernel of "
+            f"{even.kernel}x{even.kernel} pixels; choose another {{init}} or another {{net}}"
+        )
+        raise SettingError("init", problem, recipe.init)
 
 
 def _check_architecture(recipe: Recipe, architecture: Architecture) -> None:

@@ -190,8 +190,8 @@ def test_names_resume_and_overwrite(data_folder, tmp_path, command):
     other = command("train", *common, "--run=suite/a", "--resume", "--seed=9")
     assert other.status == 2
     assert "--seed: found 9, but the run was started with 51" in other.err
-    bad = command("train", *common, "--run=suite/a", "--overwrite", "--dev_fraction=1e-9")
-    assert bad.status == 2
+    for flags in (["--dev_fraction=1e-9"], ["--net=two_conv", "--init=dirac"]):
+        assert command("train", *common, "--run=suite/a", "--overwrite", *flags).status == 2
     assert {p: p.read_bytes() for p in (tmp_path / "suite").rglob("*.ckpt*")} == before
     assert command("train", *common, "--run=suite/a", "--overwrite", "--seed=9").status == 0
     assert {p: p.read_bytes() for p in (tmp_path / "suite").rglob("*.ckpt*")} != before

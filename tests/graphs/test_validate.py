@@ -30,6 +30,11 @@ IMPOSSIBLE = {  # name: (settings, the setting that is refused, words)
     "everything frozen": ({**HEAD, "freeze": "until:predictions"}, "freeze", "leaves nothing to train"),
     "shift beyond the images": ({**TINY, "translate": 16}, "translate", "less than the 16x16 pixels"),
     "a batch that fills the memory": ({"net": "photos_six", "image_size": 1024}, "image_size", "expected at most 724"),
+    "identity kernels of even size": (
+        {"net": "two_conv", "init": "dirac"},
+        "init",
+        "kernels of odd size, but layer conv2",
+    ),
     "blur beyond the images": ({**TINY, "blur": 16.0}, "blur", "less than the 16x16 pixels"),
 }
 IMPOSSIBLE_FOR_WORKERS = {  # name: (settings, the setting that three workers cannot have, words)
