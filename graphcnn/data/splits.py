@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
 from graphcnn.common.errors import InputError
@@ -25,7 +27,7 @@ def split_dev(dataset: Dataset, kind: str, fraction: float) -> tuple[np.ndarray,
     labels, rows = dataset.y_train, len(dataset.y_train)
     if not 0 <= fraction < 1:
         raise InputError(f"--dev_fraction: found {fraction:g}, expected a number from 0 to below 1")
-    count = int(rows * fraction)
+    count = dev_count(rows, fraction)
     if fraction == 0:
         dev = np.arange(0)
     elif count == 0:
@@ -44,6 +46,14 @@ def split_dev(dataset: Dataset, kind: str, fraction: float) -> tuple[np.ndarray,
             f"the {len(train)} training rows; lower --dev_fraction ({fraction:g}) or use --dev_split=stratified"
         )
     return train, dev
+
+
+def dev_count(rows: int, fraction: float) -> int:
+    """Return floor(rows * fraction) for the decimal fraction that the user wrote: 29 for 100 rows and 0.29.
+
+    The product of floats is 28.999999999999996.
+    """
+    return int(rows * Fraction(repr(float(fraction))))
 
 
 def _stratified(labels: np.ndarray, classes: int, count: int) -> np.ndarray:

@@ -9,9 +9,10 @@ from conftest import tiny_arrays, write_folder
 from PIL import Image
 
 from graphcnn.common.errors import InputError
+from graphcnn.config.suites import SUITES
 from graphcnn.data import digits, images, npy, sources
 from graphcnn.data.checks import check_images
-from graphcnn.data.splits import split_dev
+from graphcnn.data.splits import dev_count, split_dev
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10_jpeg.npz"
 
@@ -212,6 +213,26 @@ class TestSplit:
         expected = np.bincount(dataset.y_train) * 359 / 1437
         assert np.abs(np.bincount(dataset.y_train[dev]) - expected).max() < 1
         assert np.array_equal(dev, split_dev(dataset, "stratified", 0.25)[1])
+
+    @pytest.mark.parametrize(
+        ("rows", "fraction", "count"),
+        [
+            (100, 0.29, 29),
+            (50, 0.58, 29),
+            (200, 0.57, 114),
+            (96, 0.25, 24),
+            (1437, 0.25, 359),
+            (10, 0.99, 9),
+            (9, 0, 0),
+        ],
+    )
+    def test_the_fraction_is_a_decimal_number(self, rows, fraction, count):
+        assert dev_count(rows, fraction) == count
+
+    @pytest.mark.parametrize("fraction", sorted({0.1, 0.25, *(suite.dev_fraction for suite in SUITES.values())}))
+    def test_fractions_of_the_suites_give_the_same_rows_as_products_of_floats(self, fraction):
+        rows = range(1, 100_000, 7)
+        assert [dev_count(count, fraction) for count in rows] == [int(count * fraction) for count in rows]
 
     def test_none(self, data_folder):
         train, dev = split_dev(sources.load(data_folder), "first", 0)

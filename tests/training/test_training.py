@@ -11,6 +11,7 @@ import processes
 import pytest
 from conftest import SMALL_FAST, TINY, one_line, tiny_arrays, write_folder
 
+from graphcnn.data import splits
 from graphcnn.ops import tf1
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import COLUMNS, Run
@@ -129,6 +130,17 @@ def test_more_epochs_on_resume_equal_a_longer_run(data_folder, tmp_path, command
     assert command("train", *common, "--run=short", "--epochs=1").status == 0
     assert command("train", f"--checkpoints={tmp_path}", "--run=short", "--resume", "--epochs=3").status == 0
     assert data_bytes(tmp_path, "short") == data_bytes(tmp_path, "long")
+
+
+def test_a_resumed_run_keeps_the_number_of_dev_rows(data_folder, tmp_path, command, monkeypatch):
+    """Version 1 rounded some numbers of rows in another way. Such a run keeps its split."""
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--run=r", "--dev_fraction=0.25"]
+    with monkeypatch.context() as patch:
+        patch.setattr(splits, "dev_count", lambda rows, fraction: 23)
+        assert command("train", *common, "--epochs=1").status == 0
+    outcome = command("train", *common, "--resume", "--epochs=2")
+    assert outcome.status == 0, outcome.err
+    assert "images: 73 training, 23 dev (first)" in outcome.out
 
 
 def test_micro_batches_train_like_whole_batches(data_folder, tmp_path, command):
