@@ -189,7 +189,7 @@ class Recipe:
     )
     learning_rate: float = _field(1e-3, OPTIMISATION, "learning rate after the warm-up", above=0)
     bias_lr_multiplier: float = _later(
-        1.0, OPTIMISATION, "learning-rate multiplier for biases and batch-norm offsets", above=0
+        1.0, OPTIMISATION, "learning-rate multiplier for biases and for the offsets and scales of batch norm", above=0
     )
     momentum: float = _later(0.9, OPTIMISATION, "momentum coefficient of the Nesterov optimizer", low=0, below=1)
     muon_learning_rate: float = _later(

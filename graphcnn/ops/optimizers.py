@@ -28,7 +28,8 @@ def train_op(
     """Return the op that applies one update and adds 1 to `step`.
 
     adam, sgd, nesterov and rmsprop are optimizers of TensorFlow. muon uses Muon for the kernels of convolutions, and
-    nesterov for all other weights.
+    nesterov for all other weights. bias_lr_multiplier applies to biases and to the offsets and scales of
+    batch norm.
 
     Args:
         recipe: Recipe.

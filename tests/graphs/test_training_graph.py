@@ -7,6 +7,7 @@ import pytest
 from tiny_graphs import FAST, NO_STATISTICS, TINY, batch, started
 
 from graphcnn.config.named import RECIPES
+from graphcnn.config.recipe import Recipe
 from graphcnn.graphs.training import build_training
 from graphcnn.ops.tf1 import session, tf1
 from graphcnn.training.steps import Batch, MicroBatchStep, WholeStep
@@ -39,6 +40,30 @@ def test_batch_norm_s_moving_moments_follow_the_batches_and_serve_inference():
         for name, value in once.items():  # a step goes 0.4 of the way
             assert value == pytest.approx(0.6 * before[name] + 0.4 * settled[name], rel=1e-3, abs=1e-5), name
         assert -np.log(softmax[np.arange(32), y]).mean() == pytest.approx(entropy, rel=0.01)
+
+
+def test_the_bias_multiplier_applies_to_the_vectors_that_its_help_names():
+    """Batch norm after the activation has scales (gamma); without it, the net has only kernels and biases."""
+    x, y = batch(rows=32)
+    recipe = dataclasses.replace(
+        TINY, batch_norm=True, batch_norm_position="after", optimizer="sgd", learning_rate=1e-3, l2=0.0, keep_prob=1.0,
+        warmup_steps=0,
+    )  # fmt: skip
+    steps = []
+    for multiplier in (1.0, 5.0):
+        with started(dataclasses.replace(recipe, bias_lr_multiplier=multiplier)) as (graph, running):
+            trained = {v.op.name: v for v in graph.variables if v.trainable}
+            before = running.run(trained)
+            running.run(graph.train_op, {graph.x: x, graph.y: y})
+            steps.append({name: after - before[name] for name, after in running.run(trained).items()})
+    plain, multiplied = steps
+    factors = {name.rpartition("/")[2]: 1 if step.ndim > 1 else 5 for name, step in plain.items()}
+    assert factors == {"w": 1, "b": 5, "beta": 5, "gamma": 5}
+    for name, step in plain.items():
+        expected = factors[name.rpartition("/")[2]] * step
+        assert multiplied[name] == pytest.approx(expected, rel=0.02, abs=1e-6), name
+    text = Recipe.__dataclass_fields__["bias_lr_multiplier"].metadata["help"]
+    assert text == "learning-rate multiplier for biases and for the offsets and scales of batch norm"
 
 
 def test_the_first_steps_use_small_images():
