@@ -4,6 +4,9 @@
 ./run.sh submit --run=NAME --out=DIR    submit another run; write another folder
 ./run.sh submit --run=a,b,c             submit an ensemble: the mean of three runs, in one graph
 
+Without --run, the newest run is refused if it was trained on other data than data/ or than the older submission. The
+zip file of an older submission is kept as submission.previous.zip.
+
 Then a new process, which has TensorFlow but not this package, restores the graph and compares its outputs with
 result.npy. "ready" is printed only if they agree.
 """
@@ -42,7 +45,7 @@ def main(values: FlagValues, positional: list[str]) -> None:
     root = flags.checkpoints_root(values)
     model = select_model(root, run=values.run, ensemble=values.ensemble, tta=values.tta)
     out = paths.output_path(values.out) if values.out else paths.SUBMISSION
-    submit(model, DataSource(values.data, flags.given_options(values)), out)
+    submit(model, DataSource(values.data, flags.given_options(values)), out, named=values.run is not None)
 
 
 if __name__ == "__main__":

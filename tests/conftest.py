@@ -89,6 +89,14 @@ def state_home(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_data_folder(tmp_path_factory):
+    """Hide the folder data/ of the user, which is the default of --data."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graphcnn.data.sources.DEFAULT_FOLDER", tmp_path_factory.mktemp("no_data"))
+        yield
+
+
 @pytest.fixture
 def tally(request):
     """Count trials and losses for docs/results/faults.md: tally(name of the trial, lost=0, tried=1, environment="").

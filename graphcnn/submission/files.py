@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -34,20 +35,29 @@ def archive_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.zip")
 
 
+def previous_archive_path(out: Path) -> Path:
+    """Return the path beside a submission's folder for the zip file of the submission before it."""
+    return out.with_name(f"{out.name}.previous.zip")
+
+
 def check_replaceable(out: Path) -> None:
     """Refuse an existing folder or zip file that is not an older submission, so that no other files are deleted.
 
     Raises:
-        InputError: the folder or the zip file is a link or has another type, or it contains other files.
+        InputError: the folder or one of the two zip files is a link or has another type, or it contains other files.
     """
     if not out.name:
         raise InputError(f"--out={out}: this is not a folder that can be replaced; name another folder")
-    archive = archive_path(out)
-    for path, is_type, type_name in ((out, stat.S_ISDIR, "a folder"), (archive, stat.S_ISREG, "a regular file")):
+    archives = (archive_path(out), previous_archive_path(out))
+    types = [(out, stat.S_ISDIR, "a folder"), *((path, stat.S_ISREG, "a regular file") for path in archives)]
+    for path, is_type, type_name in types:
         if os.path.lexists(path) and not is_type(path.lstat().st_mode):
             actual = file_type(path.lstat().st_mode)
             raise InputError(f"--out={out}: {path} is {actual}, expected {type_name}; name another folder")
-    for path, entries in ((out, _folder_entries(out)), (archive, _archive_entries(archive, out.name))):
+    for path, entries in [
+        (out, _folder_entries(out)),
+        *((path, _archive_entries(path, out.name)) for path in archives),
+    ]:
         foreign = sorted(entries - FILES) or (sorted(entries) if not entries >= SIGNATURE else [])
         if foreign:
             raise InputError(
@@ -78,8 +88,9 @@ def _archive_entries(archive: Path, prefix: str) -> set[str]:
 def replace_submission(out: Path) -> Iterator[Path]:
     """Yield an empty folder; if the block ends without an error, zip this folder and replace an older submission.
 
-    After an error in the block, the older submission is unchanged. First the folder is replaced in one step, then
-    the zip file. If the process is killed between the two steps, the folder is new and the zip file is old.
+    After an error in the block, the older submission is unchanged. Otherwise the older zip file is copied to
+    `previous_archive_path`, the folder is replaced in one step, and then the zip file is replaced. If the process is
+    killed between the last two steps, the folder is new and the zip file is old.
     """
     with new_folder(out) as new:
         yield new
@@ -91,4 +102,12 @@ def replace_submission(out: Path) -> Iterator[Path]:
             file.flush()
             os.fsync(file.fileno())  # a full disk must be noticed before the folder is replaced
             check_replaceable(out)
+            _keep_archive(out)
             replace_folder(new, out)
+
+
+def _keep_archive(out: Path) -> None:
+    """Copy the zip file of an older submission to `previous_archive_path`."""
+    if archive_path(out).exists():
+        with open_regular(archive_path(out), follow=False) as old, atomic_write(previous_archive_path(out)) as copy:
+            shutil.copyfileobj(old, copy)

@@ -20,7 +20,9 @@ from graphcnn.evaluation.trained_run import TrainedRun
 from graphcnn.storage import checkpoint
 from graphcnn.storage.recorded_data import RecordedData
 from graphcnn.storage.run import HISTORY_BYTES
-from graphcnn.submission.files import archive_path, check_replaceable, replace_submission
+from graphcnn.submission.choice import check_newest, say_choice
+from graphcnn.submission.files import archive_path, check_replaceable, previous_archive_path, replace_submission
+from graphcnn.submission.previous import read_previous
 from graphcnn.submission.readme import readme
 from graphcnn.submission.verify import verify
 
@@ -28,29 +30,32 @@ GRADER = Path(__file__).with_name("grader.py")
 IMAGES = "x_test.npy"  # in the submission only if the test images are not from a .npy file
 
 
-def submit(model: Model[TrainedRun], source: DataSource, out: Path) -> None:
+def submit(model: Model[TrainedRun], source: DataSource, out: Path, named: bool) -> None:
     """Write, verify and zip a submission; it replaces an older submission only after the verification.
 
     Args:
         model: one run, or several runs as one graph.
         source: where the data are.
         out: the folder to write; its zip file is written beside it.
+        named: whether the user named the runs. The newest run is refused if it was trained on unexpected data.
 
     Raises:
-        InputError: the folder contains other files, there are no test images, or the written graph does not reproduce
-            result.npy.
+        InputError: the folder contains other files, there are no test images, the newest run was trained on other
+            data, or the written graph does not reproduce result.npy.
     """
     recover_folder(out)
     check_replaceable(out)
     check_one_graph(model)
+    if not (named or source.path):  # load_data compares the run with --data
+        check_newest(model.nets[0], out)
     runs_data = load_data(model, source, test=True)
-    for run in model.nets:
-        say(run.description)
+    say_choice(model, runs_data[0])
     dataset = runs_data[0].dataset
     images = dataset.x_test
     if images is None:
         raise InputError(f"{dataset.file('x_test')} is missing, so there are no test images; add it beside x_train")
     images_path = dataset.files.get("x_test")
+    _say_replaced(out)
     with replace_submission(out) as folder:
         if images_path is None or images_path.suffix != ".npy":
             images_path = folder / IMAGES
@@ -59,6 +64,18 @@ def submit(model: Model[TrainedRun], source: DataSource, out: Path) -> None:
         say("verifying in a new process, with TensorFlow only")
         say(verify(folder, images_path, model.tta))
     say(f"ready: {out} and {archive_path(out)}")
+
+
+def _say_replaced(out: Path) -> None:
+    """Print which older submission is replaced, and where its zip file is kept."""
+    archive = archive_path(out)
+    if out.exists() or archive.exists():
+        previous = read_previous(out)
+        description = (
+            f"{previous.description}, data {previous.source}" if previous else "its config.json is not readable"
+        )
+        kept = f"; its zip file is kept as {previous_archive_path(out).name}" if archive.exists() else ""
+        say(f"this replaces the older submission {out} ({description}){kept}")
 
 
 def write(folder: Path, model: Model[TrainedRun], runs_data: Sequence[RecordedData], images: np.ndarray) -> None:

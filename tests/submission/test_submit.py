@@ -15,7 +15,7 @@ from processes import run
 
 from graphcnn.common import replace
 from graphcnn.submission import write
-from graphcnn.submission.files import SIGNATURE, archive_path
+from graphcnn.submission.files import SIGNATURE, archive_path, previous_archive_path
 
 GRADER = """
 import sys, numpy as np, tensorflow as tf
@@ -262,6 +262,14 @@ with replace_submission(out) as folder:
 """
 
 
+def _zipped(archive):
+    """Return the contents of the files in the zip file of KILLED; an empty set without it."""
+    if not archive.exists():
+        return set()
+    with zipfile.ZipFile(archive) as packed:
+        return {packed.read(f"submission/{name}").decode() for name in SIGNATURE}
+
+
 @pytest.mark.parametrize("exchanges", [True, False])
 def test_sigkill_at_each_operation_leaves_the_old_or_the_new_submission(exchanges, tmp_path, monkeypatch):
     """Where the system cannot exchange two names, the next submit renames the old folder back."""
@@ -270,25 +278,28 @@ def test_sigkill_at_each_operation_leaves_the_old_or_the_new_submission(exchange
     archive = archive_path(out)
     assert run("-c", KILLED, 0, exchanges, out, "0")[0] == 0
     content, status, without, at = {"0"}, -9, 0, 0
+    assert not previous_archive_path(out).exists()
     while status == -9:
         at += 1
+        before = _zipped(archive)
         status, _, err = run("-c", KILLED, at, exchanges, out, at)
         content.add(str(at))
-        with zipfile.ZipFile(archive) as packed:
-            zipped = {packed.read(f"submission/{name}").decode() for name in SIGNATURE}
+        zipped, kept = _zipped(archive), _zipped(previous_archive_path(out))
         if not out.exists():
             without += 1
             replace.recover_folder(out)
         written = {(out / name).read_text() for name in SIGNATURE}
-        assert len(zipped) == len(written) == 1
-        assert zipped | written <= content
-        for path in (out, archive):  # the next process has the same operations as this one
+        assert len(zipped) == len(written) == 1 >= len(kept)
+        assert zipped | written | kept <= content
+        for path in (out, archive, previous_archive_path(out)):  # the next process has the same operations as this one
             replace.remove_leftovers(path)
     assert status == 0, err
     assert written == zipped == {str(at)}
     assert at > 20
     assert without == (0 if exchanges else 1)
-    assert [path.name for path in sorted(out.parent.iterdir())] == ["submission", "submission.zip"]
+    names = [path.name for path in sorted(out.parent.iterdir())]
+    assert names == ["submission", "submission.previous.zip", "submission.zip"]
+    assert kept == before
 
 
 def test_other_files_are_never_replaced(trained, tmp_path, command):
