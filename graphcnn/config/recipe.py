@@ -277,6 +277,13 @@ class Recipe:
         """Return {setting: value} of the augmentations that are on."""
         return {name: getattr(self, name) for name in AUGMENTATIONS if getattr(self, name) not in ("none", 0)}
 
+    def head_sees_augmentation(self) -> bool:
+        """Return whether the epochs before fine-tuning train on augmented images, given that augmentations are on.
+
+        A frozen backbone computes its features before training. Its first version of each image is the unchanged one.
+        """
+        return self.freeze != "backbone" or self.feature_views > 1
+
     def all_epochs(self) -> int:
         """Return the largest number of epochs, including fine-tuning."""
         return self.epochs + self.finetune_epochs

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphcnn.common.errors import InputError, SettingError
+from graphcnn.common.progress import say
 from graphcnn.config.parse import recipe_from_dict
 from graphcnn.config.recipe import Recipe
 from graphcnn.evaluation.net import Net
@@ -43,11 +44,16 @@ class TrainedRun(Net):
         self.description = f"run: {run.name} ({run.path / 'best'})"
 
     def check_tta(self) -> None:
-        """Refuse test-time augmentation of a run that was trained without flipped or shifted views of its images."""
+        """Refuse test-time augmentation of a run without --flip and --translate; say if they had no effect."""
         if self.recipe.flip == "none" and not self.recipe.translate:
             raise InputError(
                 f"--tta: run {self.name} was trained without --flip and --translate, so it has no views to average; "
                 "drop the flag or name another run"
+            )
+        if not (self.recipe.head_sees_augmentation() or self.recipe.finetune_epochs):
+            say(
+                f"--tta: run {self.name} was trained with --freeze=backbone and --feature_views=1, so on unchanged "
+                "images only; averaging over views that it was not trained on may lower the score"
             )
 
     def choose_precision(self, precision: str | None) -> tuple[str, str]:

@@ -83,6 +83,7 @@ def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> i
     data = RecordedData(dataset, *split_dev(dataset, kind, fraction))
     _say_data(data, kind)
     _say_resized(dataset, recipe)
+    _say_unused_augmentation(recipe)
     _check(recipe, data, workers)
     if request.show_augmentation:
         return show_augmentation(request.root, recipe, dataset, data.train_rows)
@@ -137,6 +138,7 @@ def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
         _with_precision(recipe)
         recipe = _with_patience(_with_epochs(recipe, request.settings.get("epochs")), request.settings.get("patience"))
         recipe = _with_finetuning(recipe, request.settings)
+        _say_unused_augmentation(recipe)
         _check(recipe, data, workers)
         job = TrainingJob(recipe, data, {}, recorded_options(config, request.data_options).cache_dir, workers)
         _join(job)
@@ -304,3 +306,14 @@ def _say_resized(dataset: Dataset, recipe: Recipe) -> None:
     height, width = dataset.image_shape
     if (height, width) != (recipe.image_size, recipe.image_size):
         say(f"images: {height}x{width}, resized in the graph to {recipe.image_size}x{recipe.image_size}")
+
+
+def _say_unused_augmentation(recipe: Recipe) -> None:
+    """Say that the head trains on unchanged images, if the recipe has augmentations that do not reach it."""
+    names = ", ".join(f"--{name}" for name in recipe.augmentation())
+    if names and not recipe.head_sees_augmentation():
+        effect = "acts only in the fine-tuning epochs" if recipe.finetune_epochs else "has no effect"
+        say(
+            "augmentation: --freeze=backbone with --feature_views=1 trains the head on unchanged images, so the "
+            f"augmentation ({names}) {effect}; --feature_views=4 adds three augmented versions of each image"
+        )

@@ -190,7 +190,12 @@ def test_views_are_of_augmented_training_images(prepared, command):
     root, common = prepared
     flags = ["--freeze=backbone", "--flip=random", "--translate=3"]
     for views in (1, 2):
-        assert command("train", *common, *HEAD, *flags, f"--feature_views={views}", f"--run=v{views}").status == 0
+        outcome = command("train", *common, *HEAD, *flags, f"--feature_views={views}", f"--run=v{views}")
+        assert outcome.status == 0, outcome.err
+        assert outcome.out.count("so the augmentation (--flip, --translate) has no effect") == (views == 1)
+        scored = command("eval", f"--checkpoints={root}", f"--run=v{views}", "--tta")
+        assert scored.status == 0, scored.err
+        assert scored.out.count("--tta: run v1 was trained with --freeze=backbone") == (views == 1)
     one, two = (cross_entropies(root, name) for name in ("v1", "v2"))
     assert one[0] == two[0]
     assert one[1] != two[1]
@@ -203,9 +208,10 @@ def test_views_are_of_augmented_training_images(prepared, command):
 
 def test_fine_tuning_continues_from_the_best_head_with_its_own_learning_rate(prepared, command):
     root, common = prepared
-    flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=2", "--finetune_learning_rate=0.002"]
+    flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=2", "--finetune_learning_rate=0.002", "--flip=random"]
     outcome = command("train", *common, *flags, "--run=a")
     assert outcome.status == 0, outcome.err
+    assert "so the augmentation (--flip) acts only in the fine-tuning epochs" in outcome.out
     assert "fine-tuning of all layers, from the weights of epoch " in outcome.out
     assert "with learning rate 0.002" in outcome.out
     rows = Run(root, "a").history(4)
