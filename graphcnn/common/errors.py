@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+FEW = 12  # largest number of names that an error line lists
+LONG_NAME = 100  # characters of an unknown name that are compared with the known names
 PACKAGE = Path(__file__).resolve().parents[1]
 MACHINE = (  # errors of the disk, of permissions and of limits
     errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EFBIG, errno.EACCES, errno.EPERM,
@@ -170,9 +172,15 @@ def literal(text: str) -> str:
 
 
 def unknown_name(name: object, names: Iterable[str]) -> str:
-    """Return "unknown name 'x'; did you mean 'y'? (expected one of: a, b, c)" for an error line."""
-    names = list(names)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    """Return "unknown name 'x'; did you mean 'y'? (expected one of: a, b, c)" for an error line.
+
+    If there are more than FEW names, the line has only the three nearest ones.
+    """
+    names, start = list(names), str(name)[:LONG_NAME]
+    if len(names) > FEW:
+        *others, last = map(repr, difflib.get_close_matches(start, names, n=3, cutoff=0))
+        return f"unknown name {name!r}; did you mean {', '.join(others)} or {last}? (the nearest of {len(names)} names)"
+    near = difflib.get_close_matches(start, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown name {name!r}; {hint}(expected one of: {', '.join(names)})"
 

@@ -79,7 +79,7 @@ class Recipe:
     The defaults are those of the assignment's final network, with a learning-rate warm-up.
     """
 
-    net: str = _field("vgg", NET, "name of the network; a wrong name prints the list of all names")
+    net: str = _field("vgg", NET, "name of the network; docs/reference/nets.md lists all names")
     weights: str = _later(
         "none",
         TRANSFER,

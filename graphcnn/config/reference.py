@@ -14,6 +14,7 @@ from absl import flags
 from graphcnn.config.command_flags import CommandFlags, text_of
 from graphcnn.config.named import RECIPES
 from graphcnn.config.recipe import Recipe
+from graphcnn.config.suites import SUITES
 
 COMMANDS = ("train", "eval", "predict", "submit", "explain", "export", "experiments", "bench", "launch")
 HEAD = """# Flags
@@ -37,6 +38,10 @@ RECIPES_HEAD = """## Named recipes
 This table shows the settings in which the recipes of `--recipe` differ from `assignment`. An empty cell means the value
 of `assignment`.
 """
+EXPERIMENTS_HEAD = """## Experiments
+
+`--recipe=SUITE/EXPERIMENT` names the recipe of an experiment, and `--suite=SUITE` trains all experiments of a suite.
+"""
 SETTINGS = {field.name for field in dataclasses.fields(Recipe)}
 WITH_SETTINGS = ("train", "experiments")
 TYPES = {"int": "whole number", "float": "number", "string": "text", "bool": "true or false"}
@@ -51,7 +56,7 @@ def reference() -> str:
         sections += [f"## {name}\n", f"{(module.__doc__ or '').strip().splitlines()[0]}\n", *_command(name, values)]
         if name == "train":
             settings = values
-    sections += [SETTINGS_HEAD, *_settings(settings), RECIPES_HEAD, _recipes()]
+    sections += [SETTINGS_HEAD, *_settings(settings), RECIPES_HEAD, _recipes(), EXPERIMENTS_HEAD, _experiments()]
     return "\n".join(sections)
 
 
@@ -98,6 +103,12 @@ def _recipes() -> str:
         if any(settings[name] != default for settings in recipes.values())
     ]
     return _table(("setting", *(f"`{name}`" for name in ("assignment", *recipes))), rows)
+
+
+def _experiments() -> str:
+    """Return the table of the experiments of each suite."""
+    rows = [(f"`{name}`", ", ".join(map(_code, suite.experiments))) for name, suite in SUITES.items()]
+    return _table(("suite", "experiments"), rows)
 
 
 def _type(flag: flags.Flag) -> str:

@@ -18,7 +18,7 @@ from graphcnn.weights import keras_hdf5, tf1_checkpoint
 from graphcnn.weights.loaded import LoadedWeights, Origin, Shapes, Values
 from graphcnn.weights.other_run import NORMALISATION, load_run
 from graphcnn.weights.published import load_published
-from graphcnn.weights.report import print_fit
+from graphcnn.weights.report import print_fit, print_names
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,11 @@ def _check_fit(recipe: Recipe, loaded: LoadedWeights, shapes: Shapes) -> None:
     """Refuse weights of which none fits. With 0 epochs, refuse weights that lack a variable of the net."""
     fit = loaded.fit
     if not any(name in shapes for name in fit.values):
+        print_names(loaded.origin.source, shapes, fit.stored)
+        advice = "--name_map=FILE.json maps names" if is_checkpoint(recipe.weights) else "expected weights of this net"
         raise InputError(
             f"--weights={recipe.weights}: none of the {len(fit.stored)} variables of {loaded.origin.source} fits "
-            f"--net={recipe.net} by name and shape; expected weights of this net"
+            f"--net={recipe.net} by name and shape, see the table; {advice}"
         )
     missing = [name for name in shapes if name not in fit.values]
     if recipe.epochs == 0 and missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import NamedTuple
 
 from rich.table import Table
@@ -11,6 +12,7 @@ from graphcnn.common.progress import print_table, say
 from graphcnn.weights.loaded import Fit, Shapes, split_name
 
 MAX_ROWS = 24  # of the table; if there are more, loaded layers are left out
+MAX_NAMES = 300  # rows of the table of weights of which none fits
 
 
 class Cells(NamedTuple):
@@ -46,6 +48,25 @@ def print_fit(source: str, shapes: Shapes, fit: Fit) -> None:
     print_table(table)
     if len(rows) > MAX_ROWS:
         say(f"and {len(rows) - MAX_ROWS} more")
+
+
+def print_names(source: str, shapes: Shapes, stored: Shapes) -> None:
+    """Print the variables of the net and those of weights of which none fits, each with its shape.
+
+    Args:
+        source: name of the source of the weights.
+        shapes, stored: {variable: shape} of the net and of the weights.
+    """
+    table = Table("in the net", f"in {source}")
+    columns = [
+        [f"{name} {'x'.join(map(str, shape)) or '1'}" for name, shape in side.items()] for side in (shapes, stored)
+    ]
+    rows = list(zip_longest(*columns, fillvalue=""))
+    for row in rows[:MAX_NAMES]:
+        table.add_row(*row)
+    print_table(table)
+    if len(rows) > MAX_NAMES:
+        say(f"and {len(rows) - MAX_NAMES} more rows")
 
 
 def _rows(names: Iterable[str], shapes: Shapes, fit: Fit) -> dict[tuple[str, str], Cells]:

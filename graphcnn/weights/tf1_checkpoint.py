@@ -83,4 +83,5 @@ def load_checkpoint(prefix: Path, name_map: dict[str, str], shapes: Shapes) -> L
     for path in files:
         update_digest(digest, path)
     listed = {variable: stored[name] for variable, name in sources.items() if name in name_map or variable in shapes}
+    listed = listed if fits else {name: stored[name] for name in sorted(stored)}
     return LoadedWeights(Origin(str(prefix), digest.hexdigest()), None, Fit(values, listed))

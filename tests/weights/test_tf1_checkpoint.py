@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import processes
 import pytest
-from conftest import TINY, write_folder
+from conftest import TINY, one_line, write_folder
 from initial_weights import prepare
 from weight_files import SHAPES
 
@@ -153,3 +153,14 @@ def test_what_does_not_fit_a_checkpoint_is_refused(script, tmp_path):
     for words, options in cases.items():
         with pytest.raises(InputError, match=words):
             prepare(tmp_path, **options)
+
+
+def test_the_names_of_both_sides_are_printed_if_no_variable_fits(script, tmp_path, command):
+    folder, prefix, _ = script
+    flags = [f"--checkpoints={tmp_path}", f"--data={folder / 'data'}", f"--weights={prefix}", *TINY, "--epochs=0"]
+    outcome = command("train", *flags)
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert "none of the 32 variables of" in outcome.err
+    assert outcome.err.endswith("see the table; --name_map=FILE.json maps names\n")
+    for words in ("conv1_1/w 3x3x3x8", "output/b 3", "W1 3x3x3x8", "b_fc2 3", "W1/Adam 3x3x3x8", "beta1_power 1"):
+        assert words in outcome.out
