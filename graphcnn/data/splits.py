@@ -7,23 +7,28 @@ from fractions import Fraction
 import numpy as np
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.progress import say
 from graphcnn.data.dataset import Dataset
 
 SPLIT_SEED = 0  # of the stratified split; fixed, so that runs with different seeds have the same dev split
 
 
-def split_dev(dataset: Dataset, kind: str, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+def split_dev(dataset: Dataset, kind: str | None, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Return (training rows, dev rows), sorted int64 arrays.
+
+    A class without a dev row has the F1 score 0, so the dev score then measures little. A line tells this to a user who
+    has chosen the kind of the split; otherwise such a split is refused.
 
     Args:
         dataset: the Dataset to split.
         kind: "first" (the first floor(N * fraction) rows) or "stratified" (the same fraction of each class, chosen at
-            random with SPLIT_SEED).
+            random with SPLIT_SEED); None for the default of the data.
         fraction: fraction of the rows in the dev split, 0 <= fraction < 1.
 
     Raises:
         InputError: the fraction is out of range, or a class has no row in a split.
     """
+    chosen = kind or dataset.dev_split
     labels, rows = dataset.y_train, len(dataset.y_train)
     if not 0 <= fraction < 1:
         raise InputError(f"--dev_fraction: found {fraction:g}, expected a number from 0 to below 1")
@@ -34,7 +39,7 @@ def split_dev(dataset: Dataset, kind: str, fraction: float) -> tuple[np.ndarray,
         raise InputError(
             f"--dev_fraction: {fraction:g} of {rows} rows leaves the dev split empty; set a larger fraction, or 0"
         )
-    elif kind == "first":
+    elif chosen == "first":
         dev = np.arange(count)
     else:
         dev = _stratified(labels, dataset.classes, count)
@@ -45,7 +50,24 @@ def split_dev(dataset: Dataset, kind: str, fraction: float) -> tuple[np.ndarray,
             f"{dataset.file('y_train')}: too few rows to split: class {dataset.class_names[absent[0]]} has none among "
             f"the {len(train)} training rows; lower --dev_fraction ({fraction:g}) or use --dev_split=stratified"
         )
+    if len(dev):
+        _check_dev_classes(dataset, dev, chosen, is_default=kind is None)
     return train, dev
+
+
+def _check_dev_classes(dataset: Dataset, dev: np.ndarray, kind: str, is_default: bool) -> None:
+    """Refuse dev rows without a row of each class if `kind` is the default of the data; else print a line."""
+    absent = sorted(set(range(dataset.classes)) - set(dataset.y_train[dev].tolist()))
+    if not absent:
+        return
+    problem = (
+        f"{dataset.file('y_train')}: {len(absent)} of {dataset.classes} classes have no row among the {len(dev)} dev "
+        f"rows ({kind}), the first is {dataset.class_names[absent[0]]}"
+    )
+    if is_default:
+        advice = "use --dev_split=stratified" if kind == "first" else "set a larger --dev_fraction"
+        raise InputError(f"{problem}; {advice}, or keep this split with --dev_split={kind}")
+    say(f"warning: {problem}; their F1 score on dev is 0, so the dev score measures little")
 
 
 def dev_count(rows: int, fraction: float) -> int:

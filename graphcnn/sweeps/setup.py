@@ -63,7 +63,7 @@ def load_data(
     }
     dataset = datasets[image_sizes[0]]
     kind = split_kind or dataset.dev_split
-    train_rows, dev_rows = split_dev(dataset, kind, fraction)
+    train_rows, dev_rows = split_dev(dataset, split_kind, fraction)
     has_image_files = dataset.has_test_labels and Path(dataset.file("x_train")).is_dir()
     return SuiteData(
         flags=(f"--data={dataset.source}", *(f"--{name}={value}" for name, value in options.items())),

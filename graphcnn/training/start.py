@@ -80,7 +80,7 @@ def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> i
     dataset = sources.load(source, options=options)
     kind = request.dev_split or dataset.dev_split
     fraction = DEV_FRACTION if request.dev_fraction is None else request.dev_fraction
-    data = RecordedData(dataset, *split_dev(dataset, kind, fraction))
+    data = RecordedData(dataset, *split_dev(dataset, request.dev_split, fraction))
     _say_data(data, kind)
     _say_resized(dataset, recipe)
     _say_unused_augmentation(recipe)

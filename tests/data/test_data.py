@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import itertools
 import struct
@@ -259,6 +260,50 @@ class TestSplit:
         y = np.r_[2, np.arange(95) % 2]
         with pytest.raises(InputError, match=words):
             split_dev(sources.load(write_folder(tmp_path, y_train=y, y_test=None)), kind, 0.25)
+
+
+class TestClassesWithoutDevRows:
+    """A file that is sorted by class, and a class with two of 200 rows."""
+
+    SORTED = np.repeat([0, 1, 2], 32)
+    WORDS = "2 of 3 classes have no row among the 24 dev rows (first), the first is 1"
+
+    @pytest.fixture
+    def sorted_folder(self, tmp_path):
+        return write_folder(tmp_path / "data", y_train=self.SORTED)
+
+    def test_a_default_split_is_refused(self, sorted_folder):
+        with pytest.raises(InputError) as caught:
+            split_dev(sources.load(sorted_folder), None, 0.25)
+        assert str(caught.value) == (
+            f"{sorted_folder / 'y_train.npy'}: {self.WORDS}; use --dev_split=stratified, or keep this split with "
+            "--dev_split=first"
+        )
+
+    def test_a_chosen_split_is_warned_of(self, sorted_folder, capsys):
+        train, dev = split_dev(sources.load(sorted_folder), "first", 0.25)
+        assert (len(train), len(dev)) == (72, 24)
+        assert f"warning: {sorted_folder / 'y_train.npy'}: {self.WORDS}; " in capsys.readouterr().out
+
+    @pytest.mark.parametrize(("kind", "fraction"), [("stratified", 0.25), (None, 0)])
+    def test_the_remedy_and_no_dev_split_need_no_warning(self, kind, fraction, sorted_folder, capsys):
+        split_dev(sources.load(sorted_folder), kind, fraction)
+        assert capsys.readouterr().out == ""
+
+    def test_a_stratified_default_without_rows_of_a_rare_class(self, tmp_path):
+        x, _ = tiny_arrays(rows=200)
+        y = np.r_[[2, 2], np.arange(198) % 2]
+        rare = dataclasses.replace(sources.load(write_folder(tmp_path, x_train=x, y_train=y)), dev_split="stratified")
+        with pytest.raises(InputError, match=r"classes have no row .* set a larger --dev_fraction, or keep this split"):
+            split_dev(rare, None, 0.1)
+
+    @pytest.mark.parametrize("name", ["train", "experiments"])
+    def test_the_commands_refuse_it(self, name, sorted_folder, tmp_path, command):
+        suite = ["--suite=assignment", "--dev_fraction=0.25"] if name == "experiments" else []
+        outcome = command(name, f"--data={sorted_folder}", f"--checkpoints={tmp_path / 'runs'}", *suite)
+        assert outcome.status == 2
+        assert self.WORDS in outcome.err
+        assert not (tmp_path / "runs").exists()
 
 
 def test_uint8_pixels_are_not_scanned():
