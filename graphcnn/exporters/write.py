@@ -28,9 +28,11 @@ from graphcnn.evaluation.trained_run import TrainedRun
 from graphcnn.exporters import npz, savedmodel, tflite
 from graphcnn.exporters.common import ENDINGS
 from graphcnn.ops.tf1 import reason, tf
+from graphcnn.storage.select_run import joined_name
 
 FORMATS: dict[str, ModuleType] = {"savedmodel": savedmodel, "tflite": tflite, "npz": npz}
 IMAGES = 256  # number of images whose outputs are compared
+LONGEST_NAME = 200  # bytes of a default name; a temporary name is longer
 TOLERANCE = 1e-4  # largest difference of a probability
 
 
@@ -111,7 +113,7 @@ def _reported(out: Path, action: str) -> Iterator[None]:
 
 def default_name(model: Model[TrainedRun], format_name: str) -> str:
     """Return the default name of the exported file or folder, such as "a+b.npz"."""
-    return "+".join(run.name.replace("/", "-") for run in model.nets) + ENDINGS[format_name]
+    return joined_name([run.name for run in model.nets], LONGEST_NAME) + ENDINGS[format_name]
 
 
 def _about(model: Model[TrainedRun], weights: Sequence[float]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +14,8 @@ from graphcnn.common.errors import InputError
 from graphcnn.common.files import read_json
 from graphcnn.common.progress import say
 from graphcnn.storage.run import NAME, REPLACED, Run
+
+NAME_BYTES = 255  # largest number of bytes of a file name
 
 
 class Start(NamedTuple):
@@ -148,4 +151,18 @@ def select_runs(root: Path, names: str) -> list[Run]:
 
 def ensemble_folder(root: Path, names: list[str]) -> Path:
     """Return the folder for the report of the ensemble of these runs."""
-    return root / "ensembles" / "+".join(name.replace("/", "-") for name in names)
+    return root / "ensembles" / joined_name(names, NAME_BYTES)
+
+
+def joined_name(names: Sequence[str], longest: int) -> str:
+    """Return a file name for several runs: "a+b". A longer name is cut and ends with a checksum of all names.
+
+    Args:
+        names: names of the runs, in ASCII.
+        longest: largest number of bytes.
+    """
+    name = "+".join(name.replace("/", "-") for name in names)
+    if len(name) <= longest:
+        return name
+    end = f"+{len(names)}runs-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return name[: longest - len(end)] + end
