@@ -17,6 +17,7 @@ from graphcnn.common.errors import FileLocked, UnsafeFile
 
 BLOCK = 1 << 20  # bytes read at once
 JSON_BYTES = 16 << 20  # maximum size of a JSON file
+LITTER = (".ds_store", "thumbs.db", "desktop.ini", "__macosx")  # what operating systems leave in folders
 TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFLNK: "a symbolic link",
@@ -40,6 +41,11 @@ class Digest(Protocol):
 def file_type(mode: int) -> str:
     """Return the name of a file's type, such as "a FIFO", from the st_mode of os.stat."""
     return TYPES.get(stat.S_IFMT(mode), "a regular file")
+
+
+def is_litter(name: str) -> bool:
+    """Return whether operating systems leave files of this name in folders, such as .DS_Store or ._photo.jpg."""
+    return name.lower() in LITTER or name.startswith("._")
 
 
 def open_regular(path: str | Path, follow: bool = True) -> IO[bytes]:

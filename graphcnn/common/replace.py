@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import file_type, sync
+from graphcnn.common.files import file_type, is_litter, sync
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.(new|old)")
 YOUNG_SECONDS = 60.0  # a younger, empty file may belong to a process that has not locked it yet
@@ -122,7 +122,7 @@ def recover_folder(path: Path) -> None:
 def foreign_entry(folder: Path, files: Collection[str]) -> str | None:
     """Return the first entry below a folder that is not an expected regular file; None if there is no such entry.
 
-    Links are not followed.
+    Links are not followed. A regular file that an operating system leaves in folders is ignored; see is_litter.
 
     Args:
         folder: the folder.
@@ -140,7 +140,7 @@ def foreign_entry(folder: Path, files: Collection[str]) -> str | None:
                 pending.append(entry)
             elif not stat.S_ISREG(mode):
                 return f"{name} ({file_type(mode)})"
-            elif name not in files:
+            elif name not in files and not is_litter(entry.name):
                 return name
     return None
 

@@ -21,7 +21,7 @@ from typing import IO, NamedTuple, TypeVar, cast
 import numpy as np
 
 from graphcnn.common.errors import BadImage, InputError, UnreadableFile
-from graphcnn.common.files import read_json, sha256_of, sync
+from graphcnn.common.files import is_litter, read_json, sha256_of, sync
 from graphcnn.common.progress import bar, say
 from graphcnn.common.replace import new_folder, replace_folder
 from graphcnn.data import cache
@@ -32,7 +32,6 @@ from graphcnn.data.images import MAX_BYTES, read_image, suppress_warnings
 
 SUFFIXES = (".png", ".jpg", ".jpeg")  # in upper or lower case
 FORMATS = ("PNG", "JPEG")
-LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # files that operating systems leave in folders
 INDEX_BYTES = 1 << 30  # maximum size of index.json, which has a line for each image
 FORM = "graphcnn image folder, 1"  # to be changed when the decoding changes the pixels of the same files
 
@@ -153,7 +152,7 @@ def _split_folders(folder: Path) -> tuple[Path, Path | None]:
 def _entries(folder: Path) -> list[Path]:
     """Return the entries of a folder, sorted by name, without hidden files and litter."""
     entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    return sorted((entry for entry in entries if entry.name.lower() not in LITTER), key=lambda entry: entry.name)
+    return sorted((entry for entry in entries if not is_litter(entry.name)), key=lambda entry: entry.name)
 
 
 def _check_class_names(folder: Path, class_names: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphcnn.common.files import is_litter
 from graphcnn.common.replace import foreign_entry
 from graphcnn.evaluation.predictor import Predictor
 from graphcnn.exporters.common import in_batches
@@ -51,4 +52,5 @@ def why_foreign(folder: Path) -> str | None:
     foreign = foreign_entry(folder, FILES)
     if foreign:
         return f"it contains {foreign}"
-    return None if (folder / ABOUT).exists() or not any(folder.iterdir()) else f"it has no {ABOUT}"
+    empty = all(is_litter(path.name) for path in folder.iterdir())
+    return None if empty or (folder / ABOUT).exists() else f"it has no {ABOUT}"

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from graphcnn.common.errors import InputError, UnsafeFile
-from graphcnn.common.files import file_type, lock, open_regular, read_json, read_text, refuse_links, sync
+from graphcnn.common.files import file_type, is_litter, lock, open_regular, read_json, read_text, refuse_links, sync
 from graphcnn.common.replace import atomic_write
 from graphcnn.data import sources
 
@@ -98,7 +98,8 @@ class Run:
         if any((folder / "config.json").exists() for folder in parents):
             raise InputError(f"--run={self.name}: {self.path} lies inside another run; choose another name")
         entries = self.path.iterdir() if self.path.exists() else iter(())
-        foreign = [entry.name for entry in entries if not OWN_FILES.fullmatch(entry.name)]
+        others = [entry for entry in entries if not OWN_FILES.fullmatch(entry.name)]
+        foreign = [entry.name for entry in others if not (entry.is_file() and is_litter(entry.name))]
         if foreign:
             raise InputError(
                 f"--run={self.name}: {self.path} holds {foreign[0]}, which is not part of a run; choose another name"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import file_type, open_regular, sync
+from graphcnn.common.files import file_type, is_litter, open_regular, sync
 from graphcnn.common.replace import atomic_write, foreign_entry, new_folder, replace_folder
 
 FILES = {
@@ -70,7 +70,7 @@ def _folder_entries(folder: Path) -> set[str]:
     if not folder.exists():
         return set()
     foreign = foreign_entry(folder, FILES)
-    return {foreign} if foreign else {path.name for path in folder.iterdir()}
+    return {foreign} if foreign else {path.name for path in folder.iterdir() if not is_litter(path.name)}
 
 
 def _archive_entries(archive: Path, prefix: str) -> set[str]:
@@ -79,7 +79,8 @@ def _archive_entries(archive: Path, prefix: str) -> set[str]:
         return set()
     try:
         with open_regular(archive, follow=False) as file, zipfile.ZipFile(file) as packed:
-            return {name.removeprefix(f"{prefix}/") for name in packed.namelist()}
+            names = [name for name in packed.namelist() if not any(map(is_litter, name.split("/")))]
+            return {name.removeprefix(f"{prefix}/") for name in names}
     except zipfile.BadZipFile:
         return {"something else"}
 

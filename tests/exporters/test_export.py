@@ -5,13 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import TINY, one_line, tiny_arrays, write_folder
 
 from graphcnn.common.errors import UnreadableFile
-from graphcnn.exporters import npz
+from graphcnn.exporters import npz, savedmodel
+from graphcnn.exporters.write import default_name
 from graphcnn.ops.tf1 import tf
 from graphcnn.storage.run import Run
 
@@ -101,6 +103,25 @@ def test_an_ensemble_computes_the_mean_of_predict(kind, trained, trained_fast, t
             assert {name.partition("/")[0] for name in file} == {"config.json", "member_1", "member_2"}
         assert [each["run"] for each in about["members"]] == ["tiny", "fast"]
         assert about["class_names"] == ["0", "1", "2"]
+
+
+def test_the_default_name_of_a_large_ensemble_is_short_enough():
+    names = [f"suite/experiment-{n}-seed51" for n in range(20)]
+    name = default_name(SimpleNamespace(nets=[SimpleNamespace(name=name) for name in names]), "tflite")
+    assert name.startswith("suite-experiment-0-seed51+suite-experiment-1-seed51+")
+    assert name.endswith(".tflite")
+    assert len(name) < 230
+    assert (
+        default_name(SimpleNamespace(nets=[SimpleNamespace(name="a"), SimpleNamespace(name="s/b")]), "npz")
+        == "a+s-b.npz"
+    )
+
+
+def test_files_of_the_operating_system_do_not_block_an_export(tmp_path):
+    (tmp_path / ".DS_Store").touch()
+    assert savedmodel.why_foreign(tmp_path) is None
+    (tmp_path / "Thumbs.db").mkdir()
+    assert savedmodel.why_foreign(tmp_path) == "it contains Thumbs.db (a folder)"
 
 
 def test_noise_is_compared_if_the_data_are_missing(trained_copy, tmp_path, command):

@@ -157,6 +157,29 @@ def test_selection_of_runs(trained_copy):
     assert ensemble_folder(trained_copy, ["a", "s/b"]) == trained_copy / "ensembles" / "a+s-b"
 
 
+def test_the_folder_of_a_large_ensemble_has_a_name_that_file_systems_allow(tmp_path):
+    names = [f"suite/experiment-{n}-seed51-epochs100" for n in range(9)]
+    folders = {ensemble_folder(tmp_path, [*names[:8], last]) for last in [*names[8:], "b"]}
+    assert len(folders) == 2
+    for folder in folders:
+        assert folder.name.startswith("suite-experiment-0-seed51-epochs100+")
+        folder.mkdir(parents=True)
+    exact = ["a" * 127, "b" * 127]
+    assert ensemble_folder(tmp_path, exact).name == "+".join(exact)
+
+
+def test_files_of_the_operating_system_do_not_block_a_new_run(trained_copy):
+    run = Run(trained_copy, "tiny")
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._config.json"):
+        (run.path / name).touch()
+    run.refuse_foreign()
+    run.clear()
+    assert {path.name for path in run.path.iterdir()} <= {".lock"}
+    (run.path / "._mine").mkdir()
+    with pytest.raises(InputError, match=r"holds ._mine, which is not part of a run"):
+        run.refuse_foreign()
+
+
 def test_the_newest_run_is_the_one_that_was_started_last(trained, tmp_path, capsys):
     source, day = trained[0] / "tiny", 86400
     config = json.loads((source / "config.json").read_text())

@@ -14,8 +14,9 @@ from conftest import TINY, one_line, run_quietly, write_folder
 from processes import run
 
 from graphcnn.common import replace
+from graphcnn.common.errors import InputError
 from graphcnn.submission import write
-from graphcnn.submission.files import SIGNATURE, archive_path, previous_archive_path
+from graphcnn.submission.files import SIGNATURE, archive_path, check_replaceable, previous_archive_path
 
 GRADER = """
 import sys, numpy as np, tensorflow as tf
@@ -320,6 +321,18 @@ def test_other_files_are_never_replaced(trained, tmp_path, command):
     (out / "README.md").write_text("mine, though a submission has a file of this name too")
     assert "README.md" in command("submit", f"--checkpoints={trained[0]}", f"--out={out}").err
     assert command("submit", f"--checkpoints={trained[0]}", "--out=/").status == 2
+
+
+def test_files_of_the_operating_system_do_not_block_a_new_submission(submission):
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._result.npy"):
+        (submission / name).touch()
+    with zipfile.ZipFile(submission.with_name("submission.zip"), "a") as packed:
+        packed.writestr("submission/.DS_Store", "")
+        packed.writestr("__MACOSX/submission/._result.npy", "")
+    check_replaceable(submission)
+    (submission / "._mine").mkdir()
+    with pytest.raises(InputError, match=r"contains ._mine \(a folder\)"):
+        check_replaceable(submission)
 
 
 def test_without_x_test(trained, tmp_path, command):
