@@ -21,6 +21,7 @@ from graphcnn.data.fingerprint import fingerprint
 
 MAGIC = b"\x93NUMPY"
 NAMES_BYTES = 16 << 20  # maximum size of class_names.txt
+BYTE_ORDER_MARK = "\ufeff"  # some editors write it at the start of a UTF-8 file
 HEADER_READERS = {  # {version of the .npy format: its reader}
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -153,6 +154,17 @@ def load(folder: str | Path, test: bool) -> Dataset:
     return _with_test_split(dataset) if test and files["x_test"].exists() else dataset
 
 
+def check_test_files(dataset: Dataset) -> None:
+    """Check shape, range and labels of the test files beside the training files, if there are any.
+
+    Raises:
+        InputError: a file is not valid, or its images or labels do not fit the training files.
+    """
+    x_path = dataset.files.get("x_test")
+    if x_path and x_path.suffix == ".npy" and x_path.exists():
+        _with_test_split(dataset)
+
+
 def _with_test_split(dataset: Dataset) -> Dataset:
     """Return the Dataset with its test images, and with their labels if y_test.npy exists."""
     x_path, y_path = dataset.files["x_test"], dataset.files["y_test"]
@@ -170,7 +182,7 @@ def _class_names(path: Path, classes: int) -> tuple[str, ...]:
     if not path.exists():
         return tuple(map(str, range(classes)))
     try:
-        lines = read_text(path, NAMES_BYTES).split("\n")
+        lines = read_text(path, NAMES_BYTES).removeprefix(BYTE_ORDER_MARK).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     names = tuple(line.strip() for line in lines if line.strip())

@@ -22,6 +22,7 @@ from graphcnn.evaluation.text_report import print_members, print_scores
 from graphcnn.evaluation.trained_run import TrainedRun
 from graphcnn.graphs.inference import count_parameters
 from graphcnn.storage.recorded_data import RecordedData, Split
+from graphcnn.weights.loaded import NOT_TRAINED
 
 MEMBER_SCORES = ("macro_f1", "accuracy", "top2_accuracy", "cross_entropy")
 
@@ -76,6 +77,8 @@ def score(model: Model[TrainedRun], splits: Sequence[str], source: DataSource, p
         dataset = runs_data[0].dataset
         if split == "test":
             details = {**details, "fingerprint": dataset.test_fingerprint()}
+        if split != "test" and any(result.details["epoch"] == 0 for result in results):
+            say(NOT_TRAINED)
         predictions = Predictions(images, rows, labels[rows], probabilities, dataset.class_names, dataset.pixel_max)
         _write_report(model, split, predictions, details)
 

@@ -16,6 +16,7 @@ from graphcnn.config.flags import FOLDERS
 from graphcnn.data import cache, sources
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.fingerprint import content_of, same_data, short
+from graphcnn.data.npy import BYTE_ORDER_MARK
 from graphcnn.storage.run import Run
 
 
@@ -134,7 +135,7 @@ def _check_same(dataset: Dataset, source: str, run: Run, config: Mapping[str, An
     recorded, fingerprint = config["data"], dataset.fingerprint
     same_content = content_of(fingerprint) == content_of(recorded["fingerprint"])
     names = zip(config["class_names"], dataset.class_names, strict=False)
-    different = next(((k, old, new) for k, (old, new) in enumerate(names) if old != new), None)
+    different = next(((k, old, new) for k, (old, new) in enumerate(names) if not _same_name(old, new)), None)
     if same_content and different:
         k, old, new = different
         raise InputError(
@@ -146,6 +147,11 @@ def _check_same(dataset: Dataset, source: str, run: Run, config: Mapping[str, An
     _check_config(run, "image_shape", recorded["image_shape"], list(dataset.image_shape), source)
     _check_config(run, "pixel_max", recorded["pixel_max"], dataset.pixel_max, source)
     _check_config(run, "the number of class_names", len(config["class_names"]), dataset.classes, source)
+
+
+def _same_name(recorded: str, name: str) -> bool:
+    """Return whether two class names are equal. Version 1 recorded the byte order mark of the file in a name."""
+    return recorded.removeprefix(BYTE_ORDER_MARK) == name
 
 
 def _other_data(source: str, run: Run, config: Mapping[str, Any], fingerprint: str) -> InputError:

@@ -20,6 +20,7 @@ from graphcnn.storage.run import Run
 from graphcnn.storage.select_run import all_runs
 from graphcnn.storage.state import read_state
 from graphcnn.submission.previous import read_previous
+from graphcnn.weights.loaded import NOT_TRAINED
 
 
 class Progress(NamedTuple):
@@ -86,6 +87,8 @@ def say_choice(model: Model[TrainedRun], data: RecordedData) -> None:
             f"{run.description}, recipe {run.config['recipe_name']}, data {data.dataset.source}, epoch "
             f"{state['epoch']}, {score}"
         )
+        if best is not None and state["epoch"] == 0:
+            say(NOT_TRAINED)
         unfinished = _unfinished(run.run)
         if unfinished:
             say(f"note: run {run.name} is not finished ({unfinished}); its best epoch so far is submitted")

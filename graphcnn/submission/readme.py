@@ -102,7 +102,8 @@ def _describe(run: TrainedRun) -> str:
     name = code(str(run.config["recipe_name"]))
     best = state["best_score"]
     score = "trained without a dev split" if best is None else f"dev macro F1 {best:.6f}"
+    measured = "measured during training" if state["epoch"] else "not trained: the weights were imported"
     return (
         f"Run {run.name}, recipe {name}, net `{recipe['net']}`, epoch {state['epoch']}, {score} "
-        f"(measured during training, in {recipe['precision']})."
+        f"({measured}, in {recipe['precision']})."
     )

@@ -21,6 +21,7 @@ from graphcnn.config.setting_paths import absolute, recorded_settings
 from graphcnn.config.suites import named_recipe
 from graphcnn.data import cache, sources
 from graphcnn.data.dataset import Dataset
+from graphcnn.data.npy import check_test_files
 from graphcnn.data.splits import split_dev
 from graphcnn.graphs.validate import DataShape, validate
 from graphcnn.ops.tf1 import choose_precision
@@ -34,7 +35,7 @@ from graphcnn.training.request import DEV_FRACTION, TrainRequest
 from graphcnn.training.run_config import run_config, with_environment
 from graphcnn.training.stages import TrainingJob
 from graphcnn.training.workers import Workers, workers_from_environment
-from graphcnn.weights.loaded import Origin
+from graphcnn.weights.loaded import NOT_TRAINED, Origin
 from graphcnn.weights.prepare import prepare_initial_weights
 
 FINETUNING = ("finetune_epochs", "finetune_learning_rate")  # settings that --resume may add to a run
@@ -80,6 +81,7 @@ def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> i
     dataset = sources.load(source, options=options)
     kind = request.dev_split or dataset.dev_split
     fraction = DEV_FRACTION if request.dev_fraction is None else request.dev_fraction
+    check_test_files(dataset)
     data = RecordedData(dataset, *split_dev(dataset, request.dev_split, fraction))
     _say_data(data, kind)
     _say_resized(dataset, recipe)
@@ -279,6 +281,8 @@ def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
     reason = "stopped early" if state.stopped_early else "all epochs done"
     done = f"epoch {state.epoch} and {recorder.training_seconds():.1f} s of training"
     say(f"finished ({reason}) after {done}; best epoch {state.best_epoch}{score}; run folder: {run.path}")
+    if score and state.best_epoch == 0:
+        say(NOT_TRAINED)
     say(f"next: ./run.sh eval {flags}, or ./run.sh submit {flags}")
     return 0
 

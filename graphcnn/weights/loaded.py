@@ -15,6 +15,10 @@ from graphcnn.common.errors import InputError
 Shapes = dict[str, tuple[int, ...]]  # {variable: shape}
 Values = dict[str, np.ndarray]  # {variable: float32 array}
 
+NOT_TRAINED = (
+    "note: no step was trained (--epochs=0); if the initial weights were trained on some of these images, the score is "
+    "too high"
+)
 LAYER_AND_LEAF = re.compile(r"(?:(.+?)/)?((?:(?:depthwise|pointwise)/)?[^/]*)")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import tiny_arrays, write_folder
+from conftest import TINY, one_line, tiny_arrays, write_folder
 from PIL import Image
 
 from graphcnn.common.errors import InputError
@@ -167,6 +167,32 @@ def test_a_different_test_split_has_a_different_test_fingerprint(tmp_path):
     assert sources.load(folders[0]).test_fingerprint() is None
     unlabelled = write_folder(tmp_path / "unlabelled", y_test=None)
     assert sources.load(unlabelled, test=True).test_fingerprint() is None
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
+def test_a_byte_order_mark_is_not_in_a_class_name(mark, tmp_path):
+    folder = write_folder(tmp_path)
+    (folder / "class_names.txt").write_bytes(mark + b"cat\r\ndog\r\nowl")
+    assert sources.load(folder).class_names == ("cat", "dog", "owl")
+
+
+BAD_TEST_FILES = {  # name: (files, words of the message)
+    "other size": ({"x_test": X[:, :8]}, "x_test.npy: images are 8x16, expected 16x16"),
+    "other range": ({"x_test": X / np.float32(255)}, "x_test.npy: pixels are 0..1, expected 0..255"),
+    "channels first": ({"x_test": X.transpose(0, 3, 1, 2)}, "x_test.npy: shape (96, 3, 16, 16) has its channels first"),
+    "fewer labels": ({"y_test": Y[:9]}, "y_test.npy: 9 labels for 24 images"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TEST_FILES)
+def test_train_refuses_bad_test_files_before_the_first_step(case, tmp_path, command):
+    files, words = BAD_TEST_FILES[case]
+    data = write_folder(tmp_path / "data", **files)
+    outcome = command("train", f"--data={data}", f"--checkpoints={tmp_path / 'runs'}", *TINY)
+    assert outcome.status == 2
+    assert one_line(outcome.err)
+    assert words in outcome.err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_class_names_file(tmp_path):

@@ -166,6 +166,15 @@ class TestClassNames:
             outcome = command(*call, root)
             assert (outcome.status, outcome.err) == (0, ""), call
 
+    def test_version_1_recorded_a_byte_order_mark(self, named, command):
+        root, folder, path = named
+        config = json.loads(path.read_text())
+        config["data"]["fingerprint"] = content_of(config["data"]["fingerprint"])
+        path.write_text(json.dumps(config | {"class_names": ["\ufeffcat", "dog", "owl"]}))
+        (folder / "class_names.txt").write_bytes(b"\xef\xbb\xbf" + self.NAMES.encode())
+        outcome = command("eval", root)
+        assert (outcome.status, outcome.err) == (0, "")
+
     def test_other_labels_in_a_concatenation_of_equal_bytes_are_refused(self, tmp_path, command):
         folder, root = write_folder(tmp_path / "data"), f"--checkpoints={tmp_path / 'runs'}"
         x, y = ((folder / f"{name}_train.npy").read_bytes() for name in "xy")

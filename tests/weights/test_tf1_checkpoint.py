@@ -16,6 +16,7 @@ from graphcnn.config.recipe import Recipe
 from graphcnn.graphs.inference import build_inference
 from graphcnn.ops.tf1 import session, tf1
 from graphcnn.storage.run import Run
+from graphcnn.weights.loaded import NOT_TRAINED
 from graphcnn.weights.tf1_checkpoint import load_checkpoint, read_name_map
 
 SCRIPT = """
@@ -73,6 +74,7 @@ def test_a_tf1_script_s_checkpoint_opens_and_is_evaluated(script, tmp_path, comm
     flags += [*TINY, "--normalisation=unit", "--epochs=0", "--precision=float32"]
     outcome = command("train", *common, *flags)
     assert outcome.status == 0, outcome.err
+    assert outcome.out.count(NOT_TRAINED) == 1
     assert (
         "10 of the net's 10 variables loaded, 0 newly initialised; 0 of the source's variables skipped" in outcome.out
     )
@@ -84,6 +86,12 @@ def test_a_tf1_script_s_checkpoint_opens_and_is_evaluated(script, tmp_path, comm
     scored = command("eval", *common, "--split=test")
     accuracy = np.mean(expected.argmax(axis=1) == np.load(folder / "data" / "y_test.npy")[:, 0])
     assert f"test accuracy: {accuracy:.6f}" in scored.out
+    assert NOT_TRAINED not in scored.out
+    assert NOT_TRAINED in command("eval", *common, "--split=dev").out
+    submitted = command("submit", *common, f"--out={tmp_path / 'out'}")
+    assert submitted.status == 0, submitted.err
+    assert NOT_TRAINED in submitted.out
+    assert "not trained: the weights were imported" in (tmp_path / "out" / "README.md").read_text()
     before = (tmp_path / "old" / "epoch-0000" / "model.ckpt.data-00000-of-00001").read_bytes()
     assert command("train", *common, "--resume").status == 0
     assert (tmp_path / "old" / "epoch-0000" / "model.ckpt.data-00000-of-00001").read_bytes() == before
