@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-
 from graphcnn.common.progress import format_duration, report, say
 from graphcnn.storage.run import HistoryRow
+from graphcnn.training.learning_check import LearningCheck
 from graphcnn.training.stages import DevScores, Stage
 from graphcnn.training.state import TrainingState
 from graphcnn.training.steps import StepResult
@@ -65,12 +64,14 @@ class EpochTotals:
 
 
 class EpochReport:
-    """Prints a line after each epoch, and advice if the net learns nothing in two epochs."""
+    """Prints a line after each epoch, and advice if the net learns nothing after the warm-up."""
 
     def __init__(self, stage: Stage, state: TrainingState) -> None:
-        self.recipe, self.job = stage.recipe, stage.job
+        self.recipe = stage.recipe
         self.first, self.last = state.epoch, stage.last_epoch(state)
         self._started = time.monotonic()
+        labels = stage.job.dataset.y_train[stage.job.train_rows]
+        self._learning = LearningCheck(stage.recipe, labels, stage.epochs_before(state))
 
     def print(self, row: HistoryRow, state: TrainingState) -> None:
         """Print the line of an epoch.
@@ -86,21 +87,13 @@ class EpochReport:
         line = epoch_line(self.last, row, left, is_best=state.best_epoch == epoch) + then
         say(line)
         report({"event": "epoch", "epoch": epoch, "epochs": self.last, "line": line})
-        if epoch == 2 and row["step"] > self.recipe.warmup_steps:
-            self._advise_if_nothing_learned(row)
-
-    def _advise_if_nothing_learned(self, row: HistoryRow) -> None:
-        """Print advice if the net is no better than the class frequencies."""
-        labels, recipe = self.job.dataset.y_train[self.job.train_rows], self.recipe
-        frequencies = np.bincount(labels) / len(labels)
-        guessing = float(-np.sum(frequencies * np.log(frequencies)))  # nats, if each output is the class frequencies
-        cross_entropy, accuracy = row["cross_entropy"], row["dev_accuracy"] or 0
-        if cross_entropy > 0.98 * guessing and accuracy < 1.5 * frequencies.max():
+        if epochs := self._learning.epochs_without_progress(row):
+            recipe = self.recipe
             say(
-                f"the network has learned nothing in two epochs (cross-entropy {cross_entropy:.3f}; guessing gives "
-                f"{guessing:.3f}): "
-                f"stop the training and try a lower --learning_rate (now {recipe.learning_rate:g}), more "
-                f"--warmup_steps (now {recipe.warmup_steps}), --normalisation=standardize or another --seed"
+                f"the network has learned nothing in {epochs} epochs after the warm-up (cross-entropy "
+                f"{row['cross_entropy']:.3f}; guessing gives {self._learning.guessing:.3f}): stop the training and try "
+                f"a lower --learning_rate (now {recipe.learning_rate:g}), more --warmup_steps (now "
+                f"{recipe.warmup_steps}), --normalisation=standardize or another --seed"
             )
 
 

@@ -172,6 +172,7 @@ class Stage:
         workers = job.workers
         session = workers.session(graph.graph) if workers else new_session(graph.graph)
         say(f"net: {self.recipe.net}, {count_parameters(graph):,} parameters, seed {self.recipe.seed}")
+        self._say_long_warmup(state)
         with session:
             stage = OpenStage(self, graph, session, recorder, state)
             together: AbstractContextManager[None] = workers.ending_together(session) if workers else nullcontext()
@@ -180,11 +181,24 @@ class Stage:
             with recorder.recording(), together:
                 yield stage
 
+    def _total_steps(self) -> int:
+        """Return the number of updates in all epochs of this stage."""
+        return self.recipe.epochs * math.ceil(len(self.job.train_rows) / self.recipe.batch_size)
+
+    def _say_long_warmup(self, state: TrainingState) -> None:
+        """Say that the learning rate does not rise to its full value, if the stage has epochs left and is too short."""
+        steps, warmup = self._total_steps(), self.recipe.warmup_steps
+        if self.epochs(state) and steps < warmup:
+            say(
+                f"warm-up: it takes {warmup:,} steps, but {self.recipe.epochs} epochs are only {steps:,} steps, so the "
+                f"learning rate rises to {steps / warmup:.2g} of --{self.learning_rate_setting} at most; lower "
+                "--warmup_steps or train for more epochs"
+            )
+
     def _build(self, job: TrainingJob) -> TrainingGraph:
         statistics = input_statistics(self.recipe, job.dataset, job.train_rows)
-        total_steps = self.recipe.epochs * math.ceil(len(job.train_rows) / self.recipe.batch_size)
         shape, classes = job.dataset.image_shape, job.dataset.classes
-        return build_training(self.recipe, shape, classes, statistics, total_steps, job.workers)
+        return build_training(self.recipe, shape, classes, statistics, self._total_steps(), job.workers)
 
 
 class FineTuningStage(Stage):

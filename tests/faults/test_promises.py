@@ -77,9 +77,9 @@ def test_divergence_stops_with_advice_and_keeps_the_last_good_state(tmp_path, ta
 
 def test_advice_if_the_network_learns_nothing(tmp_path, tally):
     data = write_folder(tmp_path / "data")
-    common = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL, "--epochs=3"]
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL, "--epochs=16", "--stop_on=nothing"]
     status, out, _ = run("train", *common, "--learning_rate=1e-12")
-    lost = status != 0 or out.count("has learned nothing in two epochs") != 1
+    lost = status != 0 or out.count("has learned nothing in 8 epochs") != 1
     tally("a net that learns nothing is told so", lost)
     assert not lost, out
 

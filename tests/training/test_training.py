@@ -277,10 +277,26 @@ def test_later_divergence_keeps_the_last_good_checkpoint(poison, data_folder, tm
 
 
 def test_advice_is_printed_once_if_the_network_learns_nothing(data_folder, tmp_path, command):
-    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--epochs=4"]
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--epochs=16", "--stop_on=nothing"]
     still = command("train", *common, "--run=still", "--learning_rate=1e-12")
-    assert still.out.count("has learned nothing in two epochs") == 1
+    assert still.out.count("has learned nothing in 8 epochs after the warm-up") == 1
     assert "learned nothing" not in command("train", *common, "--run=moving", "--learning_rate=3e-3").out
+
+
+def test_a_network_that_learns_slowly_at_first_gets_no_advice(tmp_path, command):
+    """After two epochs, vgg_tiny is no better than guessing on the digits, but its loss falls."""
+    outcome = command("train", "--data=digits", f"--checkpoints={tmp_path}", "--net=vgg_tiny", "--epochs=6")
+    assert outcome.status == 0, outcome.err
+    assert "learned nothing" not in outcome.out
+    assert "warm-up: it takes" not in outcome.out
+
+
+def test_a_warm_up_longer_than_the_training_is_reported(data_folder, tmp_path, command):
+    """72 training images in batches of 16 are five steps."""
+    common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--run=a", "--warmup_steps=20"]
+    line = "warm-up: it takes 20 steps, but 2 epochs are only 10 steps, so the learning rate rises to 0.5 of --l"
+    assert command("train", *common).out.count(line) == 1
+    assert "warm-up" not in command("train", *common, "--resume", "--epochs=4").out
 
 
 def test_early_stopping_ends_the_run_and_resume_says_so(data_folder, tmp_path, command):
