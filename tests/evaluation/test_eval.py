@@ -1,5 +1,6 @@
 """eval on a tiny run: scores, files, precisions, and files of predictions."""
 
+import errno
 import json
 
 import numpy as np
@@ -150,7 +151,7 @@ def test_the_scores_are_written_after_the_pictures(trained_copy, command, monkey
     """`experiments` scores a run until its dev.json exists, so the next call draws the pictures after a killed eval."""
 
     def failing(*_):
-        raise OSError("the disk is full")
+        raise OSError(errno.ENOSPC, "the disk is full")
 
     monkeypatch.setattr("graphcnn.evaluation.pictures.mistakes", failing)
     assert command("eval", f"--checkpoints={trained_copy}", "--run=tiny").status == 2
