@@ -18,6 +18,7 @@ from graphcnn.data.batches import as_rgb
 from graphcnn.data.images import read_image, suppress_warnings
 from graphcnn.evaluation import pictures
 from graphcnn.evaluation.activation_maps import SOURCES, add_activation_maps, compute_maps
+from graphcnn.evaluation.class_labels import class_labels, legend
 from graphcnn.evaluation.model_data import DataSource, load_run_data
 from graphcnn.evaluation.net import Net
 from graphcnn.evaluation.predict_images import read_files
@@ -97,20 +98,25 @@ def _draw_sheet(model: Model[Any], choose: Callable[[Predictor], Examples], out:
         say(f"{net.description}, {activation_maps.method}")
         examples = choose(predictor)
         maps = [compute_maps(predictor, activation_maps, examples.pixels, column) for column in examples.classes.T]
-    entries = []
+    entries, drawn = [], class_labels(net.class_names)
     for n, (title, image) in enumerate(zip(examples.titles, examples.shown, strict=True)):
-        labels = [
-            f"{role}: {net.class_names[k]} {examples.probabilities[n, k]:.2f}"
-            for role, k in zip(examples.roles, examples.classes[n], strict=True)
-        ]
+        said, labels = (
+            [
+                f"{role}: {names[k]} {examples.probabilities[n, k]:.2f}"
+                for role, k in zip(examples.roles, examples.classes[n], strict=True)
+            ]
+            for names in (net.class_names, drawn)
+        )
         entries.append((title, image, [(label, class_maps[n]) for label, class_maps in zip(labels, maps, strict=True)]))
-        say(f"{title}: {', '.join(labels)}")
+        say(f"{title}: {', '.join(said)}")
     path = Path(out) if out else model.report_folder / "explain.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     method = f"{activation_maps.method} ({SOURCES[activation_maps.method]})"
     title = f"{net.name}: {method}. Each map is scaled from its lowest value (blue) to its highest value (red)."
     pictures.explanation(entries, title, path)
     say(f"written: {path}")
+    if explained := legend(net.class_names, examples.classes.ravel().tolist()):
+        say(explained)
 
 
 def _image_files(predictor: Predictor, net: Net, paths: Sequence[str]) -> Examples:

@@ -6,6 +6,7 @@ so the import runs in the folder of the library's own matplotlibrc.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import warnings
@@ -39,9 +40,10 @@ with _in_folder_of_defaults():
     from matplotlib import colormaps
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ft2font import FT2Font
     from matplotlib.ticker import MaxNLocator
 
-__all__ = ["DPI", "Axes", "Figure", "MaxNLocator", "colormaps", "picture", "plain"]
+__all__ = ["DPI", "Axes", "Figure", "MaxNLocator", "can_draw", "colormaps", "picture", "plain"]
 
 
 @contextmanager
@@ -64,6 +66,17 @@ def _save(figure: Figure, path: Path) -> None:
     with warnings.catch_warnings(), atomic_write(path) as file:
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the font lacks characters of a class name
         figure.savefig(file, format="png")
+
+
+@functools.cache
+def _characters() -> frozenset[int]:
+    """Return the code points of the characters that the default font has."""
+    return frozenset(FT2Font(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf").get_charmap())
+
+
+def can_draw(text: str) -> bool:
+    """Return whether the default font has all characters of a text. Matplotlib draws a box for any other character."""
+    return _characters().issuperset(map(ord, text))
 
 
 def plain(text: str) -> str:

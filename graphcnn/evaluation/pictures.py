@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from graphcnn.data.batches import as_rgb
+from graphcnn.evaluation.class_labels import class_labels
 from graphcnn.evaluation.figure import DPI, Axes, MaxNLocator, colormaps, picture, plain
 
 History = Sequence[Mapping[str, Any]]  # the rows of a history.csv
@@ -28,6 +29,8 @@ SUITE_CURVES: Panels = (
     ("accuracy", {"accuracy": "training", "dev_accuracy": "dev"}),
     ("cross-entropy", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
 )
+
+INCHES_PER_LETTER = 0.1  # of the labels of an axis
 
 
 @dataclass(frozen=True)
@@ -81,15 +84,18 @@ def confusion(counts: np.ndarray, class_names: Sequence[str], title: str, path: 
         path: the PNG file.
     """
     classes = len(class_names)
-    size = min(max(4.5, 0.55 * classes + 2), 20)  # inches
-    class_names = [plain(name) for name in class_names]
-    with picture(path, size, size) as figure:
+    size = min(max(4.5, 0.55 * classes + 2), 20)  # inches, without the labels
+    labels = [plain(label) for label in class_labels(class_names)]
+    numbered = labels != [plain(name) for name in class_names]
+    columns = [str(n) for n in range(classes)] if numbered else labels
+    wide, tall = (size + INCHES_PER_LETTER * max(map(len, names)) for names in (labels, columns))
+    with picture(path, wide, tall) as figure:
         axes = figure.subplots()
         fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-        axes.set(title=plain(title), xlabel="predicted", ylabel="true")
-        axes.set_xticks(range(classes), class_names, rotation=90 if max(map(len, class_names)) > 3 else 0)
-        axes.set_yticks(range(classes), class_names)
+        axes.set(title=plain(title), xlabel="predicted", ylabel="true", anchor="E")  # at the right, beside long labels
+        axes.set_xticks(range(classes), columns, rotation=90 if max(map(len, columns)) > 3 else 0)
+        axes.set_yticks(range(classes), labels)
         if classes <= 30:
             for (row, column), count in np.ndenumerate(counts):
                 colour = "white" if fractions[row, column] > 0.5 else "black"
@@ -116,7 +122,7 @@ def mistakes(predictions: Predictions, title: str, path: Path, most: int = 32) -
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in grid:
             axes.axis("off")
-        names = [plain(name) for name in predictions.class_names]
+        names = [plain(label) for label in class_labels(predictions.class_names)]
         for axes, n in zip(grid, wrong, strict=False):
             row = predictions.rows[n]
             axes.imshow(as_rgb(predictions.images[row : row + 1])[0] / predictions.pixel_max)

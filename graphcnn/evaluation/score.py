@@ -14,6 +14,7 @@ import numpy as np
 from graphcnn.common.progress import bar, say
 from graphcnn.common.replace import atomic_write
 from graphcnn.evaluation import metrics, pictures
+from graphcnn.evaluation.class_labels import legend
 from graphcnn.evaluation.ensemble import agreement, ensemble_weights, fit_weights, weighted_mean
 from graphcnn.evaluation.model_data import DataSource, load_data
 from graphcnn.evaluation.pictures import Predictions
@@ -149,3 +150,5 @@ def _write_report(model: Model[TrainedRun], split: str, predictions: Predictions
     with atomic_write(folder / f"{split}.json") as file:  # last, since `experiments` scores no run with this file
         file.write((json.dumps(report, indent=2) + "\n").encode())
     say("", f"written: {folder}/{split}.json, {split}_confusion.png, {split}_mistakes.png")
+    if explained := legend(names, range(len(names))):
+        say(explained)

@@ -1,9 +1,15 @@
-"""Pictures do not depend on a matplotlibrc."""
+"""Pictures: they do not depend on a matplotlibrc, and any class names can be drawn."""
 
 import os
+import warnings
 
+import numpy as np
 import processes
 import pytest
+from PIL import Image
+
+from graphcnn.evaluation import pictures
+from graphcnn.evaluation.class_labels import class_labels, legend
 
 DRAW = """import sys; from pathlib import Path; from graphcnn.evaluation import pictures
 rows = [{"epoch": n, "loss": 10.0**n, "cross_entropy": 1.0, "dev_cross_entropy": 1.0, "dev_macro_f1": 0.5,
@@ -46,3 +52,36 @@ def test_a_matplotlibrc_changes_nothing(variable, content, expected, tmp_path):
     else:
         (folder / "matplotlibrc").write_bytes(content)
     assert draw(tmp_path, **({variable: str(folder)} if variable else {})) == expected
+
+
+LONG = "a" * 90 + "b" * 90
+NAMES = {  # names of classes: their labels
+    "short": (["cat", "dög", "a $ sign"], ["cat", "dög", "a $ sign"]),
+    "long": (["cat", LONG], ["0: cat", "1: aaaaaaaaaaaaaaa…bbbbbbbb"]),
+    "Chinese, an emoji and Latin": (["猫", "🐶", "owl"], ["0", "1", "2: owl"]),
+    "a control character": (["a\nb", "c"], ["a\\nb", "c"]),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_labels_of_classes(case):
+    names, labels = NAMES[case]
+    assert class_labels(names) == labels
+
+
+def test_the_legend_has_the_names_that_the_picture_lacks():
+    assert legend(["cat", "owl"], [0, 1]) == ""
+    line = "the pictures show class numbers, because a name is long, or their font lacks a character of it: 0 = 猫"
+    assert legend(["猫", "owl"], [0, 1]) == line
+    assert legend(["猫", "owl"], [1]) == ""
+    assert legend(["猫"] * 50, range(50)).endswith(", 29 = 猫, …")
+
+
+@pytest.mark.pictures
+@pytest.mark.parametrize("names", [["猫", "🐶", "owl"], [LONG, LONG[1:], "owl"]])
+def test_any_class_names_leave_room_for_the_confusion_matrix(names, tmp_path, monkeypatch):
+    monkeypatch.setattr(warnings, "filterwarnings", lambda *_, **__: warnings.simplefilter("error"))
+    for path, drawn in ((tmp_path / "a.png", names), (tmp_path / "b.png", ["cat", "dog", "owl"])):
+        pictures.confusion(9 * np.eye(3, dtype=int), drawn, "title", path)
+    dark = [(np.asarray(Image.open(tmp_path / name).convert("L")) < 70).sum() for name in ("a.png", "b.png")]
+    assert dark[0] > 0.4 * dark[1]  # the cells of the diagonal
