@@ -2,7 +2,12 @@
 # Runs a command of graphcnn from any folder: ./run.sh COMMAND [flags]; ./run.sh --help lists the commands.
 # The first call creates .venv from requirements.txt. PYTHON=/path/to/python3 chooses the interpreter.
 set -euo pipefail
-here=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+self=${BASH_SOURCE[0]}
+while [ -L "$self" ]; do # a link to this file may lie in a stranger's folder
+    target=$(readlink -- "$self")
+    case $target in /*) self=$target ;; *) self=$(dirname -- "$self")/$target ;; esac
+done
+here=$(CDPATH="" cd -- "$(dirname -- "$self")" && pwd -P)
 venv=$here/.venv
 python=$venv/bin/python
 stamp=$venv/installed
@@ -24,6 +29,9 @@ install() {
         3.10 | 3.11 | 3.12 | 3.13) ;;
         *) fail "$base is Python $version, but graphcnn needs Python 3.10 to 3.13; choose one with PYTHON=/path/to/python3" ;;
     esac
+    if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ]; then
+        fail "$venv: is not a virtual environment of Python; rename or remove it"
+    fi
     echo "run.sh: creating $venv with Python $version; this installs TensorFlow and takes some minutes, once" >&2
     rm -rf "$venv"
     "$base" -I -m venv "$venv" || fail "cannot create $venv; on Debian and Ubuntu, run: apt-get install python3-venv"

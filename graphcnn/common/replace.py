@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from graphcnn.common.errors import InputError
+from graphcnn.common.errors import FileError, InputError
 from graphcnn.common.files import file_type, is_litter, sync
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.(new|old)")
@@ -67,10 +67,20 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def replace_link(path: Path, target: str) -> None:
-    """Make `path` a symbolic link to `target`; an older link is replaced atomically."""
+    """Make `path` a symbolic link to `target`; an older link is replaced atomically.
+
+    Raises:
+        FileError: `path` is a folder, as in a copy that was made without links.
+    """
+    if path.is_dir() and not path.is_symlink():
+        raise FileError(path, "is a folder, expected a link; copy the original again with `cp -a`, which keeps links")
     new = _temporary(path, "new")
     new.symlink_to(target)
-    new.replace(path)
+    try:
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
     sync(path.parent)
 
 

@@ -13,6 +13,15 @@ from graphcnn.common.errors import InputError
 from graphcnn.common.progress import bar
 from graphcnn.data.batches import chunk_size
 
+MAX_SIDE = 1 << 13  # maximum height and width of an image, in pixels
+MAX_PIXELS = 1 << 24  # maximum height times width
+MAX_CLASSES = 10_000  # of one-hot labels
+
+
+def is_image_shape(height: int, width: int) -> bool:
+    """Return whether images have at least one pixel and are not so large that they exhaust the memory."""
+    return 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= MAX_PIXELS
+
 
 def check_images(images: np.ndarray, name: str | Path) -> int:
     """Check rank, channels, size, dtype and values of images; return the upper end of their range, 255 or 1.
@@ -26,7 +35,7 @@ def check_images(images: np.ndarray, name: str | Path) -> int:
     Raises:
         InputError: the array does not hold images.
     """
-    _check_form(images, name)
+    check_form(images, name)
     if images.dtype == np.uint8:
         return 255
     low, high = _range(images, name)
@@ -35,7 +44,12 @@ def check_images(images: np.ndarray, name: str | Path) -> int:
     return 1 if images.dtype.kind == "f" and high <= 1 else 255
 
 
-def _check_form(images: np.ndarray, name: str | Path) -> None:
+def check_form(images: np.ndarray, name: str | Path) -> None:
+    """Check rank, channels, size and dtype of images, without reading their values.
+
+    Raises:
+        InputError: the array cannot hold images.
+    """
     if images.dtype.kind not in "uif":
         raise InputError(f"{name}: dtype is {images.dtype}, expected uint8 or float pixels")
     if images.ndim not in (3, 4):
@@ -49,6 +63,11 @@ def _check_form(images: np.ndarray, name: str | Path) -> None:
         raise InputError(f"{name}: shape is {images.shape}, expected 1 or 3 channels last")
     if 0 in images.shape:
         raise InputError(f"{name}: shape is {images.shape}, expected at least one image and one pixel")
+    if not is_image_shape(*images.shape[1:3]):
+        raise InputError(
+            f"{name}: images are {images.shape[1]}x{images.shape[2]}, expected at most {MAX_SIDE} pixels in each "
+            f"direction and {MAX_PIXELS} in all; make them smaller"
+        )
 
 
 def _range(images: np.ndarray, name: str | Path) -> tuple[float, float]:
@@ -110,6 +129,10 @@ def check_labels(labels: np.ndarray, name: str | Path, count: int) -> tuple[np.n
         raise InputError(f"{name}: shape is {labels.shape}, expected (N,), (N, 1) or one-hot (N, K)")
     if len(labels) != count:
         raise InputError(f"{name}: {len(labels)} labels for {count} images; expected one label per image, in order")
+    if labels.ndim == 2 and labels.shape[1] > MAX_CLASSES:
+        raise InputError(
+            f"{name}: {labels.shape[1]:,} columns, expected one-hot labels of at most {MAX_CLASSES:,} classes"
+        )
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] > 1:
         if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 64_000_000  # 192 MB as RGB; larger images are refused before they are decoded
+LARGE_PIXELS = 1 << 23  # larger images are decoded one at a time, which bounds the memory of several threads
 MAX_BYTES = 256 << 20  # maximum size of a file
 HEADER_READS = 10_000  # limit for reads before the first pixel: a read for each part, or each byte of a JPEG's padding
 READS = 500_000  # limit for reads while the pixels are decoded, such as the chunks of a PNG or the runs of a BMP
@@ -28,6 +30,9 @@ SCANNED_PIXELS = 12 * MAX_PIXELS  # limit for pixels times scans of a JPEG: the 
 MAX_SEGMENTS = 100_000  # of a JPEG
 JPEG_START, SCAN, END, SINGLE = b"\xff\xd8", 0xDA, 0xD9, 0x01  # codes of markers; no length follows SINGLE
 MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # not FF00 and FFD0 to FFD7, which occur inside a scan
+
+
+_large = threading.Lock()
 
 
 class _CountedReads(io.BytesIO):
@@ -71,8 +76,9 @@ def read_image(
             if content.startswith(JPEG_START):
                 _check_scans(content, min(MAX_SCANS, SCANNED_PIXELS // pixels))
             file.left = READS
-            image.load()
-            return _to_rgb(image, shape)
+            with _large if pixels > LARGE_PIXELS else nullcontext():
+                image.load()
+                return _to_rgb(image, shape)
     except UnidentifiedImageError:
         raise BadImage(path, f"not an image, expected one of {', '.join(formats)}") from None
     except Image.DecompressionBombError:

@@ -15,7 +15,7 @@ import numpy as np
 
 from graphcnn.common.errors import InputError, UnreadableFile
 from graphcnn.common.files import open_regular, read_text, update_digest
-from graphcnn.data.checks import check_classes, check_compatible, check_images, check_labels
+from graphcnn.data.checks import check_classes, check_compatible, check_form, check_images, check_labels
 from graphcnn.data.dataset import Dataset, file_state
 from graphcnn.data.fingerprint import fingerprint
 
@@ -134,8 +134,9 @@ def load(folder: str | Path, test: bool) -> Dataset:
     files["class_names"] = folder / "class_names.txt"
     states = {files["x_train"]: file_state(files["x_train"])}
     x_train = read_array(files["x_train"])
-    pixel_max = check_images(x_train, files["x_train"])
+    check_form(x_train, files["x_train"])
     y_train, columns = check_labels(read_array(files["y_train"]), files["y_train"], len(x_train))
+    pixel_max = check_images(x_train, files["x_train"])  # last, because it reads all values
     classes = check_classes(y_train, columns, files["y_train"])
     class_names = _class_names(files["class_names"], classes)
     dataset = Dataset(

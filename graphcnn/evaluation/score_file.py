@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from graphcnn.common.errors import InputError
-from graphcnn.data.checks import check_labels
+from graphcnn.data.checks import MAX_CLASSES, check_labels
 from graphcnn.data.npy import read_array
 from graphcnn.evaluation import metrics
 from graphcnn.evaluation.text_report import print_scores
-
-CLASSES = 10_000  # largest number of columns; the confusion counts of K classes are K x K numbers
 
 
 def score_file(predictions_path: str, labels_path: str) -> None:
@@ -40,8 +38,8 @@ def _open_probabilities(path: str) -> np.ndarray:
             f"{path}: found {probabilities.dtype} {probabilities.shape}, expected float softmax outputs (N, K), one "
             "column per class"
         )
-    if classes > CLASSES:
-        raise InputError(f"{path}: found {classes:,} columns, expected one column per class, at most {CLASSES:,}")
+    if classes > MAX_CLASSES:  # the confusion counts of K classes are K x K numbers
+        raise InputError(f"{path}: found {classes:,} columns, expected one column per class, at most {MAX_CLASSES:,}")
     return probabilities
 
 

@@ -18,6 +18,7 @@ TITLES = {
     "top2_accuracy": "top-2 accuracy",
     "cross_entropy": "cross-entropy",
 }
+TABLE_CLASSES = 100  # more classes make no table that can be read
 PER_CLASS = ("precision", "recall", "f1-score", "support")
 
 
@@ -49,7 +50,10 @@ def print_scores(
 
 
 def _print_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> None:
-    """Print confusion counts [K, K] as a table."""
+    """Print confusion counts [K, K] as a table, unless there are too many classes."""
+    if len(class_names) > TABLE_CLASSES:
+        say(f"confusion: not printed for {len(class_names):,} classes, at most {TABLE_CLASSES} fit into a table")
+        return
     width = max(len(str(confusion.max())), *map(len, class_names)) + 1
     say("confusion (row: true class, column: predicted)")
     say(" " * width + "".join(name.rjust(width) for name in class_names))

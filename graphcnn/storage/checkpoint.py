@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from graphcnn.common.errors import DamagedRun, InputError, UnsafeFile
-from graphcnn.common.files import read_json, regular_size, sha256_of, sync
+from graphcnn.common.files import JSON_BYTES, read_json, regular_size, sha256_of, sync
 from graphcnn.common.replace import new_folder, replace_folder, replace_link
 from graphcnn.ops.tf1 import reason, tf, tf1
 from graphcnn.storage.foreign_checkpoint import check_reader, record
@@ -26,8 +26,13 @@ from graphcnn.storage.state import read_state
 
 PREFIX = "model.ckpt"
 MANIFEST = "manifest.json"
-MAX_BYTES = 16 << 30  # maximum size of a file
 DATA = f"{PREFIX}.data-00000-of-00001"
+MAX_BYTES = {  # {file of a checkpoint: its maximum size}
+    DATA: 16 << 30,
+    f"{PREFIX}.index": 256 << 20,
+    f"{PREFIX}.meta": 256 << 20,
+    "state.json": JSON_BYTES,
+}
 Result = TypeVar("Result")
 
 
@@ -102,17 +107,16 @@ def verify(run: Run, which: str) -> Path:
         raise InputError(f"{run.path / which}: no such checkpoint; train the run again")
     try:
         manifest = read_json(folder / MANIFEST, follow=False)
-        names = {f"{PREFIX}.index", f"{PREFIX}.meta", DATA, "state.json"}
-        if not isinstance(manifest, dict) or set(manifest) != names:
-            raise ValueError(f"expected the names {', '.join(sorted(names))}")
+        if not isinstance(manifest, dict) or set(manifest) != set(MAX_BYTES):
+            raise ValueError(f"expected the names {', '.join(sorted(MAX_BYTES))}")
     except OSError as error:
         raise InputError(f"{folder / MANIFEST}: cannot be read ({error.strerror}); {_advice(run, which)}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{folder / MANIFEST}: damaged ({error}); {_advice(run, which)}") from None
     for name, expected in manifest.items():
         try:
-            if regular_size(folder / name, follow=False) > MAX_BYTES:
-                raise UnsafeFile(folder / name, f"has more than {MAX_BYTES >> 30} GiB; {_advice(run, which)}")
+            if regular_size(folder / name, follow=False) > MAX_BYTES[name]:
+                raise UnsafeFile(folder / name, f"has more than {MAX_BYTES[name]:,} bytes; {_advice(run, which)}")
             actual = sha256_of(folder / name, follow=False)
         except OSError as error:
             raise InputError(f"{folder / name}: cannot be read ({error.strerror}); {_advice(run, which)}") from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 import re
 import shutil
@@ -25,14 +24,15 @@ from graphcnn.common.errors import InputError, UnsafeFile
 from graphcnn.common.files import file_type, is_litter, lock, open_regular, read_json, read_text, refuse_links, sync
 from graphcnn.common.replace import atomic_write
 from graphcnn.data import sources
+from graphcnn.data.checks import is_image_shape
 
 OWN_FILES = re.compile(
     r"config\.json|split\.npz|history\.csv|best|last|events|curves\.png|report|\.lock|epoch-\d+|\..+\.new\S*"
 )
 LINKS = re.compile(r"best|last|\.(best|last)\.([0-9a-f]{16}\.)?new")  # the links of a run, and their temporary names
 EPOCH_FOLDER = re.compile(r"epoch-\d+")
-PIXELS = 1 << 24  # maximum number of pixels of an image
 HISTORY_BYTES = 64 << 20  # maximum size of history.csv
+HISTORY_ROWS = 100_000  # maximum number of epochs in it
 NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
 REPLACED = re.compile(r".+\.replaced-\d+")  # name of a folder that `Run.set_aside` renamed
 
@@ -89,7 +89,6 @@ class Run:
         self.root = Path(root)
         self.path = self.root / name
         self.config_path = self.path / "config.json"
-        self._cleared = self.path / ".cleared.new"  # name of config.json while `clear` runs
 
     def refuse_foreign(self) -> None:
         """Refuse a folder that holds other files than those of a run, lies inside a run, or is behind a link."""
@@ -142,8 +141,8 @@ class Run:
         return self.has_best() or self.has_last() or any(self.path.glob("epoch-*"))
 
     def lacks_config(self) -> bool:
-        """Return whether the run has checkpoints but no config.json, and `clear` did not remove that file."""
-        return self.has_epochs() and not self.exists() and not _is_present(self._cleared)
+        """Return whether the run has checkpoints but no config.json."""
+        return self.has_epochs() and not self.exists()
 
     def create(self, config: dict[str, Any], dev_rows: np.ndarray) -> None:
         """Write config.json, and split.npz with the row indices of the dev split, into the folder."""
@@ -174,8 +173,7 @@ class Run:
                 and all(isinstance(text, str) for text in texts)
                 and data["pixel_max"] in (1, 255)
                 and [type(size) for size in data["image_shape"]] == [int, int]
-                and min(data["image_shape"]) > 0
-                and math.prod(data["image_shape"]) <= PIXELS
+                and is_image_shape(*data["image_shape"])
                 and isinstance(split["fraction"], (int, float))
                 and sources.DataOptions(**data.get("options", {})).well_formed()
                 and len(class_names) > 1
@@ -235,6 +233,8 @@ class Run:
         path = self.path / "history.csv"
         try:
             lines = read_text(path, HISTORY_BYTES, follow=False).splitlines()
+            if len(lines) > HISTORY_ROWS + 1:
+                raise ValueError(f"more than {HISTORY_ROWS:,} rows")
             rows = [_history_row(cells) for cells in csv.DictReader(lines)]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(path, error) from None
@@ -265,10 +265,12 @@ class Run:
         """
         try:
             last, best = (read_json(self.path / link / "state.json", follow=False) for link in ("last", "best"))
-            if best["epoch"] != last["best_epoch"]:
-                return LastEpoch(int(last["epoch"]) - 1)
             worse = last["stopping"]["worse_in_a_row"]
-            return LastEpoch(int(last["epoch"]), bool(last["stopped_early"]), int(worse))
+            if any(type(number) is not int for number in (last["epoch"], last["best_epoch"], best["epoch"], worse)):
+                return LastEpoch()
+            if best["epoch"] != last["best_epoch"]:
+                return LastEpoch(last["epoch"] - 1)
+            return LastEpoch(last["epoch"], bool(last["stopped_early"]), worse)
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return LastEpoch()
 
@@ -293,16 +295,14 @@ class Run:
         return aside
 
     def clear(self) -> None:
-        """Delete the run except its lock. config.json is renamed first, so that no run exists after a crash."""
+        """Delete the run except its lock. config.json is deleted first, so that no run exists after a crash."""
         self.refuse_foreign()
-        if self.exists():
-            self.config_path.replace(self._cleared)
+        self.config_path.unlink(missing_ok=True)
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-            elif entry.name not in (".lock", self._cleared.name):
+            elif entry.name != ".lock":
                 entry.unlink()
-        self._cleared.unlink(missing_ok=True)
 
     def remove_leftovers(self) -> None:
         """Delete the temporary files and folders that a killed training left; the lock must be held."""

@@ -45,6 +45,29 @@ def test_the_environment_is_created_once(clone, tmp_path):
     assert call(clone, "train").stderr == ""
 
 
+def test_a_link_to_the_file_uses_the_folder_of_the_file(clone, tmp_path):
+    elsewhere, package = tmp_path / "elsewhere", tmp_path / "elsewhere/graphcnn/common"
+    package.mkdir(parents=True)
+    (package / "bootstrap.py").write_text("raise SystemExit('a program of a stranger')")
+    (elsewhere / ".venv").mkdir()
+    (elsewhere / ".venv/mine").touch()
+    (tmp_path / "relative").symlink_to("clone with space/run.sh")
+    (elsewhere / "run.sh").symlink_to("../relative")
+    done = call(elsewhere, "train", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (7, f"{tmp_path} []\n")
+    assert sorted(path.name for path in elsewhere.iterdir()) == [".venv", "graphcnn", "run.sh"]
+    assert (elsewhere / ".venv/mine").exists()
+
+
+def test_a_folder_that_is_no_environment_is_not_deleted(clone):
+    (clone / ".venv").mkdir()
+    (clone / ".venv/mine").touch()
+    done = call(clone, "train")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert ".venv: is not a virtual environment of Python" in done.stderr
+    assert (clone / ".venv/mine").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.ci
 def test_the_environment_is_repaired_and_renewed(clone):

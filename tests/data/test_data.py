@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import itertools
+import math
 import struct
 from pathlib import Path
 
@@ -330,6 +331,30 @@ class TestClassesWithoutDevRows:
         assert outcome.status == 2
         assert self.WORDS in outcome.err
         assert not (tmp_path / "runs").exists()
+
+
+def sparse(path, dtype, shape):
+    """Write a .npy file that holds only its header; the values are a hole in the file."""
+    with path.open("wb") as file:
+        header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + np.dtype(dtype).itemsize * math.prod(shape))
+
+
+SPARSE = {  # name: (file, dtype, shape, words)
+    "one-hot labels of many classes": ("y_train", "u1", (96, 10**8), "at most 10,000 classes"),
+    "more images than labels": ("x_train", "f4", (10**7, 32, 32, 3), "96 labels for 10000000 images"),
+    "large images": ("x_train", "f4", (96, 1, 1 << 24, 3), "expected at most 8192 pixels in each direction"),
+}
+
+
+@pytest.mark.parametrize("case", SPARSE)
+def test_shapes_are_compared_before_values_are_read(case, tmp_path):
+    name, dtype, shape, words = SPARSE[case]
+    folder = write_folder(tmp_path)
+    sparse(folder / f"{name}.npy", dtype, shape)
+    with pytest.raises(InputError, match=words):
+        sources.load(folder)
 
 
 def test_uint8_pixels_are_not_scanned():

@@ -161,7 +161,32 @@ def test_an_impossible_recipe_is_refused_before_its_graph_is_built(setting, trai
     assert str(path) in outcome.err
 
 
-@pytest.mark.parametrize("name", ["model.ckpt.meta", "model.ckpt.data-00000-of-00001"])
-def test_a_sparse_file_of_a_terabyte_is_refused_by_its_size(name, trained_copy, command):
-    os.truncate(trained_copy / "tiny" / EPOCH / name, 1 << 40)
-    refused(command("eval", f"--checkpoints={trained_copy}", "--run=tiny"), f"{name}: has more than 16 GiB")
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("model.ckpt.meta", 15 << 30), ("model.ckpt.data-00000-of-00001", 1 << 40), ("state.json", 1 << 30)],
+)
+def test_a_large_sparse_file_is_refused_by_its_size(name, size, trained_copy, command):
+    os.truncate(trained_copy / "tiny" / EPOCH / name, size)
+    refused(command("eval", f"--checkpoints={trained_copy}", "--run=tiny"), f"{name}: has more than ")
+
+
+@pytest.mark.parametrize("shape", [[1, 1 << 24], [0, 16], [-16, 16], [8192, 8192], [20000, 20000]])
+def test_an_impossible_image_shape_is_refused(shape, trained_copy, command):
+    path = trained_copy / "tiny/config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"data": config["data"] | {"image_shape": shape}}))
+    refused(command("predict", f"--checkpoints={trained_copy}", "--run=tiny", __file__), "config.json: cannot be read")
+
+
+def test_a_history_of_millions_of_rows_is_refused(trained_copy, command):
+    with (trained_copy / "tiny/history.csv").open("a") as file:
+        file.write("3,,,,,,,,,,\n" * 200_000)
+    outcome = command("train", "--resume", "--epochs=3", f"--checkpoints={trained_copy}", "--run=tiny")
+    refused(outcome, "history.csv: cannot be read (more than 100,000 rows)")
+
+
+def test_a_copy_without_links_is_not_resumed(trained_copy, command, tmp_path):
+    shutil.copytree(trained_copy / "tiny", tmp_path / "copies/tiny")  # links become folders
+    outcome = command("train", "--resume", "--epochs=3", f"--checkpoints={tmp_path / 'copies'}", "--run=tiny")
+    refused(outcome, "last: is a folder, expected a link")
+    assert not list((tmp_path / "copies/tiny").glob(".*.new"))

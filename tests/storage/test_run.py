@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 import time
@@ -44,6 +45,11 @@ LAST_EPOCHS = {  # name: (state of last, state of best, what is expected)
         {"epoch": 3, "best_epoch": 3, "stopped_early": True, "stopping": WORSE}, {"epoch": 2}, (2, False, 0),
     ),
     "another content": ([], {}, (0, False, 0)),
+    "an infinite epoch": (
+        {"epoch": math.inf, "best_epoch": 2, "stopped_early": False, "stopping": NOT_WORSE},
+        {"epoch": 2},
+        (0, False, 0),
+    ),
 }  # fmt: skip
 
 
@@ -78,7 +84,7 @@ def test_clear_leaves_the_lock_and_a_crash_in_it_leaves_no_run(trained_copy, mon
         with pytest.raises(KeyboardInterrupt):
             run.clear()
     assert not run.exists()
-    assert not run.lacks_config()  # clear has removed it
+    assert run.lacks_config()  # so only --overwrite starts it again
     run.clear()
     assert {path.name for path in run.path.iterdir()} <= {".lock"}
 

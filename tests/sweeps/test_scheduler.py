@@ -316,11 +316,12 @@ def test_a_run_of_version_1_keeps_its_data(tmp_path, make_scheduler):
     assert standing(job, SPLIT, "2:content:others").action == "changed"
 
 
-def test_a_half_deleted_run_is_trained(tmp_path, make_scheduler):
+def test_a_half_deleted_run_is_not_trained_again(tmp_path, make_scheduler):
     job = make_scheduler()[1].job("a", RECIPE, 0)
     write_run(job.run, RECIPE, 2)
-    job.run.config_path.rename(job.run.path / ".cleared.new")  # as a crash of `clear` leaves it
-    assert standing(job, SPLIT, "fingerprint").action == "resume"
+    job.run.config_path.unlink()  # as a killed `train --overwrite` leaves it
+    with pytest.raises(InputError, match=r"config\.json: this file is missing"):
+        standing(job, SPLIT, "fingerprint")
 
 
 def test_only_published_weights_become_random():
