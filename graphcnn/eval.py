@@ -3,12 +3,15 @@
 ./run.sh eval --split=dev                      score the newest run on the dev split
 ./run.sh eval --run=NAME --split=train,test    score another run on its training split and on the labelled test split
 ./run.sh eval --run=a,b,c --ensemble=fitted    score an ensemble of three runs, and each of the three
+./run.sh eval --images=DIR                     score the newest run on photos in the folders DIR/<class>/
+./run.sh eval --array=x.npy --labels=y.npy     score the newest run on an array of images with labels
 ./run.sh eval --predictions=result.npy --labels=y_test.npy    score a file of softmax outputs, without a run
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from absl.flags import FlagValues
 
@@ -29,7 +32,17 @@ def define_flags() -> FlagValues:
     flags.define(values, str, "split", "dev", "split to score: dev, train or test, or several separated by commas")
     text = "score this .npy file of softmax outputs, float [N, K], instead of a run; needs --labels"
     flags.define(values, str, "predictions", None, text)
-    text = "true classes for --predictions: a .npy file of shape (N,), (N, 1) or one-hot (N, K)"
+    text = (
+        "score the photos in this folder, FOLDER/<class>/*, instead of a split; the names of the folders are class "
+        "names of the run"
+    )
+    flags.define(values, str, "images", None, text)
+    text = (
+        "score the images in this .npy file instead of a split; size and pixel range must be those in training; needs "
+        "--labels"
+    )
+    flags.define(values, str, "array", None, text)
+    text = "true classes for --predictions or --array: a .npy file of shape (N,), (N, 1) or one-hot (N, K)"
     flags.define(values, str, "labels", None, text)
     return values
 
@@ -39,27 +52,44 @@ def main(values: FlagValues, positional: list[str]) -> None:
     flags.no_positional(positional)
     precision = flags.precision(values)
     flags.ensemble(values)
-    from_file = values.predictions or values.labels
-    if from_file:
-        for flag in ("precision", "tta"):
-            if values[flag].value:
-                raise InputError(f"--{flag}: nothing is computed with --predictions; drop one of them")
-        if not (values.predictions and values.labels):
-            raise InputError("--predictions and --labels go together; name both files")
+    _check_files(values)
     splits = values.split.split(",")
     if not set(splits) <= set(flags.SPLITS):
         raise InputError(f"--split: found {values.split!r}, expected {', '.join(flags.SPLITS)}")
 
+    from graphcnn.evaluation.labelled_images import LabelledImages
     from graphcnn.evaluation.model_data import DataSource
-    from graphcnn.evaluation.score import score
+    from graphcnn.evaluation.score import score, score_labelled
     from graphcnn.evaluation.score_file import score_file
     from graphcnn.evaluation.select_model import select_model
 
-    if from_file:
+    if values.predictions:
         return score_file(values.predictions, values.labels)
     root = flags.checkpoints_root(values)
     model = select_model(root, run=values.run, ensemble=values.ensemble, tta=values.tta)
-    return score(model, splits, DataSource(values.data, flags.given_options(values)), precision)
+    source = DataSource(values.data, flags.given_options(values))
+    if values.images or values.array:
+        labels = Path(values.labels) if values.labels else None
+        return score_labelled(model, LabelledImages(Path(values.images or values.array), labels), source, precision)
+    return score(model, splits, source, precision)
+
+
+def _check_files(values: FlagValues) -> None:
+    """Refuse combinations of --predictions, --images, --array, --labels and the flags that do not fit them."""
+    given = [flag for flag in ("predictions", "images", "array") if values[flag].value]
+    if len(given) > 1:
+        raise InputError(f"--{given[0]} and --{given[1]} exclude each other; drop one of them")
+    if bool(values.labels) != bool(values.predictions or values.array):
+        raise InputError("--labels goes with --predictions or --array; name both files")
+    if values.predictions:
+        for flag in ("precision", "tta"):
+            if values[flag].value:
+                raise InputError(f"--{flag}: nothing is computed with --predictions; drop one of them")
+    elif given:
+        unused = ["split", *["data"] * (values.ensemble != "fitted")]
+        for flag in unused:
+            if values[flag].present:
+                raise InputError(f"--{flag}: --{given[0]} is scored instead of the run's data; drop one of them")
 
 
 if __name__ == "__main__":

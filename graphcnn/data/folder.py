@@ -118,8 +118,7 @@ def load(
             )
 
     def read(split: Path, check: Callable[[str], None] | None = None) -> Split:
-        files = ImageFiles(split, class_names, _image_names(split, class_names, skip_broken), size, skip_broken)
-        return _load_split(files, cache.folder(cache_dir), check)
+        return load_classes(split, class_names, size, cache.folder(cache_dir), skip_broken, check)
 
     train_split = read(train, check_content)
     test_split = read(test_folder) if test and test_folder else None
@@ -137,6 +136,29 @@ def load(
         files={"x_train": train, "y_train": train, "x_test": folder / "test", "y_test": folder / "test"},
         file_states=train_split.states | (test_split.states if test_split else {}),
     )
+
+
+def load_classes(
+    folder: Path,
+    class_names: list[str],
+    size: int,
+    cache_dir: Path,
+    skip_broken: bool,
+    check_content: Callable[[str], None] | None = None,
+) -> Split:
+    """Return the decoded images of the folders <class>/ in a folder.
+
+    Args:
+        folder: the folder.
+        class_names: names of the class folders, sorted; a class id is an index of this list.
+        cache_dir: folder of the cache.
+        size, skip_broken, check_content: see load.
+
+    Raises:
+        InputError: a file is not an image, or a class has no images.
+    """
+    files = ImageFiles(folder, class_names, _image_names(folder, class_names, skip_broken), size, skip_broken)
+    return _load_split(files, cache_dir, check_content)
 
 
 def _split_folders(folder: Path) -> tuple[Path, Path | None]:

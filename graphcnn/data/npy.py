@@ -119,6 +119,21 @@ def read_images(path: str | Path, dataset: Dataset) -> np.ndarray:
     return images
 
 
+def read_labels(path: Path, count: int, classes: int) -> np.ndarray:
+    """Return the class ids int32 [N] of a .npy file of shape (N,), (N, 1) or one-hot (N, K).
+
+    Args:
+        path: the file.
+        count: number of images, N.
+        classes: number of classes in the training, K. The file need not have each class.
+    """
+    labels, columns = check_labels(read_array(path), path, count)
+    if (columns or classes) != classes or labels.max() >= classes:
+        content = f"is one-hot with {columns} columns" if columns else f"holds label {labels.max()}"
+        raise InputError(f"{path}: {content}, expected classes 0..{classes - 1} as in training")
+    return labels
+
+
 def load(folder: str | Path, test: bool) -> Dataset:
     """Return the Dataset of a folder with the files of the assignment. The images are memory-mapped.
 
@@ -171,10 +186,7 @@ def _with_test_split(dataset: Dataset) -> Dataset:
     x_path, y_path = dataset.files["x_test"], dataset.files["y_test"]
     x_test, y_test = read_images(x_path, dataset), None
     if y_path.exists():
-        y_test, columns = check_labels(read_array(y_path), y_path, len(x_test))
-        if (columns or dataset.classes) != dataset.classes or y_test.max() >= dataset.classes:
-            content = f"is one-hot with {columns} columns" if columns else f"holds label {y_test.max()}"
-            raise InputError(f"{y_path}: {content}, expected classes 0..{dataset.classes - 1} as in training")
+        y_test = read_labels(y_path, len(x_test), dataset.classes)
     return dataclasses.replace(dataset, x_test=x_test, y_test=y_test)
 
 

@@ -6,16 +6,18 @@ M members of an ensemble, N images, K classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphcnn.common.progress import bar, say
 from graphcnn.common.replace import atomic_write
+from graphcnn.data.sources import DataOptions
 from graphcnn.evaluation import metrics, pictures
 from graphcnn.evaluation.class_labels import legend
 from graphcnn.evaluation.ensemble import agreement, ensemble_weights, fit_weights, weighted_mean
+from graphcnn.evaluation.labelled_images import LabelledImages, say_absent
 from graphcnn.evaluation.model_data import DataSource, load_data
 from graphcnn.evaluation.pictures import Predictions
 from graphcnn.evaluation.select_model import Model
@@ -51,37 +53,85 @@ def score(model: Model[TrainedRun], splits: Sequence[str], source: DataSource, p
         source: where the data are.
         precision: see TrainedRun.choose_precision.
     """
-    single = len(model.nets) == 1
-    if single:
+    _say_precision(model, precision)
+    if len(model.nets) > 1:
+        splits = sorted(splits, key=lambda split: split != "dev")  # dev first, because the weights are fitted on it
+    runs_data = load_data(model, source, test="test" in splits)
+
+    def details(split: str) -> dict[str, Any]:
+        return {"fingerprint": runs_data[0].dataset.test_fingerprint()} if split == "test" else {}
+
+    runs_splits = [data.splits(splits) for data in runs_data]
+    _score(model, runs_splits, precision, lambda outputs: _weights(model, runs_data, outputs), details)
+
+
+def score_labelled(
+    model: Model[TrainedRun], labelled: LabelledImages, source: DataSource, precision: str | None
+) -> None:
+    """Print the scores of a model on labelled images elsewhere; write them and pictures like `score`.
+
+    The data of the runs are read only to fit ensemble weights.
+
+    Args:
+        model: one run or an ensemble of runs.
+        labelled: the images.
+        source: the options for a folder of images; its data are those of the runs.
+        precision: see TrainedRun.choose_precision.
+    """
+    _say_precision(model, precision)
+    options = DataOptions(**source.options)
+    runs_splits = [{labelled.name: labelled.read(run, options)} for run in model.nets]
+    say_absent(runs_splits[0][labelled.name].labels, model.class_names)
+
+    def weights(_: dict[str, np.ndarray]) -> np.ndarray:
+        return ensemble_weights(model, lambda model: load_data(model, source))
+
+    _score(model, runs_splits, precision, weights, lambda _: {"source": str(labelled.images.resolve())})
+
+
+def _say_precision(model: Model[TrainedRun], precision: str | None) -> None:
+    """Print the only run of a model with its precisions; print nothing for an ensemble."""
+    if len(model.nets) == 1:
         run, (chosen, reason) = model.nets[0], model.nets[0].choose_precision(precision)
         computed = f"computed in {chosen}{' with tta' * model.tta} ({reason})"
         say(f"{run.description}, trained in {run.recipe.precision}, {computed}")
-    else:
-        splits = sorted(splits, key=lambda split: split != "dev")  # dev first, because the weights are fitted on it
-    runs_data = load_data(model, source, test="test" in splits)
-    runs_splits = [data.splits(splits) for data in runs_data]
+
+
+def _score(
+    model: Model[TrainedRun],
+    runs_splits: Sequence[dict[str, Split]],
+    precision: str | None,
+    weights_of: Callable[[dict[str, np.ndarray]], np.ndarray],
+    details_of: Callable[[str], dict[str, Any]],
+) -> None:
+    """Predict the splits with each run; print the scores, and write the reports.
+
+    Args:
+        model: one run or an ensemble of runs.
+        runs_splits: {name: split} for each run; the runs differ only in the size of the images.
+        precision: see TrainedRun.choose_precision.
+        weights_of: returns the ensemble weights [M] for {split: softmax outputs [M, N, K]}.
+        details_of: returns further entries for the report on a split.
+    """
     results = [
         _run_outputs(run, run_splits, precision, model.tta)
         for run, run_splits in zip(model.nets, runs_splits, strict=True)
     ]
+    splits = runs_splits[0]
     outputs = {split: np.stack([result.outputs[split] for result in results]) for split in splits}  # [M, N, K] each
-    weights = _weights(model, runs_data, outputs)
-    for split in splits:
-        images, labels, rows = runs_splits[0][split]
+    weights = weights_of(outputs)
+    for split, (images, labels, rows) in splits.items():
         details = results[0].details
-        if not single:
+        if len(model.nets) > 1:
             details = _ensemble_details(model, labels[rows], outputs[split], weights)
             print_members(split, details["members"], details["agreement"])
             if model.ensemble == "fitted" and split == "dev":
                 say("the ensemble weights were fitted on this split, so this score of the ensemble is biased upwards")
         probabilities = weighted_mean(outputs[split], weights)
-        dataset = runs_data[0].dataset
-        if split == "test":
-            details = {**details, "fingerprint": dataset.test_fingerprint()}
         if split != "test" and any(result.details["epoch"] == 0 for result in results):
             say(NOT_TRAINED)
-        predictions = Predictions(images, rows, labels[rows], probabilities, dataset.class_names, dataset.pixel_max)
-        _write_report(model, split, predictions, details)
+        predictions = Predictions(images, rows, labels[rows], probabilities, model.class_names, model.nets[0].pixel_max)
+        _write_report(model, split, predictions, {**details, **details_of(split)})
 
 
 def _run_outputs(run: TrainedRun, splits: dict[str, Split], precision: str | None, tta: bool) -> RunOutputs:

@@ -89,7 +89,7 @@ class TestRun:
         outcome = command("eval", f"--checkpoints={trained[0]}", f"--data={unlabelled}", "--split=test")
         assert outcome.status == 2
         assert "y_test.npy is missing, so the test images have no labels" in outcome.err
-        assert "go together" in command("eval", "--predictions=x.npy").err
+        assert "goes with --predictions" in command("eval", "--predictions=x.npy").err
         assert "expected dev, train, test" in command("eval", f"--checkpoints={trained[0]}", "--split=valid").err
 
 
