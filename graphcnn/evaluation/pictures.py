@@ -154,12 +154,20 @@ def suite(histories: Mapping[str, Sequence[History]], path: Path) -> None:
                     axes.set_ylabel(title, fontsize=8)
                 if n == 0:
                     axes.legend(fontsize=7)
-        rows = [row for seeds in histories.values() for history in seeds for row in history]
-        losses = [row["dev_cross_entropy"] or row["cross_entropy"] for row in rows]
-        tops = (1, min(max(losses), 2 * float(np.median(losses))))
-        for panel, top in enumerate(tops):  # the same scale for all experiments
-            for axes in grid[panel::2].ravel():
-                axes.set_ylim(0, top)
+        lowest, highest = _cross_entropy_range(histories)
+        for axes in grid[::2].ravel():  # the same scale for all experiments
+            axes.set_ylim(0, 1)
+        for axes in grid[1::2].ravel():
+            axes.set_yscale("log")  # a run with a high cross-entropy does not flatten the others
+            axes.set_ylim(lowest / 1.1, highest * 1.1)
+
+
+def _cross_entropy_range(histories: Mapping[str, Sequence[History]]) -> tuple[float, float]:
+    """Return the smallest and the largest cross-entropy above 0 of all runs, for training and dev split."""
+    rows = [row for seeds in histories.values() for history in seeds for row in history]
+    values = [row[column] for row in rows for column in ("cross_entropy", "dev_cross_entropy")]
+    positive = [value for value in values if value and np.isfinite(value)]
+    return min(positive, default=1.0), max(positive, default=1.0)
 
 
 def _draw_seeds(axes: Axes, seeds: Sequence[History], labels: Mapping[str, str]) -> None:
@@ -168,7 +176,9 @@ def _draw_seeds(axes: Axes, seeds: Sequence[History], labels: Mapping[str, str])
     for (column, label), colour in zip(labels.items(), ("tab:gray", "tab:blue"), strict=True):
         for seed, history in enumerate(seeds):
             epochs = [row["epoch"] for row in history]
-            axes.plot(epochs, _column(history, column), color=colour, lw=1, label=label if seed == 0 else None)
+            marker = "." if len(epochs) == 1 else None  # a line through one point is empty
+            values = _column(history, column)
+            axes.plot(epochs, values, color=colour, lw=1, marker=marker, label=label if seed == 0 else None)
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize=7, labelbottom=True)
     axes.xaxis.set_major_locator(_whole_numbers())

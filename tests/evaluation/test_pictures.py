@@ -1,5 +1,6 @@
 """Pictures: they do not depend on a matplotlibrc, and any class names can be drawn."""
 
+import contextlib
 import os
 import warnings
 
@@ -85,3 +86,48 @@ def test_any_class_names_leave_room_for_the_confusion_matrix(names, tmp_path, mo
         pictures.confusion(9 * np.eye(3, dtype=int), drawn, "title", path)
     dark = [(np.asarray(Image.open(tmp_path / name).convert("L")) < 70).sum() for name in ("a.png", "b.png")]
     assert dark[0] > 0.4 * dark[1]  # the cells of the diagonal
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Return the list of the figures that are drawn."""
+    drawn, picture = [], pictures.picture
+
+    @contextlib.contextmanager
+    def kept(*arguments):
+        with picture(*arguments) as figure:
+            yield figure
+            drawn.append(figure)
+
+    monkeypatch.setattr(pictures, "picture", kept)
+    return drawn
+
+
+def history(*cross_entropies):
+    """Return a history with these cross-entropies of the training images; those of the dev split are a tenth higher."""
+    return [
+        {"epoch": n, "accuracy": 0.5, "dev_accuracy": 0.4, "cross_entropy": value, "dev_cross_entropy": 1.1 * value}
+        for n, value in enumerate(cross_entropies, start=1)
+    ]
+
+
+HISTORIES = {  # experiments: the histories of their seeds
+    "one epoch": {"a": [history(2.0)], "b": [history(1.5), history(1.4)]},
+    "a high cross-entropy": {"a": [history(2.0, 0.5, 0.01)], "b": [history(3.0, 900.0, 5.0)]},
+    "no dev split": {"a": [[{**row, "dev_cross_entropy": None} for row in history(2.3, 2.0)]]},
+    "a cross-entropy of 0": {"a": [history(2.0, 0.0)]},
+}
+
+
+@pytest.mark.parametrize("case", HISTORIES)
+def test_a_suite_s_picture_shows_each_point(case, figures, tmp_path):
+    pictures.suite(HISTORIES[case], tmp_path / "a.png")
+    shown = [axes for axes in figures[0].axes if axes.lines]
+    assert len(shown) == 2 * len(HISTORIES[case])
+    for axes in shown:
+        low, high = axes.get_ylim()
+        for line in axes.lines:
+            values = np.array(line.get_ydata(), float)
+            assert len(values) > 1 or line.get_marker() == "."
+            values = values[values > 0]  # NaN: an empty cell; 0 has no place on a logarithmic axis
+            assert ((low < values) & (values < high)).all()
