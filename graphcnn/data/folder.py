@@ -84,6 +84,11 @@ def class_folders(folder: Path) -> list[str]:
     return [entry.name for entry in _entries(folder) if entry.is_dir()] if folder.is_dir() else []
 
 
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files in a class folder, sorted by name, without hidden files and litter."""
+    return [entry for entry in _entries(folder) if entry.suffix.lower() in SUFFIXES and entry.is_file()]
+
+
 def load(
     folder: str | Path,
     test: bool,

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from graphcnn.common.errors import InputError
 from graphcnn.common.files import open_append
 from graphcnn.common.isolated import module_command, working_folder
 from graphcnn.common.progress import REPORT_FD
@@ -109,10 +110,17 @@ def ending_of(status: int, event: dict[str, Any]) -> Ending:
 
 
 def output_lines(command: str, arguments: Sequence[str]) -> list[str]:
-    """Run a command and return the lines of its stdout. The paths in the arguments must be absolute."""
+    """Run a command and return the lines of its stdout. The paths in the arguments must be absolute.
+
+    Raises:
+        InputError: the command failed. The message is the last line of its stderr.
+    """
     command_line = module_command(f"graphcnn.{command}", arguments)
     with working_folder() as folder:
         done = subprocess.run(command_line, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        message = (done.stderr.strip().splitlines() or [ending_of(done.returncode, {}).message])[-1]
+        raise InputError(f"{command} ended with status {done.returncode}: {message or 'it reported no reason'}")
     return done.stdout.splitlines()
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from graphcnn.common.errors import InputError, error_line
+from graphcnn.common.errors import BadImage, InputError, error_line
 from graphcnn.common.files import read_json
 from graphcnn.common.progress import say
 from graphcnn.common.text import printable
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.suite import Ensemble
+from graphcnn.data.folder import class_folders, image_files
+from graphcnn.data.images import read_image, suppress_warnings
 from graphcnn.storage.run import Run
 from graphcnn.storage.select_run import ensemble_folder
 from graphcnn.sweeps import report
@@ -21,7 +24,6 @@ from graphcnn.sweeps.scheduler import JobFailed, Scheduler
 from graphcnn.sweeps.setup import with_random_weights
 
 FILES = ("report.md", "report.json", "report.png")
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
 MOST_IMAGES, IMAGES_PER_CLASS = 12, 2  # limits for the images whose predictions the report shows
 
 
@@ -33,7 +35,7 @@ class Report:
         recipes: {experiment: Recipe} of this call.
 
     Attributes:
-        failed: names of unreadable runs, and descriptions of ensembles that could not be scored.
+        failed: names of unreadable runs, and descriptions of ensembles and predictions that failed.
     """
 
     def __init__(self, scheduler: Scheduler, recipes: dict[str, Recipe]) -> None:
@@ -141,17 +143,29 @@ class Report:
         }
 
     def _predictions(self, run: str, folder: Path) -> list[str]:
-        """Return the lines that `predict` prints for some images of the test split of an image folder."""
-        classes = sorted(path for path in (folder / "test").iterdir() if path.is_dir())
-        images = [
-            str(path)
-            for class_folder in classes
-            for path in [file for file in sorted(class_folder.iterdir()) if file.suffix.lower() in IMAGE_ENDINGS][
-                :IMAGES_PER_CLASS
-            ]
-        ]
-        flags = [f"--run={run}", f"--checkpoints={self.setup.root}", *images[:MOST_IMAGES]]
-        return [line.removeprefix(printable(f"{folder}/")) for line in output_lines("predict", flags)]
+        """Return the lines that `predict` prints for some images of the test split; [] if it fails."""
+        test = folder / "test"
+        try:
+            images = [str(path) for name in class_folders(test) for path in _some_images(test / name)]
+            flags = [f"--run={run}", f"--checkpoints={self.setup.root}", *images[:MOST_IMAGES]]
+            return [line.removeprefix(printable(f"{folder}/")) for line in output_lines("predict", flags)]
+        except (InputError, OSError) as error:
+            say(f"predictions of {run}: failed: {error_line(error)}; the report has no predictions")
+            self.failed.append(f"predictions of {run}")
+            return []
+
+
+def _some_images(folder: Path) -> list[Path]:
+    """Return the first images of a class folder that can be decoded. --skip_broken allows damaged images in it."""
+    images: list[Path] = []
+    with suppress_warnings():
+        for path in image_files(folder):
+            if len(images) == IMAGES_PER_CLASS:
+                break
+            with suppress(BadImage):
+                read_image(path)
+                images.append(path)
+    return images
 
 
 def _line(error: JobFailed | InputError | OSError) -> str:

@@ -171,6 +171,10 @@ def test_report_shows_predictions_for_two_images_of_each_class(report, tmp_path,
         for n in range(3):
             Image.new("RGB", (4, 4)).save(tmp_path / "photos/test" / name / f"{n}.JPG", "JPEG")
         (tmp_path / "photos/test" / name / "notes.txt").write_text("")
+        (tmp_path / "photos/test" / name / "._0.JPG").write_bytes(b"of macOS")
+        (tmp_path / "photos/test" / name / ".hidden.JPG").write_bytes(b"")
+        (tmp_path / "photos/test" / name / "+broken.JPG").write_bytes(b"skipped with --skip_broken")
+    (tmp_path / "photos/test/.hidden").mkdir()
     called, photos = [], tmp_path / "photos"
     monkeypatch.setattr(
         write_report, "output_lines", lambda *arguments: called.append(arguments) or [f"{photos}/0.JPG: ants 0.9"]
@@ -181,3 +185,16 @@ def test_report_shows_predictions_for_two_images_of_each_class(report, tmp_path,
     flags = ["--run=s/a-seed51", f"--checkpoints={tmp_path}", *(f"{photos}/{image}" for image in images)]
     assert called == [("predict", flags)]
     assert contents[0]["predictions"] == ["0.JPG: ants 0.9"]
+
+
+def test_failed_predictions_are_reported(report, tmp_path, monkeypatch, capsys):
+    """`predict` fails because the run has no checkpoint. The rest of the report is written."""
+    (tmp_path / "photos/test/ants").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / "photos/test/ants/0.png")
+    suite_report, _, contents = report(["a-seed51"], image_folder=tmp_path / "photos")
+    suite_report.write("command", [])
+    assert contents[0]["predictions"] == []
+    assert suite_report.failed == ["predictions of s/a-seed51"]
+    said = capsys.readouterr().out
+    assert "predictions of s/a-seed51: failed: predict ended with status 2: " in said
+    assert "--run=s/a-seed51: no such run" in said
