@@ -14,6 +14,7 @@ from graphcnn.evaluation.predictor import Predictor
 from graphcnn.exporters.common import in_batches
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.ops.tf1 import tf, tf1
+from graphcnn.ops.wildcards import without_wildcards
 
 SIGNATURE = "serving_default"
 ABOUT = "assets.extra/graphcnn.json"  # TensorFlow reserves this folder for files of the program that wrote the model
@@ -39,8 +40,8 @@ def write(folder: Path, predictor: Predictor, about: dict[str, Any]) -> None:
 
 def compute(folder: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
     """Return (softmax outputs [N, K] for images [N, H, W, 3], name of the runtime), computed only from the folder."""
-    with tf1.Graph().as_default() as graph, new_session(graph) as session:
-        model = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], str(folder))
+    with tf1.Graph().as_default() as graph, new_session(graph) as session, without_wildcards(folder) as readable:
+        model = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], readable)
         signature = model.signature_def[SIGNATURE]
         x, hypothesis = signature.inputs["x"].name, signature.outputs["hypothesis"].name
         probabilities = in_batches(lambda batch: session.run(hypothesis, {x: batch}), images)

@@ -20,6 +20,7 @@ from graphcnn.common.errors import DamagedRun, InputError, UnsafeFile
 from graphcnn.common.files import JSON_BYTES, read_json, regular_size, sha256_of, sync
 from graphcnn.common.replace import new_folder, replace_folder, replace_link
 from graphcnn.ops.tf1 import reason, tf, tf1
+from graphcnn.ops.wildcards import without_wildcards
 from graphcnn.storage.foreign_checkpoint import check_reader, record
 from graphcnn.storage.run import EPOCH_FOLDER, Run
 from graphcnn.storage.state import read_state
@@ -169,9 +170,10 @@ def read_variables(run: Run, which: str, select: Callable[[str, tuple[int, ...]]
     """
 
     def read(folder: Path) -> StoredVariables:
-        reader = tf1.train.NewCheckpointReader(str(folder / PREFIX))
-        shapes = {name: tuple(shape) for name, shape in sorted(reader.get_variable_to_shape_map().items())}
-        arrays = {name: reader.get_tensor(name) for name, shape in shapes.items() if select(name, shape)}
+        with without_wildcards(folder / PREFIX) as prefix:
+            reader = tf1.train.NewCheckpointReader(prefix)
+            shapes = {name: tuple(shape) for name, shape in sorted(reader.get_variable_to_shape_map().items())}
+            arrays = {name: reader.get_tensor(name) for name, shape in shapes.items() if select(name, shape)}
         return StoredVariables(shapes, arrays, sha256_of(folder / DATA))
 
     return _use_verified(run, which, read)
@@ -216,18 +218,18 @@ def export(session: tf1.Session, saver: tf1.train.Saver, folder: Path) -> None:
 
 
 def _restore(session: tf1.Session, saver: tf1.train.Saver, folder: Path, variables: list[tf.Variable]) -> None:
-    prefix = str(folder / PREFIX)
-    stored = tf1.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
-    for variable in variables:
-        name, shape = variable.op.name, variable.shape.as_list()
-        if stored.get(name) != shape:
-            stored_shape = f"shape {stored[name]}" if name in stored else "no such variable"
-            raise InputError(
-                f"{prefix}: for {name} found {stored_shape}, expected shape {shape}: this is the checkpoint of "
-                "another network; name the run that wrote it, or restore config.json"
-            )
-    with session.graph.as_default():  # a Saver refuses eager execution
-        saver.restore(session, prefix)
+    with without_wildcards(folder / PREFIX) as prefix:
+        stored = tf1.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
+        for variable in variables:
+            name, shape = variable.op.name, variable.shape.as_list()
+            if stored.get(name) != shape:
+                stored_shape = f"shape {stored[name]}" if name in stored else "no such variable"
+                raise InputError(
+                    f"{folder / PREFIX}: for {name} found {stored_shape}, expected shape {shape}: this is the "
+                    "checkpoint of another network; name the run that wrote it, or restore config.json"
+                )
+        with session.graph.as_default():  # a Saver refuses eager execution
+            saver.restore(session, prefix)
 
 
 def _checkpoint_folder(run: Run, which: str) -> Path:

@@ -21,6 +21,7 @@ from graphcnn.common.isolated import module_command, working_folder
 from graphcnn.common.progress import say
 from graphcnn.common.replace import atomic_write
 from graphcnn.ops.tf1 import tf, tf1
+from graphcnn.ops.wildcards import without_wildcards
 
 MODULE = "graphcnn.storage.foreign_checkpoint"
 RECORD_BYTES = 1 << 20  # size at which the older half of the record is deleted; about 16,000 checkpoints
@@ -113,10 +114,21 @@ def main(prefix: Path) -> int:
     try:
         files = [path for path in prefix.parent.iterdir() if path.name.startswith(f"{prefix.name}.")]
         total_bytes = sum(map(regular_size, files))
-        reader = tf1.train.NewCheckpointReader(str(prefix))
-        shapes = reader.get_variable_to_shape_map()
+        with without_wildcards(prefix) as readable:
+            return _read_all(readable, total_bytes)
     except Exception:  # TensorFlow's readers raise many types for damaged files
         return UNREADABLE
+
+
+def _read_all(prefix: str, total_bytes: int) -> int:
+    """Read every tensor; return the exit status. Print why a checkpoint is refused.
+
+    Args:
+        prefix: prefix of the checkpoint's files, without wildcards.
+        total_bytes: size of the files.
+    """
+    reader = tf1.train.NewCheckpointReader(prefix)
+    shapes = reader.get_variable_to_shape_map()
     try:
         sizes = {name: _item_size(data_type) for name, data_type in reader.get_variable_to_dtype_map().items()}
     except Exception:

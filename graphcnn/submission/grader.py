@@ -50,6 +50,18 @@ def quiet_stderr() -> Iterator[None]:
             os.close(stderr)
 
 
+@contextmanager
+def without_wildcards(folder: Path) -> Iterator[Path]:
+    """Yield a path of a folder without the characters that TensorFlow takes as wildcards of a checkpoint's path."""
+    if not set("*?[\\") & set(str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        link = Path(temporary) / "link"
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
+
+
 def probabilities(folder: Path, images: np.ndarray, tta: bool) -> np.ndarray:
     """Return the softmax outputs of the graph of a submission, float32 [N, K].
 
@@ -62,9 +74,9 @@ def probabilities(folder: Path, images: np.ndarray, tta: bool) -> np.ndarray:
     import tensorflow as tf
 
     tf.compat.v1.disable_eager_execution()
-    with tf.compat.v1.Session() as session:
-        saver = tf.compat.v1.train.import_meta_graph(str(folder / "model.ckpt.meta"))
-        saver.restore(session, str(folder / "model.ckpt"))
+    with tf.compat.v1.Session() as session, without_wildcards(folder) as readable:
+        saver = tf.compat.v1.train.import_meta_graph(str(readable / "model.ckpt.meta"))
+        saver.restore(session, str(readable / "model.ckpt"))
         outputs, tta_feed = [], {"tta:0": True} if tta else {}
         for start in range(0, len(images), BATCH):
             batch = np.asarray(images[start : start + BATCH], np.float32)

@@ -13,6 +13,7 @@ from graphcnn.common.errors import InputError
 from graphcnn.common.files import read_text, regular_size, sha256_of, update_digest
 from graphcnn.config.setting_paths import is_built_in
 from graphcnn.ops.tf1 import reason, tf1
+from graphcnn.ops.wildcards import without_wildcards
 from graphcnn.storage.foreign_checkpoint import check_reader
 from graphcnn.weights.loaded import Fit, LoadedWeights, Origin, Shapes, check_finite
 
@@ -70,12 +71,13 @@ def load_checkpoint(prefix: Path, name_map: dict[str, str], shapes: Shapes) -> L
         )
     check_reader(prefix, sha256_of(Path(f"{prefix}.index")))
     try:
-        reader = tf1.train.NewCheckpointReader(str(prefix))
-        stored = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
-        sources = {name: name for name in sorted(stored) if name not in name_map}  # {net: checkpoint}
-        sources |= {variable: name for name, variable in name_map.items() if name in stored}  # the map takes precedence
-        fits = {variable: name for variable, name in sources.items() if shapes.get(variable) == stored[name]}
-        values = {variable: np.asarray(reader.get_tensor(name), np.float32) for variable, name in fits.items()}
+        with without_wildcards(prefix) as readable:
+            reader = tf1.train.NewCheckpointReader(readable)
+            stored = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+            sources = {name: name for name in sorted(stored) if name not in name_map}  # {net: checkpoint}
+            sources |= {variable: name for name, variable in name_map.items() if name in stored}  # the map wins
+            fits = {variable: name for variable, name in sources.items() if shapes.get(variable) == stored[name]}
+            values = {variable: np.asarray(reader.get_tensor(name), np.float32) for variable, name in fits.items()}
     except Exception as error:  # TensorFlow raises many types of errors for damaged files
         raise InputError(f"--weights={prefix}: damaged, or not a checkpoint ({reason(error)})") from None
     check_finite(prefix, values)
