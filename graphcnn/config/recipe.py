@@ -139,14 +139,18 @@ class Recipe:
     )
     bias_init: str = _later("xavier", NET, "initialisation of the biases", choices=BIAS_INITS)
     activation: str = _later(
-        "relu", NET, "activation function after each convolution and hidden dense layer", choices=ACTIVATIONS
+        "relu",
+        NET,
+        "activation function after each convolution, and after those dense layers that docs/reference/nets.md marks "
+        "(vgg, the default network, has no activation after its dense layers)",
+        choices=ACTIVATIONS,
     )
     batch_norm: bool = _later(False, NET, "use batch norm, if the network allows it; see --batch_norm_position")
     batch_norm_position: str = _later(
         "before",
         NET,
         "position of batch norm: before (before the activation of each convolution, without scale, in place of the "
-        "bias) or after (after the activation of each convolution and hidden dense layer, before the pool, with scale)",
+        "bias) or after (after each activation, before the pool, with scale)",
         choices=NORM_POSITIONS,
     )
     flip: str = _later(

@@ -66,7 +66,8 @@ class Dense(NamedTuple):
         units: K; None for one unit per class.
         bias: whether it has a bias.
         scale: factor of its output.
-        activation: whether the activation of the recipe follows, and then batch norm if its position is "after".
+        activation: whether the activation of the recipe follows, and then batch norm if its position is "after". If
+            not, the layer is linear.
     """
 
     scope: str

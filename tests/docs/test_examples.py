@@ -44,13 +44,18 @@ def test_the_graph_contract_predicts_with_a_submission(folder, trained, command)
 
 
 def test_the_architecture_adds_a_network(monkeypatch):
+    """Each block works as pasted into the file that the page names."""
+    import test_networks
+    import test_parameters
+
     from graphcnn.graphs.inference import build_inference, count_parameters
     from graphcnn.nets import registry, sequential, vgg
 
-    (example,) = examples("docs/architecture.md")
-    ((name, rows),) = eval(f"{{{example}}}", vars(vgg)).items()
+    entry, parameters = examples("docs/architecture.md")
+    ((name, rows),) = eval(f"{{{entry}}}", vars(vgg)).items()
     monkeypatch.setitem(registry.SEQUENTIAL, name, rows)
     monkeypatch.setitem(registry.NETS, name, functools.partial(sequential.build, rows))
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    parameters = re.search(r"has ([\d,]+) parameters", text)[1].replace(",", "")
-    assert count_parameters(build_inference(Recipe(net=name), (32, 32), 10)) == int(parameters)
+    expected = eval(f"{{{parameters}}}", vars(test_parameters))
+    assert expected == {name: count_parameters(build_inference(Recipe(net=name), (32, 32), 10))}
+    row = f"| `{name}` | {', '.join(filter(None, map(test_networks.described, rows)))} |"
+    assert f"\n```\n{row}\n```\n" in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
