@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 ENDINGS = {"savedmodel": "", "tflite": ".tflite", "npz": ".npz"}  # {format: ending of the file name; "" for a folder}
+SIGNATURE = "serving_default"
 BATCH = 32  # number of images in a batch
 
 

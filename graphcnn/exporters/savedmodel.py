@@ -11,12 +11,11 @@ import numpy as np
 from graphcnn.common.files import is_litter
 from graphcnn.common.replace import foreign_entry
 from graphcnn.evaluation.predictor import Predictor
-from graphcnn.exporters.common import in_batches
+from graphcnn.exporters.common import SIGNATURE, in_batches
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.ops.tf1 import tf, tf1
 from graphcnn.ops.wildcards import without_wildcards
 
-SIGNATURE = "serving_default"
 ABOUT = "assets.extra/graphcnn.json"  # TensorFlow reserves this folder for files of the program that wrote the model
 FILES = {"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001", ABOUT}
 

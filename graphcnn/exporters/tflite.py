@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,16 @@ import numpy as np
 
 from graphcnn.common.errors import InputError
 from graphcnn.common.files import open_regular
+from graphcnn.common.text import printable
 from graphcnn.evaluation.predictor import Predictor
-from graphcnn.exporters.common import in_batches
-from graphcnn.ops.tf1 import quiet_stderr, tf, tf1
+from graphcnn.exporters.common import SIGNATURE, in_batches
+from graphcnn.ops.tf1 import quiet_stderr, tf, tf1, with_signature
 
 
 def write(path: Path, predictor: Predictor, about: dict[str, Any]) -> None:
-    """Write the file, without `about`, which the format cannot store.
+    """Write the file, with a signature. A zip file at its end contains labels.txt and `about` as graphcnn.json.
+
+    TensorFlow Lite ignores bytes after the model. Its tools read labels.txt from there, one class name on each line.
 
     Raises:
         InputError: the graph resizes its images with an operation that TensorFlow Lite lacks.
@@ -29,7 +34,11 @@ def write(path: Path, predictor: Predictor, about: dict[str, Any]) -> None:
         )
     with quiet_stderr():
         converter = tf1.lite.TFLiteConverter.from_session(predictor.session, [graph.x], [graph.hypothesis])
-        path.write_bytes(converter.convert())
+        model = with_signature(converter.convert(), SIGNATURE, ["x"], ["hypothesis"])
+    path.write_bytes(model)
+    with zipfile.ZipFile(path, "a") as packed:
+        packed.writestr("labels.txt", "".join(f"{printable(name)}\n" for name in about["class_names"]))
+        packed.writestr("graphcnn.json", json.dumps(about, indent=1) + "\n")
 
 
 def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:

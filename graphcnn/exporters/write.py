@@ -127,6 +127,13 @@ def _about(model: Model[TrainedRun], weights: Sequence[float]) -> dict[str, Any]
         "image_shape": list(first.image_shape),
         "pixel_max": first.pixel_max,
         "class_names": first.class_names,
+        "image_files": {  # what `predict` does with them
+            "channels": "RGB",
+            "orientation": "turned upright by the EXIF tag",
+            "resize_to": list(first.image_shape),
+            "resize_filter": "bilinear with antialiasing, as Pillow's Image.resize(size, Image.Resampling.BILINEAR)",
+            "keeps_aspect_ratio": False,
+        },
         "members": members,
     }
 

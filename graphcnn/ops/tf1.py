@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +116,25 @@ def cpu() -> dict[str, Any]:
         "cores": cores(),
         "bfloat16": supported[0] if supported else None,
     }
+
+
+def with_signature(model: bytes, key: str, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+    """Return a TensorFlow Lite model with a signature, which names its inputs and outputs in their order.
+
+    Args:
+        model: content of a .tflite file without signatures.
+        key: name of the signature.
+        inputs, outputs: names of the inputs and outputs of the first subgraph.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    parsed, schema = flatbuffer_utils.convert_bytearray_to_object(bytearray(model)), flatbuffer_utils.schema_fb
+    signature, subgraph = schema.SignatureDefT(), parsed.subgraphs[0]
+    signature.signatureKey, signature.subgraphIndex = key, 0
+    for side, names in (("inputs", inputs), ("outputs", outputs)):
+        maps = [schema.TensorMapT() for _ in names]
+        for tensor, name, index in zip(maps, names, getattr(subgraph, side), strict=True):
+            tensor.name, tensor.tensorIndex = name, int(index)
+        setattr(signature, side, maps)
+    parsed.signatureDefs = [signature]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))

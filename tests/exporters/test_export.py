@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -103,6 +105,42 @@ def test_an_ensemble_computes_the_mean_of_predict(kind, trained, trained_fast, t
             assert {name.partition("/")[0] for name in file} == {"config.json", "member_1", "member_2"}
         assert [each["run"] for each in about["members"]] == ["tiny", "fast"]
         assert about["class_names"] == ["0", "1", "2"]
+
+
+def read_about(kind, path):
+    """Return the JSON object that an export contains."""
+    if kind == "npz":
+        with np.load(path, allow_pickle=False) as file:
+            return json.loads(str(file["config.json"]))
+    if kind == "tflite":
+        with zipfile.ZipFile(path) as packed:
+            return json.loads(packed.read("graphcnn.json"))
+    return json.loads((path / "assets.extra" / "graphcnn.json").read_text())
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_an_export_says_how_image_files_are_resized(kind, trained, tmp_path, command):
+    out = tmp_path / f"out.{kind}"
+    flags = [f"--format={kind}", f"--checkpoints={trained[0]}", "--run=tiny", f"--out={out}"]
+    assert command("export", *flags).status == 0
+    about = read_about(kind, out)
+    assert about["class_names"] == ["0", "1", "2"]
+    assert about["image_files"]["resize_to"] == about["image_shape"] == [16, 16]
+    assert "BILINEAR" in about["image_files"]["resize_filter"]
+    assert about["image_files"]["keeps_aspect_ratio"] is False
+
+
+def test_a_tflite_file_has_a_signature_and_class_names(trained, predicted, tmp_path, command):
+    checkpoints, data = trained
+    out = tmp_path / "a.tflite"
+    assert command("export", "--format=tflite", f"--checkpoints={checkpoints}", f"--out={out}").status == 0
+    images = np.load(data / "x_test.npy").astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the interpreter will move to another package
+        runner = tf.lite.Interpreter(model_path=str(out)).get_signature_runner("serving_default")
+    assert runner(x=images)["hypothesis"] == pytest.approx(predicted.softmax, abs=1e-5)
+    with zipfile.ZipFile(out) as packed:
+        assert packed.read("labels.txt") == b"0\n1\n2\n"
 
 
 def test_the_default_name_of_a_large_ensemble_is_short_enough():
