@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from graphcnn.common.files import read_json
-from graphcnn.common.progress import say
+from graphcnn.common.progress import format_duration, say
 from graphcnn.common.replace import atomic_write
 from graphcnn.config.parse import ALIASES
 from graphcnn.config.recipe import Recipe
@@ -24,7 +24,21 @@ from graphcnn.data.fingerprint import content_of
 from graphcnn.sweeps.job import Job
 
 REDUCTION = 3  # a rung has 1/REDUCTION of the experiments of the rung before it
+PROBE_EPOCHS = 5  # epochs of the run that predicts the seconds of an epoch; the first one of a process is slow
 GROWTH = 3  # a rung has GROWTH times the epochs of the rung before it
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The duration of a training.
+
+    Args:
+        start: seconds that each start of a training adds, because its first epoch is slow, and seconds of fine-tuning.
+        epoch: seconds of an epoch.
+    """
+
+    start: float
+    epoch: float
 
 
 class JobTrainer(Protocol):
@@ -112,7 +126,13 @@ class Halving:
             probe, failed = self._probe()
             if probe is None:
                 return failed
-            first = self._first_epochs(probe)
+            epoch = probe.seconds / probe.epoch
+            timing = Timing(probe.recipe.finetune_epochs * epoch, epoch)
+            first = self._first_epochs(timing)
+            if first > 1:
+                timing = self._after_more_epochs(probe, timing, min(first, PROBE_EPOCHS))
+                first = self._first_epochs(timing)
+            self._say_plan(first, self._seconds(first, timing))
             memory.write(first)
         experiments, failed = list(self.recipes), []
         for rung, count in enumerate(self.counts):
@@ -125,7 +145,7 @@ class Halving:
             if any(job.state == "waiting" for job in jobs):
                 say(f"the budget of {self.budget / 60:g} minutes is used up")
                 break
-            if not experiments:
+            if not experiments or epochs == self.most_epochs:
                 break
         return failed
 
@@ -151,17 +171,42 @@ class Halving:
             failed += failures
         return None, failed
 
-    def _first_epochs(self, probe: Job) -> int:
-        """Return the number of epochs of the first rung, from the seconds per epoch of the probe.
+    def _after_more_epochs(self, probe: Job, timing: Timing, epochs: int) -> Timing:
+        """Return the Timing after training the probe for more epochs; `timing` if it already has them or fails."""
+        job = self._jobs([probe.experiment], epochs)[0]
+        if self.scheduler.train([job]) or job.epoch <= probe.epoch:
+            return timing
+        more = probe.seconds - (probe.epoch - probe.recipe.finetune_epochs) * job.epoch_seconds
+        return Timing(max(0.0, more), job.epoch_seconds)
 
-        A run continues from one rung to the next one, unless its schedule depends on the number of epochs.
+    def _first_epochs(self, timing: Timing) -> int:
+        """Return the largest number of epochs of the first rung for which all rungs fit into the budget, at least 1."""
+        fitting = (first for first in range(self.most_epochs, 1, -1) if self._seconds(first, timing) <= self.budget)
+        return next(fitting, 1)
+
+    def _seconds(self, first: int, timing: Timing) -> float:
+        """Return the seconds of all rungs if the first one has `first` epochs.
+
+        A run continues from one rung to the next one, unless its schedule depends on the number of epochs. No rung has
+        more epochs than the recipe, so a run with this number of epochs is not trained again.
         """
-        trained = [0] * len(self.factors) if probe.recipe.planned() else [0, *self.factors]
-        rungs = zip(self.counts, self.factors, trained, strict=False)
-        units = self.seeds * sum(count * (factor - earlier) for count, factor, earlier in rungs)
-        finetuning = self.seeds * sum(self.counts) * probe.recipe.finetune_epochs
-        affordable = self.budget * probe.epoch / probe.seconds - finetuning
-        return max(1, min(self.most_epochs // self.factors[-1], int(affordable / units)))
+        planned = next(iter(self.recipes.values())).planned()
+        seconds, earlier = 0.0, 0
+        for count, factor in zip(self.counts, self.factors, strict=True):
+            epochs = min(first * factor, self.most_epochs)
+            if epochs > earlier:
+                seconds += (
+                    self.seeds * count * (timing.start + timing.epoch * (epochs if planned else epochs - earlier))
+                )
+            earlier = epochs
+        return seconds
+
+    def _say_plan(self, first: int, seconds: float) -> None:
+        most = "; each experiment gets all of its epochs, so only a larger --epochs uses more of the budget"
+        say(
+            f"successive halving: {first} epochs in the first rung, about {format_duration(seconds)} of training; the "
+            f"budget is {format_duration(self.budget)}{most if first == self.most_epochs else ''}"
+        )
 
 
 def _best_first(jobs: Sequence[Job]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -26,6 +27,7 @@ class Job:
         epoch: number of finished epochs.
         score: best dev macro F1 of the finished epochs up to the recipe's number of epochs.
         seconds: duration of all finished epochs.
+        epoch_seconds: median duration of a finished epoch.
     """
 
     experiment: str
@@ -35,9 +37,10 @@ class Job:
     epoch: int = 0
     score: float | None = None
     seconds: float = 0.0
+    epoch_seconds: float = 0.0
 
     def read_progress(self, finished: bool = False) -> None:
-        """Set epoch, score and seconds from the run's history.csv.
+        """Set epoch, score, seconds and epoch_seconds from the run's history.csv.
 
         Args:
             finished: whether the run is finished. If it is not, a file that cannot be read counts as no epochs.
@@ -48,7 +51,8 @@ class Job:
         history = self.run.history() if finished else self.run.history_so_far()
         scores = [row["dev_macro_f1"] for row in history[: self.recipe.all_epochs()]]
         self.epoch, self.score = len(history), max((score for score in scores if score is not None), default=None)
-        self.seconds = sum(row["seconds"] for row in history)
+        durations = [row["seconds"] for row in history]
+        self.seconds, self.epoch_seconds = sum(durations), statistics.median(durations or [0.0])
 
 
 class Standing(NamedTuple):

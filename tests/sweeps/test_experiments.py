@@ -20,6 +20,7 @@ from in_process import TWO, children_in_process, content_of, report_of, without_
 from graphcnn import experiments
 from graphcnn.common.files import lock
 from graphcnn.storage.run import Run
+from graphcnn.sweeps.halving import Halving
 
 SMALL = ["--image_size=16", "--batch_size=16", "--precision=float32"]
 
@@ -199,7 +200,17 @@ def test_a_failed_experiment_does_not_stop_the_others(suite, tmp_path):
     assert [row["experiment"] for row in rows] == ["learning_rate-1e-3"]
 
 
-def test_a_sweep_by_halving_trains_and_ends_with_a_report(suite, tmp_path):
+def test_a_budget_for_all_epochs_needs_one_rung(suite, tmp_path):
+    arguments = [*SMALL, "--net=vgg_tiny", "--epochs=3", "--sweep=warmup_steps=0,1", "--stop_on=nothing"]
+    outcome = suite(tmp_path, *arguments, "--budget=1", "--suite=mine")
+    assert outcome.status == 0
+    assert "; each experiment gets all of its epochs, so only a larger --epochs uses more of the budget" in outcome.out
+    assert "rung 2/2" not in outcome.out
+    assert [row["epochs"] for row in report_of(tmp_path / "mine")["experiments"]] == [3, 3]
+
+
+def test_a_sweep_by_halving_trains_and_ends_with_a_report(suite, tmp_path, monkeypatch):
+    monkeypatch.setattr(Halving, "_first_epochs", lambda *_: 1)  # as for a small budget
     arguments = [*SMALL, "--net=vgg_tiny", "--epochs=3", "--sweep=warmup_steps=0,1", "--stop_on=nothing"]
     arguments += ["--budget=1", "--suite=mine"]
     first = suite(tmp_path, *arguments)

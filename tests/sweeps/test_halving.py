@@ -28,6 +28,7 @@ class Rungs:
             self.spent += max(0, job.recipe.epochs - reached)
             job.epoch = self.reached[job.experiment] = max(job.recipe.epochs, reached)
             job.state, job.score, job.seconds = "done", job.recipe.learning_rate, float(job.epoch)
+            job.epoch_seconds = 1.0
             self.trained.append((job.experiment, job.recipe.epochs))
         return []
 
@@ -48,7 +49,7 @@ def recipes(count, epochs):
 
 @pytest.mark.parametrize("before", [0, 3])
 @pytest.mark.parametrize(
-    ("budget", "first"), [(9 * 5 + 3 * 10 + 1 * 30, 5), (21.5, 1), (1, 1), (10_000, 5)]
+    ("budget", "first"), [(9 * 5 + 3 * 10 + 1 * 30, 5), (9 * 10 + 3 * 20 + 1 * 15, 10), (21.5, 1), (1, 1), (10_000, 45)]
 )  # seconds: 9 experiments x first epochs, 3 x two times as many more, 1 x six times as many more
 def test_each_rung_trains_a_third_of_the_experiments_three_times_as_long(budget, first, before, tmp_path):
     work, memory = Rungs(before), Memory(tmp_path / "memory", "key")
@@ -56,6 +57,8 @@ def test_each_rung_trains_a_third_of_the_experiments_three_times_as_long(budget,
     assert memory.read() == first
     probe, *trained = work.trained
     assert probe == ("e0", 1)
+    if first > 1:
+        assert trained.pop(0) == ("e0", 5)  # more epochs, because the first one is slow
     if budget == 1 and not before:  # the probe has spent it
         assert trained == []
         return
@@ -63,9 +66,33 @@ def test_each_rung_trains_a_third_of_the_experiments_three_times_as_long(budget,
         assert trained == [("e0", 1), ("e1", 1)]
         return
     assert trained[:9] == [(f"e{n}", first) for n in range(9)]
+    if first == 45:  # no rung has more epochs than the recipe
+        assert trained[9:] == []
+        return
     assert trained[9:12] == [(f"e{n}", 3 * first) for n in (8, 7, 6)]
-    assert trained[12:] == [("e8", 9 * first)]
+    assert trained[12:] == [("e8", min(45, 9 * first))]
     assert work.spent <= max(budget, 21)
+
+
+class SlowStarts(Rungs):
+    """The first epoch after each start takes 9 s longer."""
+
+    def train(self, jobs, budget=None):
+        for job in jobs:
+            if budget is None or self.spent < budget:
+                starts = self.reached.get(job.experiment, 0) < job.recipe.epochs
+                super().train([job])
+                self.spent += 9 * starts
+                job.seconds += 9
+        return []
+
+
+@pytest.mark.parametrize("budget", [600, 2000])
+def test_most_of_the_budget_is_used_though_each_start_is_slow(budget, tmp_path):
+    work = SlowStarts()
+    Halving(work, work, recipes(9, 1000), budget, 1).train(Memory(tmp_path / "memory", "key"))
+    assert 0.8 * budget < work.spent <= budget + 20  # the two epochs of the probe are started apart
+    assert len(work.trained) == 2 + 9 + 3 + 1
 
 
 def test_a_sweep_whose_first_experiment_fails_is_timed_by_the_next(tmp_path):
