@@ -24,7 +24,8 @@ from graphcnn.data.fingerprint import content_of
 from graphcnn.sweeps.job import Job
 
 REDUCTION = 3  # a rung has 1/REDUCTION of the experiments of the rung before it
-PROBE_EPOCHS = 5  # epochs of the run that predicts the seconds of an epoch; the first one of a process is slow
+PROBE_EPOCHS = 5  # epochs of the run that predicts the seconds of an epoch; the first ones of a process are slow
+PROBE_FRACTION = 0.1  # largest fraction of the budget that they may take, if the first rung has fewer epochs
 GROWTH = 3  # a rung has GROWTH times the epochs of the rung before it
 
 
@@ -129,8 +130,8 @@ class Halving:
             epoch = probe.seconds / probe.epoch
             timing = Timing(probe.recipe.finetune_epochs * epoch, epoch)
             first = self._first_epochs(timing)
-            if first > 1:
-                timing = self._after_more_epochs(probe, timing, min(first, PROBE_EPOCHS))
+            if first >= PROBE_EPOCHS or PROBE_EPOCHS * epoch <= PROBE_FRACTION * self.budget:
+                timing = self._after_more_epochs(probe, timing)
                 first = self._first_epochs(timing)
             self._say_plan(first, self._seconds(first, timing))
             memory.write(first)
@@ -171,9 +172,9 @@ class Halving:
             failed += failures
         return None, failed
 
-    def _after_more_epochs(self, probe: Job, timing: Timing, epochs: int) -> Timing:
+    def _after_more_epochs(self, probe: Job, timing: Timing) -> Timing:
         """Return the Timing after training the probe for more epochs; `timing` if it already has them or fails."""
-        job = self._jobs([probe.experiment], epochs)[0]
+        job = self._jobs([probe.experiment], PROBE_EPOCHS)[0]
         if self.scheduler.train([job]) or job.epoch <= probe.epoch:
             return timing
         more = probe.seconds - (probe.epoch - probe.recipe.finetune_epochs) * job.epoch_seconds
