@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import os
 import sys
 import tempfile
@@ -25,7 +26,8 @@ from pathlib import Path
 import numpy as np
 
 TOLERANCE = 1e-5  # largest difference of a probability
-BATCH = 250  # number of images in a batch
+BATCH = 250  # largest number of images in a batch
+BATCH_PIXELS = 1 << 20  # largest number of pixels in a batch, to limit the memory
 BLOCK = 1 << 20  # bytes read at once
 WARNING = (
     "warning: this command runs the graph of the submission, and the graph is a program; the verdict proves nothing if "
@@ -78,8 +80,9 @@ def probabilities(folder: Path, images: np.ndarray, tta: bool) -> np.ndarray:
         saver = tf.compat.v1.train.import_meta_graph(str(readable / "model.ckpt.meta"))
         saver.restore(session, str(readable / "model.ckpt"))
         outputs, tta_feed = [], {"tta:0": True} if tta else {}
-        for start in range(0, len(images), BATCH):
-            batch = np.asarray(images[start : start + BATCH], np.float32)
+        size = max(1, min(BATCH, BATCH_PIXELS // math.prod(images.shape[1:3])))
+        for start in range(0, len(images), size):
+            batch = np.asarray(images[start : start + size], np.float32)
             if batch.ndim == 3:
                 batch = batch[..., None]
             if batch.shape[3] == 1:  # grey images: the graph takes three channels
