@@ -212,7 +212,7 @@ class TestSheet:
         from graphcnn.evaluation import pictures
 
         x, y = tiny_arrays()
-        data = write_folder(tmp_path / "data", x_train=x[:, :, :12], y_train=y)
+        data = write_folder(tmp_path / "data", x_train=x[:, :, :12], y_train=y, x_test=None, y_test=None)
         drawn, draw = [], pictures.augmentation
         monkeypatch.setattr(pictures, "augmentation", lambda *arguments: (drawn.append(arguments), draw(*arguments)))
         root = tmp_path / "new"
