@@ -57,7 +57,7 @@ def read_checked(path: Path, sha256: object) -> CheckedArray:
 
     Args:
         path: the file.
-        sha256: the recorded sha256 of the array; see sha256_of.
+        sha256: the recorded sha256 of the array; see array_sha256.
 
     Raises:
         InputError: the file is a link or damaged, or the sha256 of its array is not the recorded one.
@@ -66,12 +66,12 @@ def read_checked(path: Path, sha256: object) -> CheckedArray:
     files.open_regular(path, follow=False).close()
     state = file_state(path)
     array = read_array(path)
-    if not array.flags.c_contiguous or sha256_of(array) != sha256:
+    if not array.flags.c_contiguous or array_sha256(array) != sha256:
         raise InputError(f"{path}: the sha256 of its array is not the recorded one")
     return CheckedArray(array, state)
 
 
-def sha256_of(array: np.ndarray) -> str:
+def array_sha256(array: np.ndarray) -> str:
     """Return the sha256 of the elements of a C-contiguous array, as hexadecimal digits."""
     content, digest = array.reshape(-1).view(np.uint8), hashlib.sha256()
     with bar("checking, MB", len(content) / 1e6) as advance:

@@ -14,13 +14,13 @@ from graphcnn.common.progress import bar
 from graphcnn.data.batches import chunk_size
 
 MAX_SIDE = 1 << 13  # maximum height and width of an image, in pixels
-MAX_PIXELS = 1 << 24  # maximum height times width
+MAX_AREA = 1 << 24  # maximum height times width
 MAX_CLASSES = 10_000  # of one-hot labels
 
 
 def is_image_shape(height: int, width: int) -> bool:
     """Return whether images have at least one pixel and are not so large that they exhaust the memory."""
-    return 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= MAX_PIXELS
+    return 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= MAX_AREA
 
 
 def check_images(images: np.ndarray, name: str | Path) -> int:
@@ -66,7 +66,7 @@ def check_form(images: np.ndarray, name: str | Path) -> None:
     if not is_image_shape(*images.shape[1:3]):
         raise InputError(
             f"{name}: images are {images.shape[1]}x{images.shape[2]}, expected at most {MAX_SIDE} pixels in each "
-            f"direction and {MAX_PIXELS} in all; make them smaller"
+            f"direction and {MAX_AREA} in all; make them smaller"
         )
 
 

@@ -171,7 +171,7 @@ def _compute(backbone: Backbone, view: int, path: Path, name: str) -> None:
             raise InputError(f"--net={net}: its features are not finite, so its weights are damaged or of another net")
         features.flush()
         dataset.check_unchanged()
-        sha256 = cache.sha256_of(features)
+        sha256 = cache.array_sha256(features)
     with atomic_write(_checksum_path(path)) as file:
         file.write((json.dumps({"sha256": sha256}) + "\n").encode())
 
