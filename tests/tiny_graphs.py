@@ -33,9 +33,9 @@ def batch(rows=8, size=16, seed=0):
 
 
 @contextlib.contextmanager
-def started(recipe, total_steps=100):
+def started(recipe, total_steps=100, **options):
     """Yield a TrainingGraph for images of the recipe's own size and 3 classes, and its session with initial weights."""
-    graph = build_training(recipe, (recipe.image_size,) * 2, 3, NO_STATISTICS, total_steps)
+    graph = build_training(recipe, (recipe.image_size,) * 2, 3, NO_STATISTICS, total_steps, **options)
     with session(graph.graph) as running:
         running.run(graph.initialize)
         if graph.whitening_filters is not None:

@@ -21,6 +21,7 @@ NORM_POSITIONS = ("before", "after")
 ACTIVATIONS = ("relu", "silu")
 FLIPS = ("none", "random", "alternating")
 HEADS = ("own", "pooled")
+SAMPLINGS = ("shuffle", "balanced")
 PREPROCESSING = {  # {normalisation of published weights: (mean, scale)}, pixels 0..255; caffe: channels B, G, R
     "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
     "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
@@ -76,7 +77,7 @@ _later = functools.partial(_field, later=True)
 class Recipe:
     """The settings of one training run; each field is also a flag.
 
-    The defaults are those of the assignment's final network, with a learning-rate warm-up.
+    The defaults are those of the assignment's final network.
     """
 
     net: str = _field("vgg", NET, "name of the network; docs/reference/nets.md lists all names")
@@ -105,6 +106,12 @@ class Recipe:
         "weights that are not trained before fine-tuning: none, backbone (all weights except those of the pooled head, "
         "which is trained on cached features), or until:SCOPE (this layer and all layers before it)",
     )
+    freeze_batch_norm: bool = _later(
+        False,
+        TRANSFER,
+        "keep the moving mean and variance of each batch norm unchanged in all epochs, and normalise by them, as in "
+        "inference; offsets and scales are trained; needs initial weights",
+    )
     feature_views: int = _later(
         1,
         TRANSFER,
@@ -116,12 +123,12 @@ class Recipe:
         32, NET, "height and width in pixels to which the graph resizes each image", low=16, high=1024
     )
     normalisation: str = _field(
-        "standardize",
+        "bytes",
         NET,
-        "normalisation of the pixels inside the graph: none, unit (to 0..1), standardize (each channel has mean 0 and "
-        "standard deviation 1 over the training images), or the one that published ImageNet weights expect: caffe, tf, "
-        "torch or lite",
-        choices=("none", "unit", "standardize", *PREPROCESSING),
+        "normalisation of the pixels inside the graph: none, bytes (to 0..255), unit (to 0..1), standardize (each "
+        "channel has mean 0 and standard deviation 1 over the training images), or the one that published ImageNet "
+        "weights expect: caffe, tf, torch or lite",
+        choices=("none", "bytes", "unit", "standardize", *PREPROCESSING),
     )
     whitening_patch_size: int = _later(
         0,
@@ -201,7 +208,7 @@ class Recipe:
     )
     muon_momentum: float = _later(0.6, OPTIMISATION, "momentum coefficient of Muon", low=0, below=1)
     warmup_steps: int = _field(
-        300, OPTIMISATION, "number of warm-up steps, in which the learning rate rises linearly from near 0", low=0
+        0, OPTIMISATION, "number of warm-up steps, in which the learning rate rises linearly from near 0", low=0
     )
     schedule: str = _later(
         "constant",
@@ -214,6 +221,20 @@ class Recipe:
     )
     label_smoothing: float = _later(
         0.0, REGULARISATION, "probability that label smoothing distributes evenly over all classes", low=0, below=1
+    )
+    class_weights: str = _later(
+        "none",
+        OPTIMISATION,
+        "weight of each image's cross-entropy: none (1), balanced (inversely proportional to the number of training "
+        "images of its class), sqrt (the square root of that), or FILE.json with an object {class name: weight}; the "
+        "weights are scaled to a mean of 1 over the training images",
+    )
+    sampling: str = _later(
+        "shuffle",
+        OPTIMISATION,
+        "images of an epoch: shuffle (each training image once) or balanced (as many images, the same number of each "
+        "class; images of small classes occur several times)",
+        choices=SAMPLINGS,
     )
     batch_size: int = _field(128, OPTIMISATION, "number of images in a training step", low=1)
     micro_batch: int = _later(
@@ -288,9 +309,21 @@ class Recipe:
         """
         return self.freeze != "backbone" or self.feature_views > 1
 
+    def trains_backbone(self) -> bool:
+        """Return whether some epochs train layers before the head."""
+        return self.freeze != "backbone" or self.finetune_epochs > 0
+
     def all_epochs(self) -> int:
         """Return the largest number of epochs, including fine-tuning."""
         return self.epochs + self.finetune_epochs
+
+    def early_steps(self, total_steps: int) -> int:
+        """Return the number of steps in which the training images have the early size.
+
+        Args:
+            total_steps: number of steps before fine-tuning, or in fine-tuning.
+        """
+        return round(self.early_fraction * total_steps) if self.early_size else 0
 
     def finetuning(self) -> "Recipe":
         """Return the Recipe of the fine-tuning epochs. It has no L2 penalty, which would pull trained weights to 0."""

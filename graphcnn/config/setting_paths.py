@@ -1,4 +1,4 @@
-"""Whether a value of the settings `weights` and `name_map` is the path of a file, and the file's absolute path."""
+"""Whether a value of the settings `weights`, `name_map` and `class_weights` is a path, and the absolute path."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 KERAS_SUFFIXES = (".h5", ".hdf5")
+PATHS = ("weights", "name_map", "class_weights")  # settings whose values may be paths
 WORDS = ("none", "imagenet")  # values of `weights` that are neither files nor runs
 
 
@@ -26,14 +27,21 @@ def is_built_in(name_map: str) -> bool:
     return bool(re.fullmatch(r"\w+", name_map))
 
 
+def is_class_weights_file(class_weights: str) -> bool:
+    """Return whether a value of `class_weights` is the path of a file."""
+    return class_weights.lower().endswith(".json")
+
+
 def absolute(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {setting: value}, in which `weights` and `name_map` are absolute paths if they are paths of files."""
+    """Return {setting: value}, in which the settings of PATHS are absolute paths if they are paths of files."""
     result = dict(settings)
     weights, name_map = settings.get("weights"), settings.get("name_map")
     if weights and weights not in WORDS and (is_keras_file(weights) or is_checkpoint(weights)):
         result["weights"] = str(Path(weights).resolve())
     if name_map and not is_built_in(name_map):
         result["name_map"] = str(Path(name_map).resolve())
+    if is_class_weights_file(settings.get("class_weights") or ""):
+        result["class_weights"] = str(Path(settings["class_weights"]).resolve())
     return result
 
 

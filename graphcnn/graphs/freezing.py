@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from graphcnn.common.errors import SettingError, literal, unknown_name
 from graphcnn.ops.tf1 import tf
@@ -33,3 +33,10 @@ def frozen_names(freeze: str, variables: Sequence[tf.Variable]) -> frozenset[str
     if not any(variable.trainable for variable in variables[in_scope[-1] + 1 :]):
         raise SettingError("freeze", "leaves nothing to train; name an earlier layer", freeze)
     return frozenset(names[: in_scope[-1] + 1])
+
+
+def moving_moments(names: Iterable[str]) -> frozenset[str]:
+    """Return those variable names that are moving means and variances of batch norm, in scopes with an offset beta."""
+    names = frozenset(names)
+    scopes = {name.removesuffix("/beta") for name in names if name.endswith("/beta")}
+    return names & {f"{scope}/{moment}" for scope in scopes for moment in ("mean", "variance")}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphcnn.common.progress import say_if_slow
 from graphcnn.config.recipe import Recipe
 from graphcnn.graphs.inputs import Inputs, add_inputs
 from graphcnn.graphs.network import Prediction, add_network, dtype_of
@@ -45,6 +46,7 @@ class InferenceGraph:
     variables: list[tf.Variable]
 
 
+@say_if_slow("building the graph")
 def build_inference(
     recipe: Recipe, image_shape: tuple[int, int], classes: int, precision: str = "float32", portable: bool = False
 ) -> InferenceGraph:

@@ -28,6 +28,26 @@ def smooth_labels(cross_entropy: tf.Tensor, logits: tf.Tensor, smoothing: float)
     return (1 - smoothing) * cross_entropy + smoothing * uniform_cross_entropy
 
 
+def weighted_cross_entropy(
+    logits: tf.Tensor, labels: tf.Tensor, smoothing: float, class_weights: tf.Tensor
+) -> tf.Tensor:
+    """Return the mean over the images of the weight of the label's class times the cross-entropy, float32 [].
+
+    The sum is divided by N, not by the sum of the weights. So the loss of a batch is the sum over its micro-batches.
+
+    Args:
+        logits: float32 [N, K].
+        labels: int32 [N].
+        smoothing: see smooth_labels.
+        class_weights: float32 [K].
+    """
+    cross_entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)  # [N]
+    if smoothing:
+        uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=1)  # [N]
+        cross_entropies = (1 - smoothing) * cross_entropies + smoothing * uniform
+    return tf.reduce_mean(tf.gather(class_weights, labels) * cross_entropies)
+
+
 def l2_penalty(factor: float, variables: Iterable[tf.Variable]) -> tf.Tensor:
     """Return factor * sum of ||w||^2 / 2 over the variables of rank > 1, float32 []."""
     if not factor:
@@ -36,7 +56,13 @@ def l2_penalty(factor: float, variables: Iterable[tf.Variable]) -> tf.Tensor:
         return factor * tf.add_n([tf.nn.l2_loss(w) for w in variables if w.shape.rank > 1])
 
 
-def add_auxiliary(loss: tf.Tensor, auxiliary: Iterable[Auxiliary], labels: tf.Tensor, smoothing: float) -> tf.Tensor:
+def add_auxiliary(
+    loss: tf.Tensor,
+    auxiliary: Iterable[Auxiliary],
+    labels: tf.Tensor,
+    smoothing: float,
+    class_weights: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Return the loss plus the weighted losses of the auxiliary classifiers, float32 [].
 
     Args:
@@ -44,7 +70,11 @@ def add_auxiliary(loss: tf.Tensor, auxiliary: Iterable[Auxiliary], labels: tf.Te
         auxiliary: the auxiliary classifiers.
         labels: int32 [N].
         smoothing: see smooth_labels.
+        class_weights: float32 [K]; None for equal weights.
     """
     for weight, logits in auxiliary:
-        loss += weight * smooth_labels(mean_cross_entropy(logits, labels), logits, smoothing)
+        if class_weights is None:
+            loss += weight * smooth_labels(mean_cross_entropy(logits, labels), logits, smoothing)
+        else:
+            loss += weight * weighted_cross_entropy(logits, labels, smoothing, class_weights)
     return loss

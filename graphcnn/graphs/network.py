@@ -18,6 +18,7 @@ from graphcnn.nets.registry import NETS
 from graphcnn.ops import layers
 from graphcnn.ops.batch_slice import WHOLE_BATCH, BatchSlice
 from graphcnn.ops.layers import MomentUpdate
+from graphcnn.ops.recording import Recording, record_layers
 from graphcnn.ops.tf1 import choose_precision, tf, tf1
 
 Statistics = tuple[np.ndarray, np.ndarray]  # (mean [3], scale [3]) in raw units
@@ -122,6 +123,17 @@ class Network:
             else:
                 logits, _, auxiliary = self._run(self.preprocess(x, size), context)
         return Outputs(logits, auxiliary, tuple(context.moment_updates))
+
+    def record(self) -> Recording:
+        """Build a training pass in the current tf.Graph, which must not be used further; return its layers."""
+        size = self.recipe.image_size
+        images = tf1.placeholder(tf.float32, [None, size, size, 3])
+        with record_layers({"images": images}) as recording:
+            logits, _, auxiliary = self._run(images, self._context(training=True))
+            recording.add_output("logits", logits)
+            for n, classifier in enumerate(auxiliary, start=1):
+                recording.add_output(f"auxiliary {n}, weight {classifier.weight}", classifier.logits)
+        return recording
 
     def _context(
         self, training: bool = False, batch_slice: BatchSlice = WHOLE_BATCH, frozen: frozenset[str] = frozenset()

@@ -12,6 +12,8 @@ import numpy as np
 from graphcnn.config.recipe import Recipe
 from graphcnn.ops.tf1 import tf, tf1
 
+MOST_VIEWS = 6  # largest number of views of an image that add_views returns
+
 
 @dataclass(frozen=True)
 class Normalisation:

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from graphcnn.common.progress import say_if_slow
 from graphcnn.config.recipe import Recipe
-from graphcnn.graphs.freezing import frozen_names
+from graphcnn.graphs.freezing import frozen_names, moving_moments
 from graphcnn.graphs.inference import InferenceGraph
 from graphcnn.graphs.inputs import BatchSliceInputs, Inputs, add_batch_slice, add_inputs
-from graphcnn.graphs.loss import add_auxiliary, l2_penalty, mean_cross_entropy, smooth_labels
+from graphcnn.graphs.loss import add_auxiliary, l2_penalty, mean_cross_entropy, smooth_labels, weighted_cross_entropy
 from graphcnn.graphs.network import Network, Statistics, add_network, dtype_of
 from graphcnn.graphs.validate import validate_net
 from graphcnn.ops.batch_slice import WHOLE_BATCH, BatchSlice, MicroBatchSlice, WorkerSlice
@@ -47,8 +50,8 @@ class TrainingGraph(InferenceGraph):
             backbone is not computed.
         whitening_filters: the variable to which statistics.whitening_filters of `images` are assigned before the first
             step; None for a recipe without whitening.
-        loss: mean cross-entropy against the smoothed labels, plus auxiliary losses and L2, float32. For a micro-batch,
-            this sum is multiplied by the micro-batch's fraction of the global batch.
+        loss: mean weighted cross-entropy against the smoothed labels, plus auxiliary losses and L2, float32. For a
+            micro-batch, this sum is multiplied by the micro-batch's fraction of the global batch.
         cross_entropy: mean cross-entropy against the labels, without smoothing, auxiliary losses and L2, float32.
         correct: number of rows whose largest training logit is that of the label, int32.
         finite: whether all trained weights are finite, bool.
@@ -88,6 +91,7 @@ class Workers(Protocol):
         """Add the operations that exchange arrays between steps to the current tf.Graph."""
 
 
+@say_if_slow("building the graph")
 def build_training(
     recipe: Recipe,
     image_shape: tuple[int, int],
@@ -95,6 +99,8 @@ def build_training(
     statistics: Statistics,
     total_steps: int,
     workers: Workers | None = None,
+    largest_batch: int | None = None,
+    class_weights: np.ndarray | None = None,
 ) -> TrainingGraph:
     """Return the TrainingGraph of a training run.
 
@@ -105,6 +111,8 @@ def build_training(
         statistics: (mean [3], scale [3]) in raw units; the input of the net is (x - mean) / scale.
         total_steps: updates in the whole run; schedule, lookahead and early_fraction depend on it.
         workers: the workers that train together; None for one worker.
+        largest_batch: number of rows of the largest global batch of an epoch; None for the recipe's batch size.
+        class_weights: factor of the cross-entropies of each class's images, float [K]; None for equal weights.
     """
     validate_net(recipe)
     with tf1.Graph().as_default() as graph:
@@ -115,8 +123,11 @@ def build_training(
         network = add_network(recipe, classes, inputs, dtype=dtype, step=step, statistics=statistics)
         prediction = network.predict(graph, inputs.x, inputs.tta)
         frozen = frozen_names(recipe.freeze, prediction.variables)
+        if recipe.freeze_batch_norm:
+            frozen |= moving_moments(variable.op.name for variable in prediction.variables)
         weights = [weight for weight in tf1.trainable_variables() if weight.op.name not in frozen]
-        training_pass = _TrainingPass(network, inputs, prediction.features, batch_slice, frozen, weights)
+        factors = None if class_weights is None else tf.constant(class_weights, tf.float32, name="class_weights")
+        training_pass = _TrainingPass(network, inputs, prediction.features, batch_slice, frozen, weights, factors)
         result = training_pass.at_early_size(step, total_steps)
         if workers:
             result = _sum_over_workers(result, workers, batch_slice, inputs.y)
@@ -125,7 +136,7 @@ def build_training(
         if recipe.micro_batch:
             accumulation, gradients = _accumulate(weights, gradients)
         updates = [train_op(recipe, weights, gradients, step, total_steps, dtype)]
-        updates += _moment_updates(result.moments, batch_slice.size(inputs.y), recipe.batch_size)
+        updates += _moment_updates(result.moments, batch_slice.size(inputs.y), largest_batch or recipe.batch_size)
         if recipe.lookahead:
             with tf.control_dependencies(updates):
                 averaged = [*weights, *(update.variable for update in result.moments)]
@@ -194,11 +205,12 @@ class _TrainingPass:
     batch_slice: BatchSlice
     frozen: frozenset[str]
     weights: list[tf.Variable]
+    class_weights: tf.Tensor | None  # [K]
 
     def at_early_size(self, step: tf.Tensor, total_steps: int) -> _StepResult:
         """Return the result at the early size in the first steps, and at the image size in all later steps."""
         recipe = self.network.recipe
-        early_steps = round(recipe.early_fraction * total_steps) if recipe.early_size else 0
+        early_steps = recipe.early_steps(total_steps)
         if not early_steps:
             return self.at_size(recipe.image_size)
         results = []
@@ -217,9 +229,12 @@ class _TrainingPass:
         recipe, labels = self.network.recipe, self.inputs.y
         outputs = self.network.train(self.inputs.x, self.features, size, self.batch_slice, self.frozen)
         cross_entropy = mean_cross_entropy(outputs.logits, labels)
-        loss = smooth_labels(cross_entropy, outputs.logits, recipe.label_smoothing)
+        if self.class_weights is None:
+            loss = smooth_labels(cross_entropy, outputs.logits, recipe.label_smoothing)
+        else:
+            loss = weighted_cross_entropy(outputs.logits, labels, recipe.label_smoothing, self.class_weights)
         loss += l2_penalty(recipe.l2, self.weights)
-        loss = add_auxiliary(loss, outputs.auxiliary, labels, recipe.label_smoothing)
+        loss = add_auxiliary(loss, outputs.auxiliary, labels, recipe.label_smoothing, self.class_weights)
         loss = self.batch_slice.scale(loss, labels)
         is_correct = tf.equal(tf.argmax(outputs.logits, axis=1, output_type=tf.int32), labels)  # [N]
         correct = tf.math.count_nonzero(is_correct, dtype=tf.int32)
@@ -245,15 +260,15 @@ def _accumulate(
     return Accumulation(reset, add), sums
 
 
-def _moment_updates(moments: Sequence[MomentUpdate], rows: tf.Tensor, batch_size: int) -> list[tf.Operation]:
+def _moment_updates(moments: Sequence[MomentUpdate], rows: tf.Tensor, largest_batch: int) -> list[tf.Operation]:
     """Return the operations that update the moving moments. The last batch of an epoch, if smaller, has less weight.
 
     Args:
         moments: the updates.
         rows: number of rows of the global batch, int32 [].
-        batch_size: number of rows of a whole global batch.
+        largest_batch: see build_training.
     """
-    fraction = tf.cast(rows, tf.float32) / batch_size
+    fraction = tf.cast(rows, tf.float32) / largest_batch
     return [
         tf1.assign_sub(moment.variable, fraction * moment.momentum * (moment.variable - moment.value)).op
         for moment in moments

@@ -56,8 +56,15 @@ def validate(recipe: Recipe, data: DataShape, workers: int = 1) -> None:
     validate_inference(recipe, data.image_shape)
     _check_data(recipe, data)
     _check_freeze(recipe, data)
+    _check_classes(recipe)
+    _check_freeze_batch_norm(recipe)
     if workers > 1:
         _check_workers(recipe, data, workers)
+
+
+def has_batch_norm(recipe: Recipe) -> bool:
+    """Return whether the net of a recipe has batch norm."""
+    return recipe.batch_norm if recipe.net in SEQUENTIAL else ARCHITECTURES[recipe.net].batch_norm
 
 
 def validate_inference(recipe: Recipe, image_shape: tuple[int, int]) -> None:
@@ -149,6 +156,22 @@ def _check_freeze(recipe: Recipe, data: DataShape) -> None:
             inputs = add_inputs(data.image_shape)
             network = add_network(recipe, data.classes, inputs, dtype=tf.float32, step=tf.constant(0))
             frozen_names(recipe.freeze, network.predict(graph, inputs.x, inputs.tta).variables)
+
+
+def _check_classes(recipe: Recipe) -> None:
+    """Raise SettingError if small classes would get more weight twice."""
+    if recipe.sampling == "balanced" and recipe.class_weights != "none":
+        raise SettingError("class_weights", "excludes {sampling}=balanced; drop one of them", recipe.class_weights)
+
+
+def _check_freeze_batch_norm(recipe: Recipe) -> None:
+    """Raise SettingError if batch norm would keep the initial moments of random weights, which do not normalise."""
+    if recipe.freeze_batch_norm and recipe.weights == "none" and recipe.trains_backbone() and has_batch_norm(recipe):
+        problem = (
+            "keeps the moving mean and variance of the initial weights, so it needs {weights}; name weights, or set "
+            "{freeze_batch_norm}=false"
+        )
+        raise SettingError("freeze_batch_norm", problem)
 
 
 def _check_workers(recipe: Recipe, data: DataShape, workers: int) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from graphcnn.ops import layers
 from graphcnn.ops.batch_slice import WHOLE_BATCH, BatchSlice
 from graphcnn.ops.layers import BatchNorm, Initialization, MomentUpdate, Padding, Window
+from graphcnn.ops.recording import recorded
 from graphcnn.ops.tf1 import tf, tf1
 
 
@@ -147,6 +148,7 @@ def batch_norm_activation(
     return activation(batch_norm(x, scope, norm, context), name or scope, context, kind)
 
 
+@recorded
 def dropout(x: tf.Tensor, scope: str, context: NetContext) -> tf.Tensor:
     """Apply dropout to x [N, H, W, C] or [N, C]. In inference, it has an effect only if keep_prob is fed below 1."""
     if context.keep_prob is None:
@@ -164,6 +166,7 @@ def dropout(x: tf.Tensor, scope: str, context: NetContext) -> tf.Tensor:
     return y
 
 
+@recorded
 def drop_connect(x: tf.Tensor, scope: str, fraction: float, context: NetContext) -> tf.Tensor:
     """In training, set a residual branch x [N, H, W, C] to zero for some images, each with probability `fraction`.
 

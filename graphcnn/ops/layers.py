@@ -14,6 +14,7 @@ import numpy as np
 
 from graphcnn.ops import kernels
 from graphcnn.ops.batch_slice import WHOLE_BATCH, BatchSlice, fused_batch_norm
+from graphcnn.ops.recording import recorded
 from graphcnn.ops.tf1 import tf, tf1
 
 Padding = str | tuple[int, int]  # SAME, VALID, or the zeros (before, after) each axis
@@ -83,6 +84,7 @@ class MomentUpdate(NamedTuple):
     momentum: float
 
 
+@recorded
 def conv2d(
     x: tf.Tensor,
     scope: str,
@@ -125,6 +127,7 @@ def conv2d(
         return tf.nn.bias_add(x, tf.cast(b, x.dtype))
 
 
+@recorded
 def depthwise_conv2d(
     x: tf.Tensor, scope: str, window: Window, init: Initialization, *, portable: bool = False
 ) -> tf.Tensor:
@@ -144,6 +147,7 @@ def depthwise_conv2d(
         return convolve(x, tf.cast(w, x.dtype), strides=strides, padding=padding)  # [N, H', W', C]
 
 
+@recorded
 def grouped_conv2d(
     x: tf.Tensor,
     scope: str,
@@ -174,6 +178,7 @@ def grouped_conv2d(
         return kernels.grouped_conv2d(x, tf.cast(w, x.dtype), groups, strides=window.stride, padding=padding)
 
 
+@recorded
 def whitening(x: tf.Tensor, scope: str, patch_size: int) -> tf.Tensor:
     """Convolve with frozen filters, without padding: [N, H, W, C] -> [N, H', W', K].
 
@@ -189,6 +194,7 @@ def whitening(x: tf.Tensor, scope: str, patch_size: int) -> tf.Tensor:
         return tf.nn.conv2d(x, tf.cast(w, x.dtype), strides=1, padding="VALID")
 
 
+@recorded
 def batch_norm(
     x: tf.Tensor, scope: str, norm: BatchNorm, *, training: bool, batch_slice: BatchSlice = WHOLE_BATCH
 ) -> tuple[tf.Tensor, tuple[MomentUpdate, ...]]:
@@ -224,6 +230,7 @@ def batch_norm(
         )
 
 
+@recorded
 def activation(x: tf.Tensor, scope: str, kind: str, *, portable: bool = False) -> tf.Tensor:
     """Apply relu, relu6 or silu (x * sigmoid(x)) to each number. No variables.
 
@@ -238,6 +245,7 @@ def activation(x: tf.Tensor, scope: str, kind: str, *, portable: bool = False) -
     return tf.multiply(x, tf.sigmoid(x), name=scope) if portable else kernels.silu(x, name=scope)
 
 
+@recorded
 def dense(x: tf.Tensor, scope: str, units: int, init: Initialization, *, bias: bool = True) -> tf.Tensor:
     """Multiply by a matrix and add a bias: [N, C] -> [N, K].
 
@@ -257,6 +265,7 @@ def dense(x: tf.Tensor, scope: str, units: int, init: Initialization, *, bias: b
         return tf.nn.bias_add(x, tf.cast(b, x.dtype))
 
 
+@recorded
 def max_pool(
     x: tf.Tensor, scope: str, size: int | tuple[int, int], *, stride: int, padding: Padding = "SAME"
 ) -> tf.Tensor:
@@ -265,12 +274,14 @@ def max_pool(
     return tf.nn.max_pool2d(x, ksize=size, strides=stride, padding=padding, name=scope)
 
 
+@recorded
 def average_pool(x: tf.Tensor, scope: str, size: int, *, stride: int, padding: str = "SAME") -> tf.Tensor:
     """Return the mean of each size x size window, padding excluded: [N, H, W, C] -> [N, H', W', C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.nn.avg_pool2d(x, ksize=size, strides=stride, padding=padding, name=scope)
 
 
+@recorded
 def adaptive_average_pool(x: tf.Tensor, scope: str, size: int) -> tf.Tensor:
     """Return the means of size x size windows that cover the map evenly: [N, H, W, C] -> [N, size, size, C].
 
@@ -291,23 +302,27 @@ def _window_means(pixels: int, windows: int) -> np.ndarray:
     return inside / inside.sum(axis=1, keepdims=True)
 
 
+@recorded
 def global_average_pool(x: tf.Tensor, scope: str) -> tf.Tensor:
     """Return the mean of each channel over the map: [N, H, W, C] -> [N, C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.reduce_mean(x, axis=[1, 2], name=scope)
 
 
+@recorded
 def pad(x: tf.Tensor, before: int, after: int) -> tf.Tensor:
     """Pad the map with zeros: [N, H, W, C] -> [N, before + H + after, before + W + after, C]. No variables."""
     return tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
 
 
+@recorded
 def global_max_pool(x: tf.Tensor, scope: str) -> tf.Tensor:
     """Return the maximum of each channel over the map: [N, H, W, C] -> [N, C]. No variables."""
     _expect_rank(x, scope, 4)
     return tf.reduce_max(x, axis=[1, 2], name=scope)
 
 
+@recorded
 def flatten(x: tf.Tensor, scope: str) -> tf.Tensor:
     """Join all axes but the first: [N, H, W, C] -> [N, H * W * C]. No variables."""
     _expect_rank(x, scope, 4)

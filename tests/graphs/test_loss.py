@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from tiny_graphs import NO_STATISTICS, TINY, batch, started
 
-from graphcnn.graphs.loss import l2_penalty
+from graphcnn.graphs.loss import add_auxiliary, l2_penalty
 from graphcnn.graphs.training import build_training
+from graphcnn.nets.blocks import Auxiliary
 from graphcnn.ops.tf1 import session, tf, tf1
 
 
@@ -37,6 +38,31 @@ def test_label_smoothing_against_its_closed_form():
     targets = np.full((8, 3), 0.1) + 0.7 * np.eye(3)[y]
     assert loss == pytest.approx(-(targets * np.log(softmax)).sum(axis=1).mean(), rel=1e-5)
     assert entropy == pytest.approx(-np.log(softmax[np.arange(8), y]).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_class_weights_against_their_closed_form(smoothing):
+    """The mean over the images of weight times cross-entropy; the reported cross-entropy has no weights."""
+    (x, y), class_weights = batch(), np.array([0.5, 3.0, 1.25])
+    recipe = dataclasses.replace(TINY, label_smoothing=smoothing, l2=0.0)
+    with started(recipe, class_weights=class_weights) as (graph, running):
+        fetches = [graph.loss, graph.cross_entropy, graph.hypothesis]
+        loss, entropy, softmax = running.run(fetches, {graph.x: x, graph.y: y})
+    targets = smoothing / 3 + (1 - smoothing) * np.eye(3)[y]
+    assert loss == pytest.approx(-(class_weights[y] * (targets * np.log(softmax)).sum(axis=1)).mean(), rel=1e-5)
+    assert entropy == pytest.approx(-np.log(softmax[np.arange(8), y]).mean(), rel=1e-5)
+
+
+def test_class_weights_of_auxiliary_classifiers():
+    generator, labels = np.random.default_rng(0), [0, 2, 2, 1]
+    logits, class_weights = generator.normal(size=(4, 3)), np.array([0.5, 3.0, 1.25])
+    entropies = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(4), labels]
+    with tf1.Graph().as_default() as graph:
+        auxiliary = [Auxiliary(0.3, tf.constant(logits, tf.float32))]
+        weights = tf.constant(class_weights, tf.float32)
+        loss = add_auxiliary(tf.constant(2.0), auxiliary, tf.constant(labels), 0.0, weights)
+        with session(graph) as running:
+            assert running.run(loss) == pytest.approx(2 + 0.3 * (class_weights[labels] * entropies).mean(), rel=1e-5)
 
 
 def test_l2_closed_form():

@@ -8,6 +8,7 @@ from tiny_graphs import FAST, NO_STATISTICS, TINY, batch, started
 
 from graphcnn.config.named import RECIPES
 from graphcnn.config.recipe import Recipe
+from graphcnn.graphs.loss import mean_cross_entropy
 from graphcnn.graphs.training import build_training
 from graphcnn.ops.tf1 import session, tf1
 from graphcnn.training.steps import Batch, MicroBatchStep, WholeStep
@@ -111,6 +112,53 @@ def test_a_smaller_batch_moves_the_moving_moments_less():
     assert np.abs(moved[1]).min() > 1e-4
 
 
+@pytest.mark.parametrize("rows", [4, 16])
+def test_the_largest_batch_moves_the_moving_moments_by_their_momentum(rows):
+    """At a rate of almost 0, all steps have the same batch moments b, so m' - b = (1 - 0.4) (m - b) in each step."""
+    x, y = batch(rows)
+    recipe = dataclasses.replace(TINY, batch_norm=True, batch_size=16, learning_rate=1e-12)
+    with started(recipe, largest_batch=rows) as (graph, running):
+        moments = [v for v in graph.variables if v.op.name in ("conv1_1/norm/mean", "conv1_1/norm/variance")]
+        steps = [running.run(moments)]
+        for _ in range(2):
+            running.run(graph.train_op, {graph.x: x, graph.y: y})
+            steps.append(running.run(moments))
+    for before, once, twice in zip(*steps, strict=True):
+        assert twice - once == pytest.approx(0.6 * (once - before), rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("position", ["before", "after"])
+def test_frozen_batch_norm_trains_in_its_inference_form(position, precision):
+    """The training pass is the inference pass. Its moments stay, and the trained weights follow its gradient."""
+    x, y = batch(rows=8)
+    recipe = dataclasses.replace(
+        TINY, weights="a", batch_norm=True, batch_norm_position=position, freeze_batch_norm=True, l2=0.0,
+        warmup_steps=0, precision=precision,
+    )  # fmt: skip
+    with started(recipe) as (graph, running):
+        generator, feed = np.random.default_rng(0), {graph.x: x, graph.y: y}
+        for variable in graph.variables:  # moments unlike those of the batch
+            if "/norm/" in variable.op.name:
+                value = generator.uniform(0.5, 2, variable.shape)
+                running.run(variable.initializer, {variable.initializer.inputs[1]: value})
+        moments = [v for v in graph.variables if v.op.name.endswith(("/norm/mean", "/norm/variance"))]
+        weights = [v for v in graph.variables if v.trainable]
+        assert (len(moments), {"beta"} <= {v.op.name.rpartition("/")[2] for v in weights}) == (6, True)
+        with graph.graph.as_default():
+            inference = mean_cross_entropy(graph.logits, graph.y)
+            gradients = tf1.gradients(inference, weights)
+        loss, expected, slopes, old, kept = running.run([graph.loss, inference, gradients, weights, moments], feed)
+        running.run(graph.train_op, feed)
+        new, after = running.run([weights, moments])
+    assert loss == expected
+    for before, slope, value in zip(old, slopes, new, strict=True):
+        assert np.abs(slope).max() > 0
+        assert value == pytest.approx(before - np.float32(0.1) * slope, abs=1e-6)
+    for before, value in zip(kept, after, strict=True):
+        assert np.array_equal(before, value)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_fast_recipe_memorises_a_batch(precision):
     x, y = batch(rows=16, size=18)
@@ -150,14 +198,17 @@ def test_the_whole_default_net_memorises_a_batch():
     assert finite
 
 
-@pytest.mark.parametrize("micro_batch", [1, 5, 8, 24, 100])
-def test_micro_batches_update_like_the_whole_batch(micro_batch):
+@pytest.mark.parametrize(
+    ("micro_batch", "class_weights"),
+    [(1, None), (5, None), (5, [0.2, 2.0, 0.8]), (8, None), (24, None), (100, None)],
+)
+def test_micro_batches_update_like_the_whole_batch(micro_batch, class_weights):
     """Two steps of 24 rows with dropout, L2 and smoothing: up to rounding the same weights."""
     recipe = dataclasses.replace(TINY, keep_prob=0.5, label_smoothing=0.1, batch_size=24)
     x, y = batch(24)
 
     def weights(recipe):
-        with started(recipe) as (graph, running):
+        with started(recipe, class_weights=class_weights) as (graph, running):
             step = WholeStep(running, graph, graph.x, 0.5)
             if recipe.micro_batch:
                 step = MicroBatchStep(running, graph, graph.x, 0.5, recipe.micro_batch)

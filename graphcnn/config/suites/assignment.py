@@ -13,10 +13,10 @@ from graphcnn.config.recipe import Recipe
 from graphcnn.config.suite import Claim, Experiment, Suite
 
 ASSIGNMENT = Suite(
-    source="the assignment, on CIFAR-10; the warm-up, and no L2 for one and two convolutions, are choices of this "
-    "suite",
+    source="the assignment, on CIFAR-10; standardised pixels, the warm-up, and no L2 for one and two convolutions, are "
+    "choices of this suite",
     unit="dev F1",
-    base=Recipe(),
+    base=Recipe(normalisation="standardize", warmup_steps=300),
     dev_fraction=0.25,
     experiments={
         "one_conv": Experiment(

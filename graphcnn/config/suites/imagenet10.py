@@ -20,6 +20,7 @@ IMAGENET10 = Suite(
         image_size=224,
         init="he",
         bias_init="zeros",
+        normalisation="standardize",
         warmup_steps=50,
         batch_size=32,
         epochs=25,
