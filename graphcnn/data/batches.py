@@ -25,6 +25,27 @@ def shuffled(rows: np.ndarray, batch_size: int, generator: np.random.Generator) 
     yield from in_order(generator.permutation(rows), batch_size)
 
 
+def balanced(rows: np.ndarray, labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return N row indices in random order, in which the numbers of the classes differ by at most 1.
+
+    The rows of a class occur equally often, except for a difference of at most 1.
+
+    Args:
+        rows: int array [N] of row indices.
+        labels: class ids of these rows, int [N].
+        generator: the source of the order.
+    """
+    classes = np.unique(labels)
+    counts = np.full(len(classes), len(rows) // len(classes))
+    counts[generator.permutation(len(classes))[: len(rows) % len(classes)]] += 1
+    drawn = []
+    for k, count in zip(classes, counts, strict=True):
+        own = rows[labels == k]
+        rounds = [generator.permutation(own) for _ in range(-(-count // len(own)))]
+        drawn.append(np.concatenate([own[:0], *rounds])[:count])
+    return generator.permutation(np.concatenate(drawn))
+
+
 def in_order(rows: np.ndarray | list, batch_size: int) -> Iterator:
     """Yield consecutive slices of `rows`. The last slice may be shorter."""
     for start in range(0, len(rows), batch_size):

@@ -1,6 +1,6 @@
-"""Checks of images, labels and classes that all data sources share.
+"""Checks of images that all data sources share.
 
-N images, H x W pixels, C channels, K classes.
+N images, H x W pixels, C channels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from graphcnn.data.batches import chunk_size
 
 MAX_SIDE = 1 << 13  # maximum height and width of an image, in pixels
 MAX_AREA = 1 << 24  # maximum height times width
-MAX_CLASSES = 10_000  # of one-hot labels
 
 
 def is_image_shape(height: int, width: int) -> bool:
@@ -108,65 +107,3 @@ def check_compatible(images: np.ndarray, name: str | Path, image_shape: tuple[in
         raise InputError(
             f"{name}: pixels are 0..{images_max}, expected 0..{pixel_max} like the training images; rescale them"
         )
-
-
-def check_labels(labels: np.ndarray, name: str | Path, count: int) -> tuple[np.ndarray, int | None]:
-    """Check dtype, shape and values of labels; return (class ids int32 [N], K or None).
-
-    Only one-hot labels tell K. `check_classes` then checks that no class id is missing.
-
-    Args:
-        labels: (N,), (N, 1) or one-hot (N, K).
-        name: the file, for messages.
-        count: the number of images, N.
-
-    Raises:
-        InputError: the labels have another shape, are not class ids, or are not N.
-    """
-    if labels.dtype.kind not in "uifb":
-        raise InputError(f"{name}: dtype is {labels.dtype}, expected whole class numbers 0, 1, 2, …")
-    if labels.ndim not in (1, 2) or 0 in labels.shape:
-        raise InputError(f"{name}: shape is {labels.shape}, expected (N,), (N, 1) or one-hot (N, K)")
-    if len(labels) != count:
-        raise InputError(f"{name}: {len(labels)} labels for {count} images; expected one label per image, in order")
-    if labels.ndim == 2 and labels.shape[1] > MAX_CLASSES:
-        raise InputError(
-            f"{name}: {labels.shape[1]:,} columns, expected one-hot labels of at most {MAX_CLASSES:,} classes"
-        )
-    labels = np.asarray(labels)
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
-            raise InputError(f"{name}: shape {labels.shape} is not one-hot: expected one 1 and zeros in each row")
-        return labels.argmax(axis=1).astype(np.int32), labels.shape[1]
-    labels = labels.reshape(-1)
-    if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.floor(labels)).all()):
-        raise InputError(f"{name}: holds fractional or non-finite labels, expected whole class numbers 0, 1, 2, …")
-    if labels.min() < 0:
-        raise InputError(f"{name}: the smallest label is {labels.min():g}, expected class numbers from 0 up")
-    if labels.max() >= 2**31:
-        raise InputError(f"{name}: the largest label is {labels.max():g}, expected class numbers 0, 1, 2, …")
-    return labels.astype(np.int32), None
-
-
-def check_classes(labels: np.ndarray, classes: int | None, name: str | Path) -> int:
-    """Check that the class ids are 0 .. K-1 without a gap and K >= 2; return K.
-
-    Args:
-        labels: class ids [N].
-        classes: K from one-hot labels; None if the labels are class ids.
-        name: the file, for messages.
-
-    Raises:
-        InputError: there is a gap, or a single class.
-    """
-    present = np.unique(labels)
-    classes = classes or int(present[-1]) + 1
-    if len(present) == classes == 1:
-        raise InputError(f"{name}: a single class (every label is 0), expected at least two")
-    if len(present) != classes:
-        missing = int(np.argmin(np.isin(np.arange(len(present) + 1), present)))
-        raise InputError(
-            f"{name}: {classes} classes, 0 to {classes - 1}, but no label is {missing}; "
-            f"number the classes 0 to {len(present) - 1} without a gap"
-        )
-    return classes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from graphcnn.common.errors import InputError
-
-BLOCK_IMAGES = 256  # number of images that are hashed at a time
+from graphcnn.data.fingerprint import update_with_array
 
 
 class FileState(NamedTuple):
@@ -55,15 +55,20 @@ class Dataset:
     """Images in the dtype and units of their file, and class ids.
 
     Attributes:
-        source: an absolute folder, or the name of a built-in data set, as `sources.load` takes it.
+        source: an absolute path, or the name of a built-in data set, as `sources.load` takes it.
         x_train, x_test: [N, H, W], [N, H, W, 1] or [N, H, W, 3]; memory-mapped if they come from a .npy file.
         y_train, y_test: int32 [N], 0 .. K-1.
         class_names: K names, in the order of the class ids.
         pixel_max: upper end of the range of the pixels, 255 or 1.
         fingerprint: identifies the training images, the labels and the class names; see fingerprint.py.
-        dev_split: default of --dev_split for this source, "first" or "stratified".
+        dev_split: default of --dev_split for this source, "first" or "stratified". If the source has a dev split: the
+            name of its folder with a slash, such as "val/", or the name of the file of labels.
+        dev_rows: the rows of the dev split in x_train, int64; None if the source has no dev split.
+        first_label: label of class 0 in the file of labels, 0 or 1; None if the labels are class names.
         has_test_labels: whether the source has labelled test images; they need not be loaded.
-        files: {name of an array, or "class_names": the file or folder that it was read from}.
+        files: {name of an array, "class_names", or "dev" for the dev split: the file or folder that has it}.
+        file_names: {name of an array: path of each row's image file below the folder in `files`}; {} without image
+            files.
         file_states: {memory-mapped file: its FileState before it was read}; by default its present FileState.
     """
 
@@ -75,9 +80,12 @@ class Dataset:
     fingerprint: str
     dev_split: str
     has_test_labels: bool
+    dev_rows: np.ndarray | None = None
     x_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
+    first_label: int | None = 0
     files: dict[str, Path] = field(default_factory=dict)
+    file_names: dict[str, Sequence[str]] = field(default_factory=dict)
     file_states: dict[Path, FileState | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -113,9 +121,8 @@ class Dataset:
         digest = hashlib.sha256()
         shapes = [[array.dtype.str, array.shape] for array in (self.x_test, self.y_test)]
         digest.update(json.dumps([self.class_names, shapes]).encode())
-        for first in range(0, len(self.x_test), BLOCK_IMAGES):
-            digest.update(np.ascontiguousarray(self.x_test[first : first + BLOCK_IMAGES]).data)
-        digest.update(np.ascontiguousarray(self.y_test).data)
+        for array in (self.x_test, self.y_test):
+            update_with_array(digest, array)
         return digest.hexdigest()
 
     @property
@@ -132,6 +139,10 @@ class Dataset:
     def image_shape(self) -> tuple[int, int]:
         """(H, W) of the stored images."""
         return self.x_train.shape[1:3]
+
+    def has_test_images(self) -> bool:
+        """Return whether the source has test images; they need neither labels nor to be loaded."""
+        return self.has_test_labels or ("x_test" in self.files and self.files["x_test"].exists())
 
     def file(self, array: str) -> Path | str:
         """Return for messages the file of an array such as "x_test", or "x_test of SOURCE" if it has no file."""

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from graphcnn.common.files import Digest
+
 FORM = "2"
+BLOCK_ROWS = 256  # number of rows that are hashed at a time
 
 
 def fingerprint(content: str, sizes: Sequence[int], images: np.ndarray, class_names: Sequence[str]) -> str:
@@ -21,13 +24,19 @@ def fingerprint(content: str, sizes: Sequence[int], images: np.ndarray, class_na
 
     Args:
         content: sha256 of the training images and labels, as hexadecimal digits.
-        sizes: size in bytes of each file whose bytes are hashed in `content`, in the order of the hash; () for a folder
-            of images, whose `content` separates the files.
+        sizes: size in bytes of each file or array whose bytes are hashed in `content`, in the order of the hash; () for
+            a folder of images, whose `content` separates the files.
         images: the training images.
         class_names: names of the classes, in the order of the class ids.
     """
     layout = json.dumps([list(sizes), list(images.shape), images.dtype.str, list(class_names)])
     return f"{FORM}:{content}:{hashlib.sha256(layout.encode()).hexdigest()}"
+
+
+def update_with_array(digest: Digest, array: np.ndarray) -> None:
+    """Add the elements of an array to a checksum, in C order."""
+    for first in range(0, len(array), BLOCK_ROWS):
+        digest.update(np.ascontiguousarray(array[first : first + BLOCK_ROWS]).data)
 
 
 def content_of(recorded: str) -> str:

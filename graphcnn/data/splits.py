@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,33 @@ from graphcnn.common.errors import InputError
 from graphcnn.common.progress import say
 from graphcnn.data.dataset import Dataset
 
+DEV_FRACTION = 0.25  # default fraction of the training images in the dev split
 SPLIT_SEED = 0  # of the stratified split; fixed, so that runs with different seeds have the same dev split
+
+
+def split_settings(
+    dataset: Dataset, kind: str | None, fraction: float | None, default_fraction: float = DEV_FRACTION
+) -> dict[str, Any]:
+    """Return {"kind", "fraction"} of the dev split, as a run records them.
+
+    Args:
+        dataset: the Dataset to split.
+        kind, fraction: see split_dev; None if the user has not chosen them.
+        default_fraction: the fraction if the user has not chosen one.
+
+    Raises:
+        InputError: the user has chosen a dev split, but the data have one.
+    """
+    if dataset.dev_rows is None:
+        chosen = default_fraction if fraction is None else fraction
+        return {"kind": kind or dataset.dev_split, "fraction": chosen}
+    for flag, value in (("dev_split", kind), ("dev_fraction", fraction)):
+        if value is not None:
+            raise InputError(
+                f"--{flag}={value}: {dataset.file('dev')} has the dev split of these data; drop the flag, or make its "
+                "images training images"
+            )
+    return {"kind": dataset.dev_split, "fraction": len(dataset.dev_rows) / len(dataset.y_train)}
 
 
 def split_dev(dataset: Dataset, kind: str | None, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +49,7 @@ def split_dev(dataset: Dataset, kind: str | None, fraction: float) -> tuple[np.n
     Args:
         dataset: the Dataset to split.
         kind: "first" (the first floor(N * fraction) rows) or "stratified" (the same fraction of each class, chosen at
-            random with SPLIT_SEED); None for the default of the data.
+            random with SPLIT_SEED); None for the default of the data. It has no effect on data with a dev split.
         fraction: fraction of the rows in the dev split, 0 <= fraction < 1.
 
     Raises:
@@ -33,7 +60,9 @@ def split_dev(dataset: Dataset, kind: str | None, fraction: float) -> tuple[np.n
     if not 0 <= fraction < 1:
         raise InputError(f"--dev_fraction: found {fraction:g}, expected a number from 0 to below 1")
     count = dev_count(rows, fraction)
-    if fraction == 0:
+    if dataset.dev_rows is not None:
+        dev = dataset.dev_rows
+    elif fraction == 0:
         dev = np.arange(0)
     elif count == 0:
         raise InputError(
@@ -45,13 +74,15 @@ def split_dev(dataset: Dataset, kind: str | None, fraction: float) -> tuple[np.n
         dev = _stratified(labels, dataset.classes, count)
     train = np.setdiff1d(np.arange(rows), dev)
     absent = sorted(set(range(dataset.classes)) - set(labels[train].tolist()))
+    if absent and dataset.dev_rows is not None:
+        raise InputError(f"{dataset.file('y_train')}: class {dataset.class_names[absent[0]]} has no image in train/")
     if absent:
         raise InputError(
             f"{dataset.file('y_train')}: too few rows to split: class {dataset.class_names[absent[0]]} has none among "
             f"the {len(train)} training rows; lower --dev_fraction ({fraction:g}) or use --dev_split=stratified"
         )
     if len(dev):
-        _check_dev_classes(dataset, dev, chosen, is_default=kind is None)
+        _check_dev_classes(dataset, dev, chosen, is_default=kind is None and dataset.dev_rows is None)
     return train, dev
 
 

@@ -26,6 +26,22 @@ def test_the_order_depends_on_the_epoch_and_is_reproducible():
     assert not np.array_equal(orders[0], orders[2])
 
 
+@pytest.mark.parametrize("counts", [[40, 7, 3], [1, 1, 50], [5, 0, 6], [10, 10, 10]])
+def test_balanced_epochs(counts):
+    labels = np.repeat(np.arange(3), counts)
+    rows = np.arange(len(labels)) * 7
+    orders = [batches.balanced(rows, labels, np.random.default_rng(seed)) for seed in ([1, 1], [1, 2], [1, 1])]
+    assert np.array_equal(orders[0], orders[2])
+    assert not np.array_equal(orders[0], orders[1])
+    for order in orders:
+        assert len(order) == len(rows)
+        of_class = np.bincount(labels[order // 7], minlength=3)[np.array(counts) > 0]
+        assert of_class.max() - of_class.min() <= 1
+        for k in range(3):
+            occurrences = np.bincount(order // 7, minlength=len(rows))[labels == k]
+            assert not len(occurrences) or occurrences.max() - occurrences.min() <= 1
+
+
 @pytest.mark.parametrize("shape", [(4, 5, 6), (4, 5, 6, 1), (4, 5, 6, 3)])
 def test_as_rgb(shape):
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)

@@ -31,6 +31,7 @@ def npy_header(descr, shape):
 
 
 X, Y = tiny_arrays()
+NAMES = np.array(["owl", "cat", "elk"])[Y[:, 0]]
 GOOD = npy_bytes(X)
 BAD_BYTES = {  # of x_train.npy: (bytes, words of the message)
     "empty": (b"", "empty"),
@@ -90,7 +91,22 @@ BAD_ARRAYS = {  # name: (arrays of the folder, words of the message)
     "nan label": ({"y_train": np.where(Y == 1, np.nan, Y)}, "non-finite"),
     "a gap": ({"y_train": gap(Y)}, "no label is 1"),
     "huge label": ({"y_train": Y + 2**40}, "largest label"),
-    "text labels": ({"y_train": Y.astype(str)}, "dtype"),
+    "dates as labels": ({"y_train": Y.astype("M8[s]")}, "dtype is datetime64"),
+    "labels from 2": ({"y_train": Y + 2}, r"no label is 0; number the classes with .*np.unique"),
+    "labels from 1 with a gap": ({"y_train": gap(Y) + 1}, "4 classes, 1 to 4, but no label is 2"),
+    "single class from 1": ({"y_train": Y * 0 + 1}, "every label is 1"),
+    "equal strings": ({"y_train": np.full(96, "cat")}, "a single class .every label is 'cat'"),
+    "strings of rank 3": ({"y_train": Y[..., None].astype(str)}, "shape is"),
+    "strings in columns": ({"y_train": np.full((96, 2), "cat")}, r"shape of the strings is \(96, 2\)"),
+    "fewer strings": ({"y_train": NAMES[:-1]}, "95 labels for 96 images"),
+    "empty string": ({"y_train": np.where(NAMES == "cat", "", NAMES)}, "holds label ''"),
+    "blank string": ({"y_train": np.where(NAMES == "cat", " ", NAMES)}, "holds label ' '"),
+    "two lines in a string": ({"y_train": np.where(NAMES == "cat", "a\nb", NAMES)}, "one line of UTF-8 text"),
+    "lone surrogate": ({"y_train": np.where(NAMES == "cat", "\ud800", NAMES)}, "one line of UTF-8 text"),
+    "bytes that are not UTF-8": ({"y_train": np.where(NAMES == "cat", b"\xff", b"dog")}, "not UTF-8 text"),
+    "code points that Unicode lacks": ({"y_train": np.full(96, 0x110000, "u4").view("U1")}, "not Unicode text"),
+    "long strings": ({"y_train": NAMES.astype("U1001")}, "at most 1,000 characters"),
+    "test strings that training lacks": ({"y_test": np.array(["0", "5"] * 12)}, "unknown name '5'.*0, 1, 2"),
     "labels of rank 3": ({"y_train": Y[..., None]}, "one-hot"),
     "not one-hot": ({"y_train": np.ones((96, 3))}, "not one-hot"),
     "one-hot without a class": ({"y_train": np.eye(5)[gap(Y[:, 0])]}, "no label is 1"),

@@ -15,8 +15,9 @@ from photo_files import by_pillow, jpeg, picture, png_16_bit, png_of_size, saved
 from PIL import Image
 
 from graphcnn.common.errors import InputError, UnreadableFile
-from graphcnn.data import cache, folder, images, sources
+from graphcnn.data import cache, folder, image_cache, images, sources
 from graphcnn.data.fingerprint import content_of
+from graphcnn.data.splits import split_dev, split_settings
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "ants_bees.zip"
 
@@ -31,13 +32,13 @@ def cache_home(tmp_path, monkeypatch):
 @pytest.fixture
 def decoded(monkeypatch):
     """The names of the files that are decoded from here on."""
-    names, read = [], folder.read_image
-    monkeypatch.setattr(folder, "read_image", lambda path, *others: names.append(path.name) or read(path, *others))
+    names, read = [], image_cache.read_image
+    monkeypatch.setattr(image_cache, "read_image", lambda path, *others: names.append(path.name) or read(path, *others))
     return names
 
 
 def load(root, test=False, **options):
-    return sources.load(root, test, sources.DataOptions(**{"image_size": 16, **options}))
+    return sources.load(root, test, sources.DataOptions(**{"image_size": 16, "fit": "stretch", **options}))
 
 
 class TestRows:
@@ -66,7 +67,9 @@ class TestRows:
         assert (dataset.x_test, dataset.y_test) == (None, None)
 
     def test_classes_called_train_and_test(self, tmp_path):
-        assert load(write_photos(tmp_path, classes=("car", "train", "test"))).class_names == ("car", "test", "train")
+        dataset = load(write_photos(tmp_path, classes=("car", "train", "test")))
+        assert dataset.class_names == ("car", "test", "train")
+        assert not dataset.has_test_images()
 
     def test_the_test_split_is_read_only_when_asked_for(self, tmp_path, decoded):
         write_photos(tmp_path / "train")
@@ -94,12 +97,49 @@ class TestRows:
     def test_a_loop_of_links_is_no_file(self, tmp_path):
         root = write_photos(tmp_path / "set")
         (root / "owl" / "loop.png").symlink_to("loop.png")
-        with pytest.raises(InputError, match=r"loop.png: expected only .png, .jpg, .jpeg files"):
+        with pytest.raises(InputError, match=r"loop.png: expected only .*, .tiff files"):
             load(root)
         (root / "owl" / "loop.png").unlink()
         (root / "owl" / "again").symlink_to(root)
-        with pytest.raises(InputError, match="again: expected only"):
+        with pytest.raises(InputError, match="again: is a folder in a class folder"):
             load(root)
+
+    @pytest.mark.parametrize("name", folder.DEV_FOLDERS)
+    def test_a_dev_folder_is_the_dev_split(self, name, tmp_path):
+        root = tmp_path / "set"
+        write_photos(root / "train")
+        write_photos(root / name, rows=2, seed=1)
+        dataset = load(root)
+        train, dev = split_dev(dataset, None, split_settings(dataset, None, None)["fraction"])
+        for rows, split in ((train, "train"), (dev, name)):
+            paths = sorted((root / split).glob("*/*"))
+            assert [root / dataset.file_names["x_train"][row] for row in rows] == paths
+            assert np.array_equal(dataset.x_train[rows], [by_pillow(path) for path in paths])
+            assert np.array_equal(dataset.y_train[rows], [("bat", "cat", "owl").index(p.parent.name) for p in paths])
+        assert split_settings(dataset, None, None) == {"kind": f"{name}/", "fraction": 0.2}
+        for choice in (("first", None), (None, 0.2)):
+            with pytest.raises(InputError, match=rf"set/{name} has the dev split of these data"):
+                split_settings(dataset, *choice)
+
+    def test_a_class_without_images_in_the_dev_folder_is_told(self, tmp_path, capfd):
+        write_photos(tmp_path / "train")
+        write_photos(tmp_path / "val", rows=2, classes=("owl", "bat"))
+        split_dev(load(tmp_path), None, 0.2)
+        assert "1 of 3 classes have no row among the 4 dev rows (val/), the first is cat" in capfd.readouterr().out
+
+    def test_images_without_labels_in_test(self, tmp_path):
+        write_photos(tmp_path / "train")
+        paths = [saved(picture(n), tmp_path / "test" / f"{n}.png") for n in range(3)]
+        dataset = load(tmp_path, test=True)
+        assert np.array_equal(dataset.x_test, [by_pillow(path) for path in paths])
+        assert (dataset.y_test, dataset.has_test_labels, dataset.has_test_images()) == (None, False, True)
+        assert dataset.file_names["x_test"] == ["0.png", "1.png", "2.png"]
+
+    def test_unused_folders_are_told(self, tmp_path, capfd):
+        for name in ("train", "extra", "Val"):
+            write_photos(tmp_path / name)
+        assert len(load(tmp_path).x_train) == 24
+        assert f"note: {tmp_path}: these folders are not used: Val/, extra/; the splits are" in capfd.readouterr().out
 
     def test_x_train_npy_comes_first(self, data_folder):
         write_photos(data_folder)
@@ -194,10 +234,10 @@ class TestPixels:
 
 
 BROKEN = {  # a file in owl/: (name, its bytes, words of the message)
-    "a text": ("notes.txt", b"hello", "expected only .png, .jpg, .jpeg files"),
-    "no suffix": ("photo", jpeg(), "expected only .png, .jpg, .jpeg files"),
-    "a GIF": ("a.gif", jpeg(form="GIF"), "expected only .png, .jpg, .jpeg files"),
-    "a GIF in disguise": ("a.png", jpeg(form="GIF"), "not an image, expected one of PNG, JPEG"),
+    "a text": ("notes.txt", b"hello", "expected only .png, .jpg, .jpeg, .bmp"),
+    "no suffix": ("photo", jpeg(), "expected only .png, .jpg, .jpeg, .bmp"),
+    "a PPM": ("a.ppm", jpeg(form="PPM"), "expected only .png, .jpg, .jpeg, .bmp"),
+    "a PPM in disguise": ("a.png", jpeg(form="PPM"), "not an image, expected one of PNG, JPEG"),
     "a text in disguise": ("a.jpg", b"hello", "not an image, expected one of PNG, JPEG"),
     "no bytes": ("a.jpg", b"", "not an image, expected one of PNG, JPEG"),
     "a truncated JPEG": ("a.jpg", jpeg()[:-500], "truncated or damaged"),
@@ -205,9 +245,64 @@ BROKEN = {  # a file in owl/: (name, its bytes, words of the message)
     "a large PNG": ("a.png", png_of_size(9000, 9000), "too many pixels, expected at most 64000000"),
     "a larger PNG": ("a.png", png_of_size(12000, 12000), "too many pixels, expected at most 64000000"),
     "a huge PNG": ("a.png", png_of_size(2**31 - 1, 2**31 - 1), "too many pixels, expected at most 64000000"),
-    "a folder": ("more.jpg/a.jpg", jpeg(), "more.jpg: expected only .png, .jpg, .jpeg files"),
+    "a folder": ("more.jpg/a.jpg", jpeg(), "more.jpg: is a folder in a class folder, expected only images"),
     "a name in another encoding": (os.fsdecode(b"caf\xe9.jpg"), b"", "not an image"),
 }
+
+
+FORMATS = {"a.bmp": {}, "a.gif": {}, "a.webp": {"lossless": True}, "a.TIF": {}, "a.tiff": {"compression": "tiff_lzw"}}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats(name, tmp_path):
+    """Of an image with several frames, the first one is read."""
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    pixels[:, 10:] = 255
+    frames = {"save_all": True, "append_images": [Image.new("RGB", (30, 20), (0, 255, 0))]} if name != "a.bmp" else {}
+    saved(pixels, tmp_path / name, **FORMATS[name], **frames)
+    assert np.array_equal(images.read_image(tmp_path / name), pixels)
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"a.tif: has floating-point pixels"):
+        images.read_image(tmp_path / "a.tif")
+
+
+FITS = {  # {--fit: columns of the 8x8 image that show the outer thirds of a 24x12 image, rows that are black}
+    "stretch": ([0, 7], []),
+    "crop": ([], []),
+    "pad": ([0, 7], [0, 1, 6, 7]),
+}
+
+
+class TestFit:
+    @pytest.mark.parametrize("fit", FITS)
+    def test_shown_parts(self, fit, tmp_path):
+        """The middle half of the image is white, its outer quarters are red."""
+        outer, black = FITS[fit]
+        pixels = np.full((12, 24, 3), 255, np.uint8)
+        pixels[:, :6, 1:] = pixels[:, 18:, 1:] = 0
+        path = saved(pixels, tmp_path / "a.png")
+        shown = images.read_image(path, (8, 8), fit)
+        assert [n for n in range(8) if not shown[n].any()] == black
+        assert [n for n in range(8) if (shown[4, n] == (255, 0, 0)).all()] == outer
+
+    @pytest.mark.parametrize("fit", FITS)
+    def test_square_images_are_only_resized(self, fit, tmp_path):
+        path = saved(picture(0, 30, 30), tmp_path / "a.png")
+        assert np.array_equal(images.read_image(path, (16, 16), fit), by_pillow(path))
+
+    def test_each_has_its_own_cache_entry(self, tmp_path, cache_home):
+        root = write_photos(tmp_path / "set")
+        loaded = {fit: load(root, fit=fit) for fit in FITS}
+        assert len({dataset.fingerprint for dataset in loaded.values()}) == 3
+        assert len([entry for entry in cache_home.iterdir() if entry.is_dir()]) == 3
+
+    def test_an_image_too_narrow_to_be_padded(self, tmp_path):
+        path = saved(np.zeros((1, 100, 3), np.uint8), tmp_path / "a.png")
+        with pytest.raises(InputError, match=r"a.png: is too narrow to be padded to 8x8"):
+            images.read_image(path, (8, 8), "pad")
 
 
 class TestBroken:
@@ -285,7 +380,7 @@ LAYOUTS = {  # name: (what is in the folder, words of the message)
     "one class": (["owl/a.png"], r"1 class folders \(owl\), expected at least two"),
     "train without classes": (["train/a.png"], r"1 class folders \(train\), expected at least two"),
     "one class in train": (["train/owl/a.png", "test/owl/a.png"], r"1 class folders \(owl\)"),
-    "an empty class": (["owl/a.png", "bat/"], "bat: holds no image; add .png, .jpg, .jpeg files"),
+    "an empty class": (["owl/a.png", "bat/"], "bat: holds no image; add .png, .jpg, .jpeg, .bmp"),
     "an empty class in test": (
         ["train/owl/a.png", "train/bat/a.png", "test/owl/a.png", "test/bat/"],
         "test/bat: holds no image",
@@ -298,7 +393,23 @@ LAYOUTS = {  # name: (what is in the folder, words of the message)
         ["train/owl/a.png", "train/bat/a.png", "test/owl/a.png"],
         "train/bat: this class is only in train/",
     ),
-    "an empty test": (["train/owl/a.png", "train/bat/a.png", "test/"], "train/bat: this class is only in train/"),
+    "an empty test": (["train/owl/a.png", "train/bat/a.png", "test/"], "test: holds neither class folders nor images"),
+    "images beside the classes of test": (
+        ["train/owl/a.png", "train/bat/a.png", "test/owl/a.png", "test/bat/a.png", "test/a.png"],
+        "test/a.png: this image is beside the class folders",
+    ),
+    "two dev folders": (
+        ["train/owl/a.png", "train/bat/a.png", "val/owl/a.png", "dev/owl/a.png"],
+        "has val/ and dev/; keep one folder for the dev split",
+    ),
+    "a class only in val": (
+        ["train/owl/a.png", "train/bat/a.png", "val/owl/a.png", "val/cat/a.png"],
+        "val/cat: this class is only in val/",
+    ),
+    "images alone in val": (["train/owl/a.png", "train/bat/a.png", "val/a.png"], "val: holds no class folders"),
+    "val without train": (["val/owl/a.png", "val/bat/a.png"], "has val/ but no train/"),
+    "splits without classes": (["train/a.png", "val/a.png"], "train/ and val/ hold no class folders"),
+    "a class of folders": (["owl/one/a.png", "bat/a.png"], "owl/one: is a folder in a class folder"),
     "test without train": (["test/owl/a.png", "test/bat/a.png"], "has test/ but no train/"),
     "a class of two lines": (["owl/a.png", "b\nat/a.png"], r"'b\\nat' is not one line of UTF-8 text"),
     "a class in another encoding": (["owl/a.png", os.fsdecode(b"caf\xe9/a.png")], "is not one line of UTF-8 text"),
@@ -446,7 +557,7 @@ class TestCache:
     @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
     def test_an_interrupted_build_leaves_nothing(self, error, tmp_path, cache_home, monkeypatch):
         root = write_photos(tmp_path / "set")
-        read, count = folder.read_image, []
+        read, count = image_cache.read_image, []
 
         def stops(*arguments):
             count.append(1)
@@ -454,7 +565,7 @@ class TestCache:
                 raise error
             return read(*arguments)
 
-        monkeypatch.setattr(folder, "read_image", stops)
+        monkeypatch.setattr(image_cache, "read_image", stops)
         with pytest.raises(error):
             load(root)
         assert [entry for entry in cache_home.iterdir() if not entry.name.endswith(".lock")] == []

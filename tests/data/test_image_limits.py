@@ -13,6 +13,7 @@ from PIL import Image
 from graphcnn.common.errors import InputError
 from graphcnn.data import folder as folder_of_images
 from graphcnn.data import images
+from graphcnn.data.image_cache import Decoding
 
 SECONDS = 8  # time limit for one image, on a busy machine
 
@@ -101,8 +102,8 @@ def test_a_file_of_a_terabyte_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"big.jpg: has more than 256 MiB"):
         images.read_image(path)
     with pytest.raises(InputError, match=r"big.jpg: has more than 256 MiB"):
-        folder_of_images.load(tmp_path / "photos", False, 8, tmp_path)
-    dataset = folder_of_images.load(tmp_path / "photos", False, 8, tmp_path, skip_broken=True)
+        folder_of_images.load(tmp_path / "photos", False, Decoding(8, "crop", False, tmp_path))
+    dataset = folder_of_images.load(tmp_path / "photos", False, Decoding(8, "crop", True, tmp_path))
     assert len(dataset.x_train) == 2
 
 
