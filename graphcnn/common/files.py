@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from graphcnn.common.errors import FileLocked, UnsafeFile
 
 BLOCK = 1 << 20  # bytes read at once
 JSON_BYTES = 16 << 20  # maximum size of a JSON file
+LOCK_TRIES, LOCK_PAUSE = 3, 0.02  # `is_locked` of another process holds a lock for a moment; the pause is in seconds
 LITTER = (".ds_store", "thumbs.db", "desktop.ini", "__macosx")  # what operating systems leave in folders
 TYPES = {
     stat.S_IFDIR: "a folder",
@@ -31,7 +33,7 @@ TYPES = {
 class Digest(Protocol):
     """A checksum of hashlib, such as hashlib.sha256()."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Add bytes to the input of the checksum."""
 
     def hexdigest(self) -> str:
@@ -154,17 +156,56 @@ def lock(path: Path, busy: str | None = None) -> Iterator[None]:
         UnsafeFile: the lock file is a link, or not a regular file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink():
-        raise UnsafeFile(path, "is a symbolic link, expected a lock file; remove the link")
-    descriptor = _open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+    descriptor = _open_lock(path, os.O_RDWR | os.O_CREAT)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if busy is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FileLocked(busy or f"{path}: another process holds this lock") from None
+        if busy is None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        elif not _try_lock(descriptor):
+            raise FileLocked(busy)
         yield
     finally:
         os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock of a file, which may be missing. The file is not changed.
+
+    A system call that only asks does not exist, so a shared lock is held for a moment.
+
+    Raises:
+        UnsafeFile: the lock file is a link, or not a regular file.
+        OSError: the lock file cannot be opened.
+    """
+    try:
+        descriptor = _open_lock(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(path: Path, options: int) -> int:
+    """Return a descriptor of a lock file, opened with these options of os.open."""
+    if path.is_symlink():
+        raise UnsafeFile(path, "is a symbolic link, expected a lock file; remove the link")
+    return _open_regular(path, options | os.O_NOFOLLOW)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Lock an open file; return False if another process holds the lock for longer than `is_locked` does."""
+    for attempt in range(LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if attempt < LOCK_TRIES - 1:
+                time.sleep(LOCK_PAUSE)
+    return False
 
 
 def update_digest(digest: Digest, path: Path, follow: bool = True) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,6 +18,8 @@ from rich.text import Text
 from graphcnn.common.text import printable
 
 LOG_WIDTH = 160  # characters of a table that is not printed on a terminal
+BAR_WIDTH = 16  # characters of a progress bar without the text beside it; a training's line fits 80 characters
+SLOW_SECONDS = 2.0  # time after which `say_if_slow` prints its line
 
 REPORT_FD = "GRAPHCNN_REPORT_FD"  # environment variable with the number of the file descriptor for reports
 
@@ -71,7 +74,32 @@ def print_table(table: Table) -> None:
 
 
 @contextmanager
-def bar(description: str, total: float) -> Iterator[Callable[[float], None]]:
+def say_if_slow(activity: str) -> Iterator[None]:
+    """Print what the block does, such as "importing TensorFlow", if it takes more than SLOW_SECONDS."""
+
+    def announce() -> None:
+        with suppress(OSError, ValueError):  # stdout is closed
+            say(f"{activity} ...")
+
+    timer = threading.Timer(SLOW_SECONDS, announce)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+class Advance(Protocol):
+    """Moves a progress bar forward."""
+
+    def __call__(self, amount: float, note: str = "") -> None:
+        """Add an amount of finished work; note: the text after the bar."""
+        ...
+
+
+@contextmanager
+def bar(description: str, total: float) -> Iterator[Advance]:
     """Show a progress bar while the block runs; nothing is shown in a log.
 
     Args:
@@ -79,12 +107,18 @@ def bar(description: str, total: float) -> Iterator[Callable[[float], None]]:
         total: amount of work, usually a number of images.
 
     Yields:
-        A function advance(amount) that moves the bar forward.
+        A function advance(amount, note) that moves the bar forward.
     """
-    columns = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(BAR_WIDTH),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(printable(description), total=total)
-        yield lambda amount: progress.advance(task, amount)
+        task = progress.add_task(printable(description), total=total, note="")
+        yield lambda amount, note="": progress.update(task, advance=amount, note=note)
 
 
 def format_duration(seconds: float) -> str:

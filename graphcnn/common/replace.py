@@ -2,7 +2,8 @@
 
 New content is written under a temporary name beside its target, .NAME.<16 hexadecimal digits>.new. The name is random
 and the file is created with O_EXCL, so an existing link of this name is never followed. A killed process leaves its
-temporary file. The next write to the same target deletes this file.
+temporary file. The next write to the same target deletes this file. A folder that is being deleted has the temporary
+name .NAME.<16 hexadecimal digits>.deleted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import IO
 from graphcnn.common.errors import FileError, InputError
 from graphcnn.common.files import file_type, is_litter, sync
 
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.(new|old)")
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.(new|old|deleted)")
 YOUNG_SECONDS = 60.0  # a younger, empty file may belong to a process that has not locked it yet
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2  # of Linux's renameat2, and RENAME_SWAP of macOS's renamex_np
@@ -127,6 +128,27 @@ def recover_folder(path: Path) -> None:
             if old.is_dir() and not old.is_symlink():
                 old.rename(path)
                 return
+
+
+def delete_folder(folder: Path) -> None:
+    """Delete a folder. It is renamed first, so that a killed process leaves no folder of this name with fewer files.
+
+    Raises:
+        OSError: the folder, or a file in it, cannot be deleted. `remove_deleted` deletes the rest later.
+    """
+    with _locked(folder):
+        hidden = _temporary(folder, "deleted")
+        folder.rename(hidden)
+        sync(hidden.parent)
+        shutil.rmtree(hidden)
+
+
+def remove_deleted(parent: Path) -> None:
+    """Delete the rest of the folders in `parent` that a killed `delete_folder` left."""
+    for entry in sorted(parent.iterdir()):
+        if TEMPORARY.fullmatch(entry.name) and entry.suffix == ".deleted" and not entry.is_symlink() and entry.is_dir():
+            with contextlib.suppress(BlockingIOError, FileNotFoundError), _locked(entry):  # another process deletes it
+                shutil.rmtree(entry)
 
 
 def foreign_entry(folder: Path, files: Collection[str]) -> str | None:

@@ -24,6 +24,11 @@ def _escaped(match: re.Match[str]) -> str:
     return SHORT.get(match[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
+def shortened(text: str, longest: int) -> str:
+    """Return a text of at most `longest` characters: the middle of a longer text becomes an ellipsis."""
+    return text if len(text) <= longest else f"{text[: longest - 9]}…{text[-8:]}"
+
+
 def markdown(text: str) -> str:
     """Return a text, on one line, that Markdown shows unchanged: without formatting, links, HTML or new table cells."""
     return MARKDOWN.sub(r"\\\g<0>", printable(text))

@@ -5,7 +5,7 @@ Letters in shapes: M images of a file, N images of a split, H W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +14,9 @@ from graphcnn.common.errors import InputError
 from graphcnn.common.progress import say
 from graphcnn.config.flags import FOLDERS
 from graphcnn.data import cache, sources
+from graphcnn.data.arrays import BYTE_ORDER_MARK
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.fingerprint import content_of, same_data, short
-from graphcnn.data.npy import BYTE_ORDER_MARK
 from graphcnn.storage.run import Run
 
 
@@ -24,11 +24,13 @@ class Split(NamedTuple):
     """One split: images[rows] and labels[rows].
 
     images: [M, H, W], [M, H, W, 1] or [M, H, W, 3]. labels: int32 [M]. rows: indices of the split's images, int64 [N].
+    file_names: path of the file of each of the M images, <class>/<file>; empty if the images are not from image files.
     """
 
     images: np.ndarray
     labels: np.ndarray
     rows: np.ndarray
+    file_names: Sequence[str] = ()
 
 
 class RecordedData(NamedTuple):
@@ -54,7 +56,7 @@ class RecordedData(NamedTuple):
                 )
             else:
                 rows = self.dev_rows if name == "dev" else self.train_rows
-                splits[name] = Split(dataset.x_train, dataset.y_train, rows)
+                splits[name] = Split(dataset.x_train, dataset.y_train, rows, dataset.file_names.get("x_train", ()))
         return splits
 
     def _test_split(self) -> Split:
@@ -66,7 +68,8 @@ class RecordedData(NamedTuple):
                 f"--split=test: {dataset.file('y_test')} is missing, so the test images have no labels and no score; "
                 "./run.sh submit predicts their labels"
             )
-        return Split(dataset.x_test, dataset.y_test, np.arange(len(dataset.y_test)))
+        rows = np.arange(len(dataset.y_test))
+        return Split(dataset.x_test, dataset.y_test, rows, dataset.file_names.get("x_test", ()))
 
 
 def load_recorded_data(
@@ -116,11 +119,11 @@ def recorded_options(config: Mapping[str, Any], given: Mapping[str, Any]) -> sou
     """Return the options to load a run's data: the recorded ones, replaced by the given ones; see load_recorded_data.
 
     Args:
-        config: the run's config.json. A file of version 1 has no options.
+        config: the run's config.json. A file of version 1 has no options or no `fit`; its photos were stretched.
         given: {field of sources.DataOptions: value} for the flags of this command.
     """
     ignored = dict.fromkeys(_ignored_folders(config, given))
-    return sources.DataOptions(**{**config["data"].get("options", {}), **given, **ignored})
+    return sources.DataOptions(**{"fit": "stretch", **config["data"].get("options", {}), **given, **ignored})
 
 
 def _ignored_folders(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -21,8 +22,19 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from graphcnn.common.errors import InputError, UnsafeFile
-from graphcnn.common.files import file_type, is_litter, lock, open_regular, read_json, read_text, refuse_links, sync
+from graphcnn.common.files import (
+    file_type,
+    is_litter,
+    is_locked,
+    lock,
+    open_regular,
+    read_json,
+    read_text,
+    refuse_links,
+    sync,
+)
 from graphcnn.common.replace import atomic_write
+from graphcnn.config.recipe import Recipe
 from graphcnn.data import sources
 from graphcnn.data.checks import is_image_shape
 
@@ -33,7 +45,8 @@ LINKS = re.compile(r"best|last|\.(best|last)\.([0-9a-f]{16}\.)?new")  # the link
 EPOCH_FOLDER = re.compile(r"epoch-\d+")
 HISTORY_BYTES = 64 << 20  # maximum size of history.csv
 HISTORY_ROWS = 100_000  # maximum number of epochs in it
-NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
+_PART = r"(?!\.+(?:/|$))[A-Za-z0-9._-]+"  # not only dots
+NAME = re.compile(f"{_PART}(/{_PART})?")
 REPLACED = re.compile(r".+\.replaced-\d+")  # name of a folder that `Run.set_aside` renamed
 
 
@@ -69,22 +82,32 @@ class LastEpoch(NamedTuple):
     stopped_early: bool = False
     worse_in_a_row: int = 0
 
+    def is_final(self, recipe: Recipe) -> bool:
+        """Return whether a training with this recipe ends after the epoch."""
+        stopped = self.stopped_early and (recipe.finetune_epochs > 0 or self.worse_in_a_row > recipe.patience)
+        return stopped or self.epoch >= recipe.all_epochs()
+
 
 COLUMNS = tuple(HistoryRow.__annotations__)
+_NO_NET: dict[str, Any] = {"fingerprint": "", "layers": []}  # the entry "net" of config.json; old runs have none
 INTEGERS = ("epoch", "step")
 
 
 class Run:
     """The folder of one training run under `root`. Nothing is created before `create`.
 
+    Args:
+        root: folder of all runs.
+        name: name of the run.
+        flag: the flag with the name, for the error line.
+
     Raises:
         InputError: the name is not a valid run name.
     """
 
-    def __init__(self, root: Path, name: str) -> None:
-        parts = name.split("/")
-        if not NAME.fullmatch(name) or any(set(part) == {"."} for part in parts):
-            raise InputError(f"--run: found {name!r}, expected letters, digits, '.', '_', '-' and at most one '/'")
+    def __init__(self, root: Path, name: str, flag: str = "--run") -> None:
+        if not NAME.fullmatch(name):
+            raise InputError(f"{flag}: found {name!r}, expected letters, digits, '.', '_', '-' and at most one '/'")
         self.name = name
         self.root = Path(root)
         self.path = self.root / name
@@ -96,13 +119,17 @@ class Run:
         self.refuse_links()
         if any((folder / "config.json").exists() for folder in parents):
             raise InputError(f"--run={self.name}: {self.path} lies inside another run; choose another name")
-        entries = self.path.iterdir() if self.path.exists() else iter(())
-        others = [entry for entry in entries if not OWN_FILES.fullmatch(entry.name)]
-        foreign = [entry.name for entry in others if not (entry.is_file() and is_litter(entry.name))]
+        foreign = self.foreign_entry()
         if foreign:
             raise InputError(
-                f"--run={self.name}: {self.path} holds {foreign[0]}, which is not part of a run; choose another name"
+                f"--run={self.name}: {self.path} holds {foreign}, which is not part of a run; choose another name"
             )
+
+    def foreign_entry(self) -> str | None:
+        """Return the name of a file or folder in the run's folder that is not part of a run; None if there is none."""
+        entries = self.path.iterdir() if self.path.exists() else iter(())
+        others = [entry for entry in entries if not OWN_FILES.fullmatch(entry.name)]
+        return next((entry.name for entry in others if not (entry.is_file() and is_litter(entry.name))), None)
 
     def refuse_links(self) -> None:
         """Refuse a run that contains a link to other files, or a file that is not regular.
@@ -172,19 +199,23 @@ class Run:
                 isinstance(config["recipe"], dict)
                 and all(isinstance(text, str) for text in texts)
                 and data["pixel_max"] in (1, 255)
+                and data.get("first_label", 0) in (0, 1, None)
                 and [type(size) for size in data["image_shape"]] == [int, int]
                 and is_image_shape(*data["image_shape"])
                 and isinstance(split["fraction"], (int, float))
                 and sources.DataOptions(**data.get("options", {})).well_formed()
                 and len(class_names) > 1
+                and _are_class_weights(config.get("class_weights"), len(class_names))
+                and _is_net(config.get("net", _NO_NET))
             ):
-                raise ValueError("'recipe_name', 'recipe', 'data', 'split' or 'class_names' is not what train writes")
+                names = "'recipe_name', 'recipe', 'data', 'split', 'class_names', 'class_weights' or 'net'"
+                raise ValueError(f"{names} is not what train writes")
             return config
         except FileNotFoundError:
             raise InputError(
                 f"{self.config_path}: no such run; train it first, or name another run with --run"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _unreadable(self.config_path, error) from None
 
     def dev_rows(self, rows: int) -> np.ndarray:
@@ -236,10 +267,11 @@ class Run:
             if len(lines) > HISTORY_ROWS + 1:
                 raise ValueError(f"more than {HISTORY_ROWS:,} rows")
             rows = [_history_row(cells) for cells in csv.DictReader(lines)]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
             raise _unreadable(path, error) from None
         epochs = len(rows) if epochs is None else epochs
-        if [row["epoch"] for row in rows[:epochs]] != list(range(1, epochs + 1)):
+        found = [row["epoch"] for row in rows[:epochs]]
+        if len(found) != epochs or found != list(range(1, epochs + 1)):  # a damaged state.json may hold any number
             raise InputError(
                 f"{path}: expected rows for epochs 1 to {epochs}; restore the file, or train the run again with "
                 "--overwrite"
@@ -279,6 +311,10 @@ class Run:
         busy = f"--run={self.name}: another training is writing {self.path}; wait for it"
         return lock(self.path / ".lock", busy)
 
+    def is_locked(self) -> bool:
+        """Return whether a training holds the lock of the run; see files.is_locked."""
+        return is_locked(self.path / ".lock")
+
     def set_aside(self) -> Path:
         """Rename the folder to <run>.replaced-<n>, with the smallest unused n from 1, and return its new path.
 
@@ -311,6 +347,16 @@ class Run:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
+
+
+def _is_net(net: Any) -> bool:
+    """Return whether the entry "net" of a config.json has the fields of a NetRecord."""
+    return net.keys() == _NO_NET.keys() and all(isinstance(text, str) for text in (net["fingerprint"], *net["layers"]))
+
+
+def _are_class_weights(weights: Any, classes: int) -> bool:
+    """Return whether the entry "class_weights" of a config.json is None or a finite number above 0 for each class."""
+    return weights is None or (len(weights) == classes and all(0 < weight < math.inf for weight in weights))
 
 
 def _check_entry(path: Path, may_link: bool) -> None:

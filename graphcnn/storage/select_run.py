@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from graphcnn.common.errors import InputError
 from graphcnn.common.files import read_json
 from graphcnn.common.progress import say
+from graphcnn.common.replace import TEMPORARY
 from graphcnn.storage.run import NAME, REPLACED, Run
 
 NAME_BYTES = 255  # largest number of bytes of a file name
@@ -64,7 +65,7 @@ def all_runs(root: Path) -> list[Run]:
 
 def _runs(root: Path) -> list[Run]:
     configs = [*root.glob("*/config.json"), *root.glob("*/*/config.json")]
-    names = [path.parent.relative_to(root).as_posix() for path in configs]
+    names = [path.parent.relative_to(root).as_posix() for path in configs if not TEMPORARY.fullmatch(path.parent.name)]
     return [Run(root, name) for name in names if NAME.fullmatch(name)]
 
 

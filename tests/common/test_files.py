@@ -1,5 +1,6 @@
 """Reading of regular files, locks and checksums."""
 
+import fcntl
 import hashlib
 import multiprocessing
 import os
@@ -8,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from graphcnn.common.errors import InputError, UnsafeFile
-from graphcnn.common.files import lock, open_append, open_regular, read_bytes, read_json, sha256_of, update_digest
+from graphcnn.common.files import (
+    is_locked,
+    lock,
+    open_append,
+    open_regular,
+    read_bytes,
+    read_json,
+    sha256_of,
+    update_digest,
+)
 
 
 def _try(path, results):
@@ -32,6 +42,29 @@ def test_a_lock_keeps_another_process_out(tmp_path):
     with lock(path):
         assert another() == "busy: wait for it"
     assert another() == "held"
+
+
+def test_the_question_for_a_lock_changes_nothing(tmp_path):
+    path = tmp_path / ".lock"
+    assert not is_locked(path) and not path.exists()
+    with lock(path):
+        assert is_locked(path)
+    assert not is_locked(path)
+
+
+def test_a_lock_waits_while_another_process_asks_for_it(tmp_path, monkeypatch):
+    with (tmp_path / ".lock").open("w") as asked:
+        fcntl.flock(asked, fcntl.LOCK_SH)
+        monkeypatch.setattr("graphcnn.common.files.time.sleep", lambda seconds: asked.close())
+        with lock(tmp_path / ".lock", "busy"):
+            assert is_locked(tmp_path / ".lock")
+
+
+@pytest.mark.parametrize("content", ["FIFO", "device", "link"])
+def test_only_a_regular_file_is_asked_for_its_lock(tmp_path, content):
+    irregular(tmp_path / ".lock", content)
+    with pytest.raises(UnsafeFile):
+        is_locked(tmp_path / ".lock")
 
 
 def test_checksums(tmp_path):

@@ -72,6 +72,7 @@ def call(checkout, hostile, *arguments):
     """Run run.sh in the hostile folder; return its stdout after a check that no hostile module ran."""
     environment = os.environ | offered(hostile) | {"PYTHONHOME": str(hostile)}
     environment.pop("PYTHON", None)
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # this process has a lower level than the one that train chooses
     done = subprocess.run(
         [checkout / "run.sh", *map(str, arguments)], cwd=hostile, env=environment, capture_output=True, text=True,
         stdin=subprocess.DEVNULL,

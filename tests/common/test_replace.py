@@ -9,7 +9,16 @@ import pytest
 
 from graphcnn.common import replace
 from graphcnn.common.errors import InputError
-from graphcnn.common.replace import atomic_write, new_folder, recover_folder, remove_leftovers, replace_folder
+from graphcnn.common.replace import (
+    TEMPORARY,
+    atomic_write,
+    delete_folder,
+    new_folder,
+    recover_folder,
+    remove_deleted,
+    remove_leftovers,
+    replace_folder,
+)
 from graphcnn.storage.run import OWN_FILES
 
 LEFTOVER = ".a.txt.0123456789abcdef.new"
@@ -138,3 +147,37 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path):
         (new / "file").write_text("half")
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
+
+
+DELETED = ".a.0123456789abcdef.deleted"
+
+
+def test_a_folder_is_deleted(tmp_path):
+    (folder(tmp_path / "a", "old") / "link").symlink_to(folder(tmp_path / "b", "mine"))
+    delete_folder(tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert (tmp_path / "b/file").read_text() == "mine"
+
+
+def test_a_deletion_that_fails_leaves_no_folder_of_the_name_and_is_finished_later(tmp_path, monkeypatch):
+    folder(tmp_path / "a", "old")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(replace.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        delete_folder(tmp_path / "a")
+    (left,) = tmp_path.iterdir()
+    assert TEMPORARY.fullmatch(left.name) and left.suffix == ".deleted"
+    remove_deleted(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_rest_of_deleted_folders_is_deleted(tmp_path):
+    kept = ["a", ".a.deleted", "a.0123456789abcdef.deleted", LEFTOVER]
+    for name in [*kept, DELETED]:
+        folder(tmp_path / name, "mine")
+    (tmp_path / DELETED.replace("0", "1")).symlink_to("a")
+    (tmp_path / DELETED.replace("0", "2")).write_text("mine")
+    with replace._locked(folder(tmp_path / DELETED.replace("0", "3"), "another process deletes it")):
+        remove_deleted(tmp_path)
+    kept += [DELETED.replace("0", digit) for digit in "123"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    assert (tmp_path / "a/file").exists()

@@ -100,7 +100,7 @@ def test_variables_of_another_net_are_refused(trained_copy, command):
     run = Run(trained_copy, "tiny")
     config = run.config()
     run.write_config({**config, "recipe": {**config["recipe"], "image_size": 32}})
-    outcome = command("eval", f"--checkpoints={trained_copy}")
+    outcome = command("eval", f"--checkpoints={trained_copy}", "--allow_changed_net")
     assert outcome.status == 2
     assert one_line(outcome.err)
     assert "dense1/w" in outcome.err
@@ -108,7 +108,7 @@ def test_variables_of_another_net_are_refused(trained_copy, command):
     run.write_config({**config, "recipe": {**config["recipe"], "net": "vgg"}})
     assert (
         "conv1_1/w found shape [3, 3, 3, 8], expected shape [3, 3, 3, 64]"
-        in command("eval", f"--checkpoints={trained_copy}").err
+        in command("eval", f"--checkpoints={trained_copy}", "--allow_changed_net").err
     )
 
 

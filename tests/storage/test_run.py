@@ -12,9 +12,10 @@ import pytest
 
 from graphcnn.common.errors import DamagedRun, InputError
 from graphcnn.common.files import read_json
+from graphcnn.config.recipe import Recipe
 from graphcnn.storage import checkpoint
 from graphcnn.storage.recorded_data import load_recorded_data
-from graphcnn.storage.run import COLUMNS, HistoryRow, Run
+from graphcnn.storage.run import COLUMNS, HistoryRow, LastEpoch, Run
 from graphcnn.storage.select_run import (
     all_runs,
     ensemble_folder,
@@ -74,6 +75,50 @@ def test_history_is_read_as_it_was_written(tmp_path):
         run.history(3)
     (run.path / "history.csv").unlink()
     assert run.history_so_far() == []
+
+
+@pytest.mark.parametrize("epochs", [-1, 10**12])
+def test_a_history_without_the_rows_of_any_number_of_epochs_is_refused(epochs, tmp_path):
+    run = Run(tmp_path, "a")
+    run.path.mkdir()
+    run.write_history([])
+    with pytest.raises(InputError, match=f"expected rows for epochs 1 to {epochs}"):
+        run.history(epochs)
+
+
+@pytest.mark.parametrize("content", ["epoch,step\n1," + "1" * 200_000, 'epoch\n"' + "x" * 200_000])
+def test_a_history_with_a_long_cell_is_refused(content, tmp_path):
+    run = Run(tmp_path, "a")
+    run.path.mkdir()
+    (run.path / "history.csv").write_text(content)
+    with pytest.raises(InputError, match=r"history\.csv: cannot be read"):
+        run.history()
+
+
+def test_a_folder_whose_name_is_only_dots_is_no_run(tmp_path):
+    for name in ("...", "suite/.."):
+        with pytest.raises(InputError, match="--run: found"):
+            Run(tmp_path, name)
+    for name in ("...", "a", "suite/...", "suite/.b"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").touch()
+    assert {run.name for run in all_runs(tmp_path)} == {"a", "suite/.b"}
+
+
+FINAL = {  # name: (last epoch, settings, whether the training ends after it)
+    "all epochs": (LastEpoch(50), {}, True),
+    "an epoch is left": (LastEpoch(49), {}, False),
+    "fine-tuning is left": (LastEpoch(50), {"finetune_epochs": 1}, False),
+    "stopped early": (LastEpoch(9, True, 6), {}, True),
+    "stopped early, but the patience was raised": (LastEpoch(9, True, 6), {"patience": 6}, False),
+    "fine-tuning stopped early": (LastEpoch(9, True, 0), {"finetune_epochs": 5}, True),
+}
+
+
+@pytest.mark.parametrize("case", FINAL)
+def test_the_final_epoch(case):
+    last, settings, final = FINAL[case]
+    assert last.is_final(Recipe(**settings)) == final
 
 
 def test_clear_leaves_the_lock_and_a_crash_in_it_leaves_no_run(trained_copy, monkeypatch):
