@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
+from graphcnn.common.progress import say_if_slow
 from graphcnn.config import flags
 from graphcnn.config.command_flags import CommandFlags
 from graphcnn.config.named import RECIPES, default_recipe
 from graphcnn.config.recipe import AUGMENTATION, RUN
 from graphcnn.config.suites import named_recipe
 from graphcnn.data import sources
-from graphcnn.training.request import DEV_FRACTION, TrainRequest
+from graphcnn.data.splits import DEV_FRACTION
+from graphcnn.training.request import TrainRequest
 
 if TYPE_CHECKING:
     from absl.flags import FlagValues
@@ -39,8 +41,10 @@ def define_flags() -> FlagValues:
     flags.define_run(values, "RECIPE-N, where N is the first free number; with --resume the newest run")
     text = "continue the run with its recorded settings; start a new run if there is none"
     flags.define(values, bool, "resume", False, text)
+    flags.define_allow_changed_net(values, "with --resume, continue")
     text = "fraction of the training images in the dev split, which selects the best epoch; 0 for no dev split"
     flags.define_dev_split(values, DEV_FRACTION, text)
+    flags.define_fit(values)
     text = "delete an existing run of the same name, and train a new one"
     flags.define(values, bool, "overwrite", False, text, group=RUN)
     text = "draw augmented training images into augmentation.png in the folder of --checkpoints, and train nothing"
@@ -64,6 +68,8 @@ def main(values: FlagValues, positional: list[str]) -> int:
     for flag in ("overwrite", "show_augmentation"):
         if values.resume and values[flag].value:
             raise InputError(f"--resume and --{flag} exclude each other; drop one of them")
+    if values.allow_changed_net and not values.resume:
+        raise InputError("--allow_changed_net: needs --resume; add --resume, or drop the flag")
     if values.recipe is not None:
         named_recipe(values.recipe)
     if os.environ.get("TF_CONFIG", "").strip():
@@ -72,6 +78,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
         root=flags.checkpoints_root(values),
         run=values.run,
         resume=values.resume,
+        allow_changed_net=values.allow_changed_net,
         overwrite=values.overwrite,
         show_augmentation=values.show_augmentation,
         data=values.data,
@@ -81,7 +88,8 @@ def main(values: FlagValues, positional: list[str]) -> int:
         dev_fraction=values.dev_fraction if values["dev_fraction"].present else None,
         dev_split=flags.dev_split(values),
     )
-    from graphcnn.training.start import train
+    with say_if_slow("importing TensorFlow"):
+        from graphcnn.training.start import train
 
     return train(request)
 

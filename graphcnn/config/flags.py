@@ -17,11 +17,13 @@ from graphcnn.config.recipe import NET, PRECISIONS, RUN, Recipe
 
 SPLITS = ("dev", "train", "test")
 DEV_SPLITS = ("first", "stratified")
+FITS = ("crop", "pad", "stretch")
 ENSEMBLES = ("mean", "fitted")
 FOLDERS = ("data_cache", "cache_dir")
+DATA_PATHS = (*FOLDERS, "label_file")
 TRAINING_DATA = (
-    "data to train on: a folder with x_train.npy and y_train.npy, a folder of images, cifar10 or digits (default: "
-    "data/ beside run.sh if it holds x_train.npy, else digits)"
+    "data to train on: a folder with x_train.npy and y_train.npy, a .npz file, a folder of IDX files (MNIST), a folder "
+    "of images, cifar10 or digits (default: data/ beside run.sh if it holds x_train.npy, else digits)"
 )
 DEFINE: dict[type, Callable[..., object]] = {
     int: flags.DEFINE_integer,
@@ -110,7 +112,7 @@ def ensemble(values: FlagValues) -> bool:
 
 def define_data(
     values: FlagValues,
-    help: str = "data of the run: a folder, cifar10 or digits (default: the data that the run recorded)",
+    help: str = "data of the run: a folder, a .npz file, cifar10 or digits (default: the data that the run recorded)",
 ) -> None:
     """Add --data and the flags for loading it. The default of `help` is for a command that reads a run."""
     define(values, str, "data", None, help)
@@ -118,6 +120,11 @@ def define_data(
     define(values, str, "data_cache", None, text, group=DATA)
     text = "folder for decoded images and backbone features (default: ~/.cache/graphcnn)"
     define(values, str, "cache_dir", None, text, group=DATA)
+    text = (
+        "CSV file with the labels of a folder of images that has no class folders: columns file_name, label and "
+        "optionally split (train, val or test)"
+    )
+    define(values, str, "label_file", None, text, group=DATA)
     text = "skip files in a folder of images that are not readable images, and print the name of each"
     define(values, bool, "skip_broken", False, text, group=DATA)
 
@@ -127,9 +134,19 @@ def define_dev_split(values: FlagValues, default: float | None, help: str) -> No
     define(values, float, "dev_fraction", default, help, group=DATA)
     text = (
         "how the dev split is chosen: first (the first training images) or stratified (random images, the same "
-        "fraction of each class) (default: first for .npy folders and CIFAR-10, else stratified)"
+        "fraction of each class) (default: first for arrays in files and CIFAR-10, else stratified); refused if the "
+        "data have a folder with the dev split, such as val/"
     )
     define(values, str, "dev_split", None, text, group=DATA)
+
+
+def define_fit(values: FlagValues) -> None:
+    """Add --fit."""
+    text = (
+        "how image files that are not square are brought to a square: crop (the largest centred square), pad (black "
+        "bars), or stretch (the aspect ratio changes)"
+    )
+    define(values, str, "fit", "crop", text, group=DATA)
 
 
 def dev_split(values: FlagValues) -> str | None:
@@ -140,9 +157,22 @@ def dev_split(values: FlagValues) -> str | None:
 
 
 def given_options(values: FlagValues) -> dict[str, Any]:
-    """Return {field of DataOptions: value} for the flags that are given. Folders are absolute paths."""
-    folders = {name: str(Path(str(values[name].value)).resolve()) for name in FOLDERS if values[name].value}
-    return folders | ({"skip_broken": values.skip_broken} if values["skip_broken"].present else {})
+    """Return {field of DataOptions: value} for the flags that are given. Paths are absolute."""
+    given: dict[str, Any] = {
+        name: str(Path(str(values[name].value)).resolve()) for name in DATA_PATHS if values[name].value
+    }
+    for name in ("skip_broken", "fit"):
+        if name in values and values[name].present:
+            given[name] = values[name].value
+    if given.get("fit", FITS[0]) not in FITS:
+        raise InputError(f"--fit: {unknown_name(given['fit'], FITS)}")
+    return given
+
+
+def define_allow_changed_net(values: FlagValues, verb: str = "use") -> None:
+    """Add --allow_changed_net; `verb` tells in the help what the command does with the run."""
+    text = f"{verb} a run although the code of its net has changed after its training"
+    define(values, bool, "allow_changed_net", False, text, group=RUN)
 
 
 def define_tta(values: FlagValues) -> None:
@@ -154,20 +184,21 @@ def define_tta(values: FlagValues) -> None:
     define(values, bool, "tta", False, text)
 
 
-def define_precision(values: FlagValues, default: str | None, default_text: str = "") -> None:
-    """Add --precision for a command that does not train; `default_text` explains a default of None."""
+def define_precision(values: FlagValues, default: str) -> None:
+    """Add --precision for a command that does not train."""
     text = (
         "precision of convolutions and matrix products: float32, bfloat16, or auto (bfloat16 if the CPU has fast "
-        f"instructions for it){default_text}"
+        "instructions for it)"
     )
     define(values, str, "precision", default, text, group=RUN)
 
 
-def precision(values: FlagValues) -> str | None:
-    """Check --precision and return it; None if it is not given and has no default."""
-    if values.precision not in (None, *PRECISIONS):
-        raise InputError(f"--precision: {unknown_name(values.precision, PRECISIONS)}")
-    return values.precision
+def precision(values: FlagValues) -> str:
+    """Check --precision and return it."""
+    chosen: str = values.precision
+    if chosen not in PRECISIONS:
+        raise InputError(f"--precision: {unknown_name(chosen, PRECISIONS)}")
+    return chosen
 
 
 def define_recipe(

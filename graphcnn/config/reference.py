@@ -16,7 +16,10 @@ from graphcnn.config.named import RECIPES
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.suites import SUITES
 
-COMMANDS = ("train", "eval", "predict", "submit", "explain", "export", "experiments", "bench", "launch")
+COMMANDS = (
+    "train", "eval", "predict", "submit", "explain", "export", "experiments", "runs", "report", "inspect",
+    "bench", "launch",
+)  # fmt: skip
 HEAD = """# Flags
 
 A command writes this page. Run it again after a change of a flag:

@@ -39,7 +39,7 @@ class EarlyStopping:
         self.worse_in_a_row += 1
         stop = self.worse_in_a_row > self.patience
         if stop and self.verbose:
-            say(f"Stopped early: {self.worse_in_a_row} epochs in a row were worse than the best, {self.best:.6g}.")
+            say(f"Stopped early: {self.worse_in_a_row} epochs in a row were worse than the best one.")
         return stop
 
     def state(self) -> dict[str, Any]:

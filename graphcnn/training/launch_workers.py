@@ -15,13 +15,13 @@ from pathlib import Path
 from types import FrameType
 
 from graphcnn.common.isolated import module_command, working_folder
-from graphcnn.config.setting_paths import absolute
+from graphcnn.config.setting_paths import PATHS, absolute
 from graphcnn.data import sources
 
 GRACE_SECONDS = 15.0  # from the failure of a worker until the other workers are killed
 SIGNAL_SECONDS = 1.5  # from a second signal until the workers are killed
 POLL_SECONDS = 0.1  # between two checks of the workers
-PATH_FLAGS = ("data", "checkpoints", "data_cache", "cache_dir", "weights", "name_map")  # flags of train
+PATH_FLAGS = ("data", "checkpoints", "data_cache", "cache_dir", "label_file", *PATHS)  # flags of train
 
 
 def launch(count: int, arguments: list[str]) -> int:
@@ -122,7 +122,7 @@ def with_absolute_paths(arguments: list[str]) -> list[str]:
 
 def _absolute(flag: str, value: str) -> str:
     """Return the value of a flag of PATH_FLAGS as an absolute path, if it is the name of a file or a folder."""
-    if flag in ("weights", "name_map"):
+    if flag in PATHS:
         return str(absolute({flag: value})[flag])
     return value if value in ("", *sources.NAMES) else str(Path(value).resolve())
 

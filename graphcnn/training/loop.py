@@ -25,36 +25,37 @@ def fit(job: TrainingJob, recorder: Recorder) -> TrainingState:
         Interrupted: the process got SIGINT or SIGTERM.
         InputError: a checkpoint is damaged or cannot be saved, or the data changed.
     """
-    state = recorder.last_state()
+    state, report = recorder.last_state(), EpochReport()
     with stop_signal() as stop_requested:
         for stage in job.stages():
             if not stage.is_done(state):
-                state = fit_stage(stage, recorder, state, stop_requested)
+                state = fit_stage(stage, recorder, state, report, stop_requested)
     return state
 
 
 def fit_stage(
-    stage: Stage, recorder: Recorder, state: TrainingState, stop_requested: Callable[[], int]
+    stage: Stage, recorder: Recorder, state: TrainingState, report: EpochReport, stop_requested: Callable[[], int]
 ) -> TrainingState:
     """Train one stage; return the state after its last epoch.
 
     Args:
+        report: prints the lines of the epochs.
         stop_requested: returns the number of the signal that asks to stop, 0 if there was none.
     """
     early_stopping = stage.early_stopping(state)
     with stage.open(recorder, state) as training:
         state = training.state
-        report = EpochReport(stage, state)
+        report.begin(training)
         for epoch in stage.epochs(state):
             # One pass over the training images, each of them once, in a new order
-            totals = EpochTotals(len(stage.job.train_rows))
+            totals = EpochTotals(len(stage.job.train_rows), stage.recipe.batch_size)
             with bar(f"epoch {epoch}/{stage.last_epoch(state)}", totals.images) as advance:
                 for batch in prefetch(training.batches(epoch)):
                     result = training.step(batch, stop_requested())
                     if not math.isfinite(result.loss):
                         raise stage.diverged(state, epoch, f"the loss is {result.loss}")
                     totals.add(result)
-                    advance(result.images)
+                    advance(result.images, totals.progress())
                     if result.stop:
                         raise Interrupted(stop_requested() or result.stop)
             if not training.weights_are_finite():

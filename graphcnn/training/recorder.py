@@ -132,7 +132,7 @@ class Recorder:
         """Draw curves.png; an error of the file system does not end the training."""
         with suppress(OSError, InputError):
             if self.history:
-                pictures.curves(self.history, self.run.path / "curves.png")
+                pictures.curves(self.history, self.run.name, self.run.path / "curves.png")
 
 
 class SilentRecorder(Recorder):

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-DEV_FRACTION = 0.25  # default fraction of the training images in the dev split
-
 
 @dataclass(frozen=True)
 class TrainRequest:
@@ -18,6 +16,7 @@ class TrainRequest:
         root: folder of the runs.
         run: name of the run.
         resume: whether to continue the run.
+        allow_changed_net: whether to continue a run whose net has changed.
         overwrite: whether to replace an existing run of this name.
         show_augmentation: whether to draw augmented images and train nothing.
         data: folder or name of the data.
@@ -31,6 +30,7 @@ class TrainRequest:
     root: Path
     run: str | None = None
     resume: bool = False
+    allow_changed_net: bool = False
     overwrite: bool = False
     show_augmentation: bool = False
     data: str | None = None

@@ -14,6 +14,7 @@ from graphcnn import __version__
 from graphcnn.config.recipe import Recipe
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.sources import DataOptions
+from graphcnn.graphs.net_record import record_net
 from graphcnn.ops.tf1 import cpu, tf
 
 
@@ -43,12 +44,14 @@ def run_config(
             "fingerprint": dataset.fingerprint,
             "image_shape": list(dataset.image_shape),
             "pixel_max": dataset.pixel_max,
-            "options": dataclasses.asdict(options),
+            "options": options.recorded(dataset.source),
+            **({} if dataset.first_label == 0 else {"first_label": dataset.first_label}),
         },
         "weights": origin,
         "split": split,
         "class_names": list(dataset.class_names),
         **environment(),
+        "net": record_net(recipe, dataset.classes)._asdict(),
     }
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from graphcnn.common.errors import Diverged
-from graphcnn.common.progress import bar, say
+from graphcnn.common.progress import bar, say, say_if_slow
 from graphcnn.config.recipe import PREPROCESSING, Recipe
 from graphcnn.data import batches
 from graphcnn.data.dataset import Dataset
@@ -56,6 +56,7 @@ class TrainingJob:
         initial_weights: {variable name: array}; all other variables get random initial values.
         cache_dir: folder for the features of a frozen backbone; None for the default folder.
         workers: the workers that train together; None for one process.
+        class_weights: weight of each class in the loss, float64 [K]; None for equal weights.
     """
 
     recipe: Recipe
@@ -63,6 +64,7 @@ class TrainingJob:
     initial_weights: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     cache_dir: str | None = None
     workers: Workers | None = None
+    class_weights: np.ndarray | None = None
 
     @property
     def dataset(self) -> Dataset:
@@ -181,16 +183,20 @@ class Stage:
             with recorder.recording(), together:
                 yield stage
 
-    def _total_steps(self) -> int:
+    def steps_per_epoch(self) -> int:
+        """Return the number of updates in an epoch."""
+        return math.ceil(len(self.job.train_rows) / self.recipe.batch_size)
+
+    def total_steps(self) -> int:
         """Return the number of updates in all epochs of this stage."""
-        return self.recipe.epochs * math.ceil(len(self.job.train_rows) / self.recipe.batch_size)
+        return self.recipe.epochs * self.steps_per_epoch()
 
     def _say_long_warmup(self, state: TrainingState) -> None:
         """Say that the learning rate does not rise to its full value, if the stage has epochs left and is too short."""
-        steps, warmup = self._total_steps(), self.recipe.warmup_steps
+        steps, warmup = self.total_steps(), self.recipe.warmup_steps
         if self.epochs(state) and steps < warmup:
             say(
-                f"warm-up: it takes {warmup:,} steps, but {self.recipe.epochs} epochs are only {steps:,} steps, so the "
+                f"warm-up: it takes {warmup:,} steps, but all epochs together have only {steps:,} steps, so the "
                 f"learning rate rises to {steps / warmup:.2g} of --{self.learning_rate_setting} at most; lower "
                 "--warmup_steps or train for more epochs"
             )
@@ -198,7 +204,17 @@ class Stage:
     def _build(self, job: TrainingJob) -> TrainingGraph:
         statistics = input_statistics(self.recipe, job.dataset, job.train_rows)
         shape, classes = job.dataset.image_shape, job.dataset.classes
-        return build_training(self.recipe, shape, classes, statistics, self._total_steps(), job.workers)
+        largest_batch = min(self.recipe.batch_size, len(job.train_rows))
+        return build_training(
+            self.recipe,
+            shape,
+            classes,
+            statistics,
+            self.total_steps(),
+            job.workers,
+            largest_batch,
+            job.class_weights,
+        )
 
 
 class FineTuningStage(Stage):
@@ -271,10 +287,11 @@ class OpenStage:
     def _start(self, recorder: Recorder, state: TrainingState) -> None:
         """Initialise the variables, then assign the initial weights and the whitening layer's filters."""
         weights = self.stage.initial_weights(recorder, state)
-        self.session.run(self.graph.initialize)
         names = {variable.op.name for variable in self.graph.variables}
         weights = {name: value for name, value in weights.items() if name in names}
-        checkpoint.assign(self.session, self.variables, weights)
+        with say_if_slow("initialising the weights"):
+            self.session.run(self.graph.initialize)
+            checkpoint.assign(self.session, self.variables, weights)
         if "whitening/w" not in weights:
             self._whiten()
         if self.stage.last_epoch(state) == 0:  # the run has no epochs, so it consists of its initial weights
@@ -318,13 +335,21 @@ class OpenStage:
         return WholeStep(*arguments)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield this process's slices of an epoch's batches; an epoch has each training image once, in a new order."""
+        """Yield this process's slices of an epoch's batches."""
         recipe, dataset = self.stage.recipe, self.job.dataset
         order = np.random.default_rng([recipe.seed, epoch])
         inputs = self._inputs(epoch)
-        for rows in batches.shuffled(self.job.train_rows, recipe.batch_size, order):
+        for rows in self._shuffled(order):
             for first, indices in self.step.slices(rows):
                 yield Batch(inputs(indices), dataset.y_train[indices], first, len(rows))
+
+    def _shuffled(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
+        """Yield the image indices of each batch of an epoch."""
+        recipe, rows = self.stage.recipe, self.job.train_rows
+        if recipe.sampling == "balanced":
+            drawn = batches.balanced(rows, self.job.dataset.y_train[rows], generator)
+            return batches.in_order(drawn, recipe.batch_size)
+        return batches.shuffled(rows, recipe.batch_size, generator)
 
     def _inputs(self, epoch: int) -> Callable[[np.ndarray], np.ndarray]:
         """Return a function from image indices to the values to feed: cached features, or augmented images."""
@@ -393,4 +418,5 @@ def input_statistics(recipe: Recipe, dataset: Dataset, train_rows: np.ndarray) -
     if recipe.normalisation in PREPROCESSING:
         mean, scale = (np.array(values) * dataset.pixel_max / 255 for values in PREPROCESSING[recipe.normalisation])
         return mean, scale
-    return np.zeros(3), np.full(3, dataset.pixel_max if recipe.normalisation == "unit" else 1)
+    largest = {"unit": 1, "bytes": 255}.get(recipe.normalisation, dataset.pixel_max)
+    return np.zeros(3), np.full(3, dataset.pixel_max / largest)

@@ -20,25 +20,33 @@ from graphcnn.config.recipe import Recipe
 from graphcnn.config.setting_paths import absolute, recorded_settings
 from graphcnn.config.suites import named_recipe
 from graphcnn.data import cache, sources
+from graphcnn.data.arrays import check_test_files
+from graphcnn.data.class_weights import class_weights, unequal_classes
 from graphcnn.data.dataset import Dataset
-from graphcnn.data.npy import check_test_files
-from graphcnn.data.splits import split_dev
-from graphcnn.graphs.validate import DataShape, validate
+from graphcnn.data.duplicates import leak_warning
+from graphcnn.data.labels import mapping_text
+from graphcnn.data.split_images import splits_of
+from graphcnn.data.splits import split_dev, split_settings
+from graphcnn.evaluation.dev_score import score_best
+from graphcnn.graphs.validate import DataShape, has_batch_norm, validate
 from graphcnn.ops.tf1 import choose_precision
 from graphcnn.storage.recorded_data import RecordedData, load_recorded_data, recorded_options
+from graphcnn.storage.recorded_net import check_net
 from graphcnn.storage.run import Run
 from graphcnn.storage.select_run import all_runs, next_start, unused_run
+from graphcnn.training.advice import better_recipe, next_commands
 from graphcnn.training.augmentation_sheet import show_augmentation
 from graphcnn.training.loop import fit
 from graphcnn.training.recorder import Recorder, SilentRecorder
-from graphcnn.training.request import DEV_FRACTION, TrainRequest
+from graphcnn.training.request import TrainRequest
 from graphcnn.training.run_config import run_config, with_environment
 from graphcnn.training.stages import TrainingJob
+from graphcnn.training.state import TrainingState
 from graphcnn.training.workers import Workers, workers_from_environment
 from graphcnn.weights.loaded import NOT_TRAINED, Origin
 from graphcnn.weights.prepare import prepare_initial_weights
 
-FINETUNING = ("finetune_epochs", "finetune_learning_rate")  # settings that --resume may add to a run
+FINETUNING = ("finetune_epochs", "finetune_learning_rate", "freeze_batch_norm")  # settings of fine-tuning
 
 
 def train(request: TrainRequest) -> int:
@@ -79,14 +87,19 @@ def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> i
         say(f"recipe: {name} ({named_recipe(name).description})")
     options = sources.DataOptions(recipe.image_size, **request.data_options)
     dataset = sources.load(source, options=options)
-    kind = request.dev_split or dataset.dev_split
-    fraction = DEV_FRACTION if request.dev_fraction is None else request.dev_fraction
-    check_test_files(dataset)
-    data = RecordedData(dataset, *split_dev(dataset, request.dev_split, fraction))
-    _say_data(data, kind)
+    split = split_settings(dataset, request.dev_split, request.dev_fraction)
+    if not request.recipe:
+        say(*better_recipe(dataset, request.settings))
+    data = RecordedData(dataset, *split_dev(dataset, request.dev_split, split["fraction"]))
+    _say_data(data, split["kind"])
+    say(*filter(None, [leak_warning(splits_of(check_test_files(dataset), data.train_rows, data.dev_rows))]))
     _say_resized(dataset, recipe)
-    _say_unused_augmentation(recipe)
     _check(recipe, data, workers)
+    _say_unused_settings(recipe)
+    labels = dataset.y_train[data.train_rows]
+    weights = class_weights(recipe.class_weights, labels, dataset.class_names)
+    if recipe.class_weights == "none" and recipe.sampling == "shuffle":
+        say(*filter(None, [unequal_classes(labels, dataset.class_names)]))
     if request.show_augmentation:
         return show_augmentation(request.root, recipe, dataset, data.train_rows)
     recipe = _with_precision(recipe)
@@ -98,13 +111,14 @@ def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> i
             recipe, dataset.spec, request.root, options.data_cache, keep_normalisation=keep
         )
         recipe, values, origin = initial.recipe, initial.values, dataclasses.asdict(initial.origin)
-    job = TrainingJob(recipe, data, values, options.cache_dir, workers)
+    job = TrainingJob(recipe, data, values, options.cache_dir, workers, weights)
     _join(job)
     if workers and not workers.chief:
         return _finish(request, job, SilentRecorder(None))
     run = run or unused_run(request.root, name)
-    split = {"kind": kind, "fraction": fraction, "train": len(data.train_rows), "dev": len(data.dev_rows)}
+    split |= {"train": len(data.train_rows), "dev": len(data.dev_rows)}
     config = run_config(name, recipe, dataset, options, split, origin) | {"started": next_start(request.root)}
+    config["class_weights"] = None if weights is None else weights.tolist()
     run.refuse_foreign()
     with run.lock():
         if run.exists() and not request.overwrite:
@@ -133,6 +147,7 @@ def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
             run.remove_leftovers()
         recipe = recorded = recipe_from_dict(config["recipe"], run.config_path)
         _refuse_other_settings(request, config, recipe)
+        check_net(run.name, config, recipe, request.allow_changed_net)
         source = request.data or config["data"]["source"]
         say(f"data: {source}{'' if request.data else ' (as the run recorded)'}")
         data = load_recorded_data(run, config, request.data, options=dict(request.data_options))
@@ -140,14 +155,14 @@ def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
         _with_precision(recipe)
         recipe = _with_patience(_with_epochs(recipe, request.settings.get("epochs")), request.settings.get("patience"))
         recipe = _with_finetuning(recipe, request.settings)
-        _say_unused_augmentation(recipe)
         _check(recipe, data, workers)
-        job = TrainingJob(recipe, data, {}, recorded_options(config, request.data_options).cache_dir, workers)
+        _say_unused_settings(recipe)
+        cache_dir, weights = recorded_options(config, request.data_options).cache_dir, config.get("class_weights")
+        job = TrainingJob(recipe, data, {}, cache_dir, workers, weights and np.array(weights))
         _join(job)
         if chief:
             _record_resumption(run, config, recorded, recipe)
-        weights = _recorded_weights(request, run, config, job)
-        job = dataclasses.replace(job, initial_weights=weights)
+        job = dataclasses.replace(job, initial_weights=_recorded_weights(request, run, config, job))
         return _finish(request, job, Recorder(run) if chief else SilentRecorder(run))
 
 
@@ -178,10 +193,11 @@ def _record_resumption(run: Run, config: dict[str, Any], recorded: Recipe, recip
 def _refuse_other_settings(request: TrainRequest, config: Mapping[str, Any], recipe: Recipe) -> None:
     """Refuse a setting that differs from the recorded one, unless a resumed run may change it."""
     given = {**absolute(request.settings), "recipe": request.recipe, "dev_fraction": request.dev_fraction}
-    given["dev_split"] = request.dev_split
+    given |= {"dev_split": request.dev_split, "fit": request.data_options.get("fit")}
     recorded = {**recorded_settings(config, dataclasses.asdict(recipe)), "recipe": config["recipe_name"]}
     recorded |= {"dev_fraction": config["split"]["fraction"], "dev_split": config["split"]["kind"]}
-    changeable = {"epochs", "patience"} | (set() if recipe.finetune_epochs else set(FINETUNING))
+    recorded["fit"] = recorded_options(config, {}).fit
+    changeable = {"epochs", "patience", *_addable(recipe)}
     for name, value in recorded.items():
         new = given.get(name)
         automatic = name == "precision" and new == "auto"
@@ -190,6 +206,13 @@ def _refuse_other_settings(request: TrainRequest, config: Mapping[str, Any], rec
                 f"--{name}: found {new}, but the run was started with {value}, and --resume cannot change this; drop "
                 "the flag or start a new run"
             )
+
+
+def _addable(recipe: Recipe) -> set[str]:
+    """Return the settings of fine-tuning that --resume may add to a run: no epoch so far depends on them."""
+    if recipe.finetune_epochs:
+        return set()
+    return set(FINETUNING) - (set() if recipe.freeze == "backbone" else {"freeze_batch_norm"})
 
 
 def _with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
@@ -220,10 +243,7 @@ def _with_patience(recipe: Recipe, patience: int | None) -> Recipe:
 
 
 def _with_finetuning(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a run without fine-tuning with the given settings of fine-tuning.
-
-    The epochs before fine-tuning do not depend on these settings.
-    """
+    """Return the recipe of a run without fine-tuning with the given settings of fine-tuning."""
     return dataclasses.replace(recipe, **{name: settings[name] for name in FINETUNING if name in settings})
 
 
@@ -267,36 +287,54 @@ def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
         say(f"finished after epoch {state.epoch}; worker 0 has written the run")
         return 0
     run = recorder.run
-    named_run = f"--run={run.name}"
+    run_flags, data_flags = f"--run={run.name}", _data_flags(request)
     if run.root != paths.CHECKPOINTS:
-        named_run += f" --checkpoints={shlex.quote(str(run.root))}"
-    flags = f"{named_run}{_data_flags(request)}"
+        run_flags += f" --checkpoints={shlex.quote(str(run.root))}"
     try:
         state = fit(job, recorder)
     except Interrupted as stop:
         saved = "the last finished epoch is saved" if (run.path / "last").exists() else "no epoch is finished yet"
-        say(f"interrupted; {saved}. Continue with: ./run.sh train {flags} --resume")
+        say(f"interrupted; {saved}. Continue with: ./run.sh train {run_flags}{data_flags} --resume")
         return 128 + stop.signal
-    score = "" if state.best_score is None else f", dev macro F1 {state.best_score:.6f}"
+    score = ""
+    if state.best_score is not None:
+        score = f", {score_best(run, job.data, state.best_epoch, state.best_score).text()}"
     reason = "stopped early" if state.stopped_early else "all epochs done"
     done = f"epoch {state.epoch} and {recorder.training_seconds():.1f} s of training"
     say(f"finished ({reason}) after {done}; best epoch {state.best_epoch}{score}; run folder: {run.path}")
     if score and state.best_epoch == 0:
         say(NOT_TRAINED)
-    say(f"next: ./run.sh eval {flags}, or ./run.sh submit {flags}")
+    _say_useless_finetuning(job.recipe, state, recorder)
+    say(*next_commands(job.dataset, len(job.data.dev_rows) > 0, run_flags, data_flags))
     return 0
+
+
+def _say_useless_finetuning(recipe: Recipe, state: TrainingState, recorder: Recorder) -> None:
+    """Say if no fine-tuning epoch has a higher dev macro F1 than the best epoch before fine-tuning."""
+    before = state.frozen_epochs
+    if before is None or state.best_score is None or state.best_epoch > before:
+        return
+    tuned = max(recorder.history[before:], key=lambda row: row["dev_macro_f1"] or 0.0)
+    moving = has_batch_norm(recipe) and not recipe.freeze_batch_norm
+    advice = "; --freeze_batch_norm may help in a new run" if moving else ""
+    say(
+        f"fine-tuning did not improve the dev macro F1: {state.best_score:.6f} before it (epoch {state.best_epoch}), "
+        f"at most {tuned['dev_macro_f1']:.6f} in it (epoch {tuned['epoch']}){advice}"
+    )
 
 
 def _data_flags(request: TrainRequest) -> str:
     """Return the data flags that the user must give again to later commands on the run, for the printed commands.
 
     They are the given cache folders outside the default one, since a command does not use such a folder only because
-    the run recorded it. After --resume, they are all given cache folders and the given --data.
+    the run recorded it. After --resume, they are all given cache folders, and the given --data and --label_file.
     """
     folders = {name: request.data_options[name] for name in FOLDERS if name in request.data_options}
     values = {name: value for name, value in folders.items() if request.resume or not cache.in_default_folder(value)}
     if request.resume and request.data:
         values["data"] = request.data
+    if request.resume and "label_file" in request.data_options:
+        values["label_file"] = request.data_options["label_file"]
     return "".join(f" --{name}={shlex.quote(value)}" for name, value in values.items())
 
 
@@ -304,6 +342,9 @@ def _say_data(data: RecordedData, kind: str) -> None:
     height, width = data.dataset.image_shape
     dev = f"{len(data.dev_rows):,} dev ({kind})" if len(data.dev_rows) else "no dev split"
     say(f"images: {len(data.train_rows):,} training, {dev}; {height}x{width} pixels, {data.dataset.classes} classes")
+    if data.dataset.first_label != 0:
+        text = mapping_text(data.dataset.class_names, data.dataset.first_label)
+        say(f"labels: {data.dataset.file('y_train')}: {text}")
 
 
 def _say_resized(dataset: Dataset, recipe: Recipe) -> None:
@@ -312,8 +353,10 @@ def _say_resized(dataset: Dataset, recipe: Recipe) -> None:
         say(f"images: {height}x{width}, resized in the graph to {recipe.image_size}x{recipe.image_size}")
 
 
-def _say_unused_augmentation(recipe: Recipe) -> None:
-    """Say that the head trains on unchanged images, if the recipe has augmentations that do not reach it."""
+def _say_unused_settings(recipe: Recipe) -> None:
+    """Say if augmentations do not reach the head, or if the net has no batch norm that could be frozen."""
+    if recipe.freeze_batch_norm and recipe.trains_backbone() and not has_batch_norm(recipe):
+        say(f"batch norm: --net={recipe.net} has none, so --freeze_batch_norm has no effect")
     names = ", ".join(f"--{name}" for name in recipe.augmentation())
     if names and not recipe.head_sees_augmentation():
         effect = "acts only in the fine-tuning epochs" if recipe.finetune_epochs else "has no effect"

@@ -12,6 +12,7 @@ from graphcnn.common.progress import say
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.setting_paths import is_built_in, is_checkpoint, is_keras_file
 from graphcnn.data.dataset import ImageSpec
+from graphcnn.graphs.freezing import moving_moments
 from graphcnn.graphs.inference import build_inference
 from graphcnn.nets.registry import ARCHITECTURES
 from graphcnn.weights import keras_hdf5, tf1_checkpoint
@@ -118,7 +119,7 @@ def _load_keras(path: Path, recipe: Recipe, shapes: Shapes) -> LoadedWeights:
 
 
 def _check_fit(recipe: Recipe, loaded: LoadedWeights, shapes: Shapes) -> None:
-    """Refuse weights of which none fits. With 0 epochs, refuse weights that lack a variable of the net."""
+    """Refuse weights of which none fits, or that lack variables of the net which training leaves unchanged."""
     fit = loaded.fit
     if not any(name in shapes for name in fit.values):
         print_names(loaded.origin.source, shapes, fit.stored)
@@ -132,6 +133,13 @@ def _check_fit(recipe: Recipe, loaded: LoadedWeights, shapes: Shapes) -> None:
         raise InputError(
             f"--weights={recipe.weights}: lacks {len(missing)} of the net's variables, such as {missing[0]}, and "
             "--epochs=0 does not train them; name weights that have all variables, or increase --epochs"
+        )
+    moments = sorted(moving_moments(shapes).intersection(missing))
+    if recipe.freeze_batch_norm and moments:
+        raise InputError(
+            f"--weights={recipe.weights}: lacks {len(moments)} moving means and variances of batch norm, such as "
+            f"{moments[0]}, and --freeze_batch_norm keeps them; name weights that have them, or set "
+            "--freeze_batch_norm=false"
         )
 
 

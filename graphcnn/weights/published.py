@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 from pathlib import Path
 
@@ -68,15 +69,34 @@ def published_file(net: str, data_cache: str | None = None) -> Path:
     return path
 
 
-def _package_file(net: str, published: Packaged) -> Path:
-    """Return the file of weights in an installed package. The package is not imported."""
+def install_command(net: str) -> str | None:
+    """Return the command that installs the package with a net's published weights; None if no package is missing."""
+    architecture = ARCHITECTURES.get(net)
+    published = architecture.published if architecture else None
+    if not isinstance(published, Packaged) or _package_folder(published):
+        return None
+    return _install(published)
+
+
+def _install(published: Packaged) -> str:
+    return f"{shlex.quote(sys.executable)} -m pip install {published.requirement}"
+
+
+def _package_folder(published: Packaged) -> Path | None:
+    """Return the folder of an installed package; None if it is not installed. The package is not imported."""
     package = importlib.util.find_spec(published.requirement.partition("==")[0])
-    command = f"{sys.executable} -m pip install {published.requirement}"
-    if package is None or not package.submodule_search_locations:
+    folders = package and package.submodule_search_locations
+    return Path(folders[0]) if folders else None
+
+
+def _package_file(net: str, published: Packaged) -> Path:
+    """Return the file of weights in an installed package."""
+    folder, command = _package_folder(published), _install(published)
+    if folder is None:
         raise WeightsUnavailable(
             net, f"--weights=imagenet: the weights of {net} are in a package that is not installed; run: {command}"
         )
-    path = Path(package.submodule_search_locations[0]) / published.file
+    path = folder / published.file
     if not path.is_file() or sha256_of(path) != published.sha256:
         raise InputError(f"{path}: missing or not the expected file; run: {command} --force-reinstall")
     return path

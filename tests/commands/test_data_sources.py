@@ -1,5 +1,6 @@
 """Data sources on the command line, from training to a submission."""
 
+import csv
 import json
 import os
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 from cifar10_files import batch, make_known, members, packed
 from conftest import TINY, one_line
-from photo_files import by_pillow, picture, png_of_size, saved, write_photos
+from photo_files import picture, png_of_size, saved, write_photos
+
+from graphcnn.data import images
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +41,13 @@ def test_a_folder_of_images_from_training_to_submission(tmp_path, command, cache
 
     path = tmp_path / "set" / "test" / "Käuze" / "03.png"
     outcome = command("predict", root, path, f"--out={tmp_path / 'p.npy'}")
-    assert outcome.out.startswith(f"{path}: ")
+    assert f"\n{path}: " in outcome.out
     outcome = command("submit", root, f"--out={tmp_path / 'hand-in'}")
     assert outcome.status == 0, outcome.err
     assert np.load(tmp_path / "hand-in" / "result.npy")[7] == pytest.approx(np.load(tmp_path / "p.npy")[0], abs=1e-6)
-    assert np.array_equal(np.load(tmp_path / "hand-in" / "x_test.npy")[7], by_pillow(path))
+    assert np.array_equal(np.load(tmp_path / "hand-in" / "x_test.npy")[7], images.read_image(path, (16, 16), "crop"))
+    with (tmp_path / "hand-in" / "test_files.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file))[8] == ["7", "Käuze/03.png"]
 
     (tmp_path / "set").rename(tmp_path / "moved")
     assert "no such folder" in command("eval", root).err
@@ -55,6 +60,41 @@ def test_a_folder_of_images_from_training_to_submission(tmp_path, command, cache
     assert "00.png: not an image" in outcome.err
     saved(picture(9), tmp_path / "moved" / "train" / "猫" / "99.png")
     assert "are not those of run a" in command("eval", root, moved).err
+
+
+def test_dev_folder_and_test_images_without_labels(tmp_path, command):
+    """val/ is the dev split in each command, and the rows of a submission have names."""
+    data, root = tmp_path / "set", f"--checkpoints={tmp_path / 'runs'}"
+    write_photos(data / "train")
+    write_photos(data / "val", rows=3, seed=1)
+    for n in range(2):
+        saved(picture(n), data / "test" / f"{n}.png")
+    start = ["train", f"--data={data}", root, "--run=a", *TINY, "--fit=pad"]
+    for flag in ("--dev_fraction=0.2", "--dev_split=stratified"):
+        outcome = command(*start, flag)
+        assert (outcome.status, one_line(outcome.err)) == (2, True)
+        assert f"{flag}: {data / 'val'} has the dev split of these data; drop the flag" in outcome.err
+    outcome = command(*start, "--epochs=1")
+    assert outcome.status == 0, outcome.err
+    assert "images: 24 training, 9 dev (val/); 16x16 pixels, 3 classes" in outcome.out
+    assert "submit --run=a" in outcome.out
+    assert command(*start, "--resume", "--epochs=2").status == 0
+    outcome = command(*start[:-1], "--resume", "--fit=crop")
+    assert outcome.status == 2
+    assert "--fit: found crop, but the run was started with pad" in outcome.err
+    outcome = command("eval", root)
+    assert outcome.status == 0, outcome.err
+    assert np.sum(json.loads((tmp_path / "runs" / "a" / "report" / "dev.json").read_text())["confusion"]) == 9
+    outcome = command("eval", root, "--split=test")
+    assert "the test images have no labels" in outcome.err
+    assert command("submit", root, f"--out={tmp_path / 'hand-in'}").status == 0
+    assert (tmp_path / "hand-in" / "test_files.csv").read_text() == "row,file\n0,0.png\n1,1.png\n"
+    assert "`test_files.csv`" in (tmp_path / "hand-in" / "README.md").read_text()
+    assert command("predict", root, data / "test" / "1.png", f"--out={tmp_path / 'p.npy'}").status == 0
+    result = np.load(tmp_path / "hand-in" / "result.npy")
+    assert result[1] == pytest.approx(np.load(tmp_path / "p.npy")[0], abs=1e-6)
+    (data / "val" / "owl" / "00.png").unlink()
+    assert "are not those of run a" in command("eval", root).err
 
 
 def test_a_folder_without_test_images(tmp_path, command):
@@ -71,7 +111,7 @@ def test_a_run_without_recorded_data_options(trained_copy, command):
     path = trained_copy / "tiny" / "config.json"
     config = json.loads(path.read_text())
     assert config["data"].pop("options") == {
-        "image_size": 16, "skip_broken": False, "cache_dir": None, "data_cache": None,
+        "image_size": 16, "fit": "crop", "skip_broken": False, "cache_dir": None, "data_cache": None,
     }  # fmt: skip
     path.write_text(json.dumps(config))
     assert command("eval", f"--checkpoints={trained_copy}").status == 0

@@ -15,11 +15,11 @@ PUBLISHED = {  # of the final network
 }  # fmt: skip
 
 
-def test_the_assignment_has_the_published_settings_and_a_warm_up():
+def test_the_assignment_has_the_published_settings():
     settings = dataclasses.asdict(RECIPES["assignment"].recipe)
     assert {name: settings[name] for name in PUBLISHED} == PUBLISHED
-    assert settings["warmup_steps"] == 300
-    assert settings["normalisation"] == "standardize"
+    assert settings["warmup_steps"] == 0
+    assert settings["normalisation"] == "bytes"
     assert RECIPES["assignment"].published == 0.760370
 
 

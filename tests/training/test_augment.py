@@ -186,13 +186,14 @@ def test_training_sees_augmented_images_and_the_dev_pass_does_not(data_folder, t
         seen.append((recipe, rows, make(recipe, dataset, rows, parameters)))
         return seen[-1][2]
 
-    def watched(session, graph, images, **arguments):
+    def watched(session, graph, images, *arguments, **keywords):
         shown.append(images)
-        return probabilities(session, graph, images, **arguments)
+        return probabilities(session, graph, images, *arguments, **keywords)
 
     monkeypatch.setattr(stages, "training_images", noted)
     monkeypatch.setattr(predictor, "probabilities", watched)
     common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", *TINY, "--epochs=2", *ALL_FLAGS]
+    common.append("--precision=bfloat16")
     assert command("train", *common, "--run=a").status == 0
     x, _ = tiny_arrays()
     steps = len(seen) // 2
@@ -200,7 +201,7 @@ def test_training_sees_augmented_images_and_the_dev_pass_does_not(data_folder, t
         drawn = augment.draw_parameters(recipe, len(x), 1 + n // steps)
         assert np.array_equal(images, augment.augmented(x[rows], recipe, drawn[rows], 255))
         assert recipe.augmentation() == ALL.augmentation()
-    assert len(shown) == 2
+    assert len(shown) == 3  # after each epoch, and the float32 score at the end
     assert all(np.array_equal(images, x) for images in shown)
 
 
@@ -240,3 +241,12 @@ class TestSheet:
             assert command("train", *common, *more, "--flip=random", "--epochs=1").status == 0
         (trained_copy / "augmentation.png").unlink()
         assert {p: p.read_bytes() for p in trained_copy.rglob("*") if p.is_file()} == before
+
+    def test_it_says_that_a_frozen_backbone_trains_on_unchanged_images(self, data_folder, tmp_path, command):
+        common = [f"--data={data_folder}", f"--checkpoints={tmp_path}", "--recipe=transfer", "--flip=random"]
+        outcome = command("train", *common, "--show_augmentation")
+        assert outcome.status == 0, outcome.err
+        assert "trains the head on unchanged images, so the augmentation (--flip) has no effect" in outcome.out
+        assert (tmp_path / "augmentation.png").exists()
+        outcome = command("train", *common, "--show_augmentation", "--feature_views=2")
+        assert "unchanged images" not in outcome.out

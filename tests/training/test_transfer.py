@@ -25,6 +25,7 @@ from graphcnn.ops.tf1 import session as new_session
 from graphcnn.storage import checkpoint
 from graphcnn.storage.run import Run
 from graphcnn.training import features
+from graphcnn.training.stages import DevScores
 from graphcnn.weights import published
 
 NET = [
@@ -228,10 +229,74 @@ def test_fine_tuning_continues_from_the_best_head_with_its_own_learning_rate(pre
     assert "was planned for 2" in again.err
 
 
-@pytest.mark.parametrize("killed_at", [2, 3], ids=["before the first fine-tuned epoch", "after it"])
-def test_killed_and_resumed_fine_tuning_equals_undisturbed(killed_at, prepared, command, monkeypatch):
+MOMENTS = {f"{layer}/norm/{leaf}" for layer in ("conv1_1", "conv2_1", "conv3_1") for leaf in ("mean", "variance")}
+
+
+@pytest.mark.parametrize("flags", [["--freeze=backbone", "--epochs=1", "--finetune_epochs=1"], ["--epochs=1"]])
+def test_frozen_batch_norm_keeps_its_moments_and_trains_its_offsets(flags, prepared, command):
+    """It does so in fine-tuning after a frozen backbone, and in a training of all weights."""
     root, common = prepared
-    flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=2"]
+    assert command("train", *common, *HEAD, *flags, "--freeze_batch_norm", "--run=a").status == 0
+    same = unchanged(arrays(root, "source"), arrays(root, "a"))
+    assert same - {"normalisation/mean"} == MOMENTS
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "words"),
+    [
+        (["--freeze_batch_norm"], 2, "--freeze_batch_norm: keeps the moving mean and variance of the initial weights"),
+        (["--freeze_batch_norm", "--nobatch_norm"], 0, "--net=vgg_tiny has none, so --freeze_batch_norm has no effect"),
+        (["--freeze_batch_norm", "--head=pooled", "--freeze=backbone"], 0, "best epoch"),  # trains no batch norm
+        (
+            ["--freeze_batch_norm", "--weights=plain"],
+            2,
+            "--weights=plain: lacks 6 moving means and variances of batch norm, such as conv1_1/norm/mean",
+        ),
+    ],
+)
+def test_frozen_batch_norm_needs_initial_moments(flags, status, words, prepared, command):
+    root, common = prepared
+    if "--weights=plain" in flags:
+        assert command("train", *common, *NET, "--nobatch_norm", "--epochs=1", "--run=plain").status == 0
+    outcome = command("train", *common, *NET, "--epochs=1", *flags, "--run=a")
+    assert outcome.status == status
+    assert words in (outcome.err if status else outcome.out)
+    assert status == 0 or (one_line(outcome.err) and not (root / "a").exists())
+
+
+def test_resume_changes_frozen_batch_norm_only_before_epochs_that_depend_on_it(prepared, command):
+    root, common = prepared
+    again = ["train", f"--checkpoints={root}", "--resume", "--finetune_epochs=1", "--freeze_batch_norm"]
+    assert command("train", *common, *HEAD, "--freeze=until:conv1_1/norm", "--run=a").status == 0
+    outcome = command(*again, "--run=a")
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert "--freeze_batch_norm: found True, but the run was started with False" in outcome.err
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_fine_tuning_that_does_not_beat_the_head_is_reported(helps, prepared, command, monkeypatch):
+    common = prepared[1]
+    scores = iter([0.5, 0.4, 0.3, 0.6 if helps else 0.5])
+    monkeypatch.setattr(
+        "graphcnn.training.stages.OpenStage.evaluate_dev", lambda stage: DevScores(next(scores), 0.5, 1.0)
+    )
+    outcome = command("train", *common, *HEAD, "--freeze=backbone", "--finetune_epochs=2", "--run=a")
+    assert outcome.status == 0, outcome.err
+    line = (
+        "fine-tuning did not improve the dev macro F1: 0.500000 before it (epoch 1), at most 0.500000 in it (epoch 4); "
+        "--freeze_batch_norm may help in a new run\n"
+    )
+    assert outcome.out.count(line) == (not helps)
+
+
+@pytest.mark.parametrize(
+    ("killed_at", "extra"),
+    [(2, []), (3, []), (3, ["--freeze_batch_norm"])],
+    ids=["before the first fine-tuned epoch", "after it", "after it, with frozen batch norm"],
+)
+def test_killed_and_resumed_fine_tuning_equals_undisturbed(killed_at, extra, prepared, command, monkeypatch):
+    root, common = prepared
+    flags = [*HEAD, "--freeze=backbone", "--finetune_epochs=2", *extra]
     assert command("train", *common, *flags, "--run=whole").status == 0
     write = Run.write_history
 
@@ -257,7 +322,7 @@ def test_resume_fine_tunes_a_finished_head(stops_early, prepared, command):
     flags = [*HEAD, "--freeze=backbone"]
     if stops_early:  # the loss of some epoch is worse than that of the epoch before it
         flags += ["--epochs=30", "--stop_on=loss", "--patience=0", "--learning_rate=1e-9", "--keep_prob=0.2"]
-    extra = ["--finetune_epochs=2", "--finetune_learning_rate=0.002"]
+    extra = ["--finetune_epochs=2", "--finetune_learning_rate=0.002", "--freeze_batch_norm"]
     assert command("train", *common, *flags, *extra, "--run=whole").status == 0
     assert command("train", *common, *flags, "--run=head").status == 0
     outcome = command("train", f"--checkpoints={root}", "--run=head", "--resume", *extra)

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMON = [*TINY, "--dev_split=stratified", "--precision=float32", "--flip=random", "--translate=1"]
 SETTINGS = {  # name: (flags, how far weights may be apart, in the variable's largest)
     "dropout": ([*COMMON], 1e-5),
+    "class weights": ([*COMMON, "--class_weights=CLASS_WEIGHTS", "--label_smoothing=0.1"], 1e-5),
     "batch norm": ([*COMMON, "--batch_norm", "--batch_norm_position=after", "--optimizer=nesterov"], 1e-3),
 }
 PROGRAM = """
@@ -97,6 +98,8 @@ def test_two_workers_train_like_one(case, tmp_path, command):
     flags, tolerance = SETTINGS[case]
     x, y = tiny_arrays(rows=250)  # an uneven last batch
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
+    (tmp_path / "w.json").write_text('{"0": 1, "1": 4, "2": 0.5}')
+    flags = [flag.replace("CLASS_WEIGHTS", str(tmp_path / "w.json")) for flag in flags]
     common = [f"--data={data}", f"--checkpoints={tmp_path}", *flags]
     assert command("train", *common, "--run=one").status == 0
     outcomes = finish(start(2, *common, "--run=two"))
@@ -113,6 +116,20 @@ def test_two_workers_train_like_one(case, tmp_path, command):
         assert (a["step"], a["accuracy"], a["dev_accuracy"]) == (b["step"], b["accuracy"], b["dev_accuracy"])
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-3)
         assert a["dev_cross_entropy"] == pytest.approx(b["dev_cross_entropy"], rel=1e-2)
+
+
+def test_a_batch_size_above_the_training_split_trains_like_the_whole_split(tmp_path, command):
+    """Each batch is the whole split, so the moving moments of batch norm follow it with the full momentum."""
+    common = [f"--data={write_folder(tmp_path / 'data')}", f"--checkpoints={tmp_path}", *SETTINGS["batch norm"][0]]
+    for size in (72, 512):  # there are 72 training images
+        assert command("train", *common, f"--batch_size={size}", f"--run=one{size}").status == 0
+    outcomes = finish(start(2, *common, "--batch_size=512", "--run=two"))
+    assert [status for _, _, status in outcomes] == [0, 0], outcomes
+    split, larger, two = (weights(tmp_path, name) for name in ("one72", "one512", "two"))
+    assert "conv1_1/norm/mean" in split
+    for name, array in split.items():
+        assert np.array_equal(larger[name], array), name
+        assert two[name] == pytest.approx(array, abs=1e-3 * float(np.abs(array).max())), name
 
 
 def started(count, tmp_path, **options):
