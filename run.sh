@@ -41,7 +41,7 @@ install() {
     mv "$stamp.new" "$stamp"
 }
 
-commands="train|eval|predict|submit|explain|export|experiments|bench|launch|test"
+commands="train|eval|predict|submit|explain|export|experiments|runs|report|inspect|bench|launch|test"
 usage() {
     cat <<'END'
 usage: ./run.sh COMMAND [flags]
@@ -53,6 +53,9 @@ usage: ./run.sh COMMAND [flags]
   explain      show which regions of an image support a class
   export       write a run as a SavedModel, TensorFlow Lite or NumPy file
   experiments  train a suite or a sweep of experiments, and write a report
+  runs         list, compare and delete runs
+  report       write a report on a run as one HTML page
+  inspect      report on data: images of each class, identical images, a picture
   bench        compare the speed with Keras and PyTorch
   launch       train with several workers on this machine
   test         run the tests
@@ -62,7 +65,7 @@ END
 }
 command=${1:-}
 case $command in
-    train | eval | predict | submit | explain | export | experiments | bench | launch | test) shift ;;
+    train | eval | predict | submit | explain | export | experiments | runs | report | inspect | bench | launch | test) shift ;;
     -h | --help | help) usage; exit 0 ;;
     *) fail "${command:+unknown command '$command'; }usage: ./run.sh $commands [flags]   (./run.sh --help explains the commands)" ;;
 esac

@@ -6,6 +6,7 @@
 ./run.sh eval --images=DIR                     score the newest run on photos in the folders DIR/<class>/
 ./run.sh eval --array=x.npy --labels=y.npy     score the newest run on an array of images with labels
 ./run.sh eval --predictions=result.npy --labels=y_test.npy    score a file of softmax outputs, without a run
+./run.sh eval --run=a --against=b              compare two runs on the same images
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from absl.flags import FlagValues
 
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
+from graphcnn.common.progress import say_if_slow
 from graphcnn.config import flags
 
 
@@ -24,10 +26,9 @@ def define_flags() -> FlagValues:
     """Return the flags of this command."""
     values = flags.new_flags()
     flags.define_ensemble(values)
+    flags.define_allow_changed_net(values)
     flags.define_data(values)
-    flags.define_precision(
-        values, None, " (default: the precision of the training; float32 if the CPU lacks fast bfloat16 instructions)"
-    )
+    flags.define_precision(values, "float32")
     flags.define_tta(values)
     flags.define(values, str, "split", "dev", "split to score: dev, train or test, or several separated by commas")
     text = "score this .npy file of softmax outputs, float [N, K], instead of a run; needs --labels"
@@ -44,11 +45,16 @@ def define_flags() -> FlagValues:
     flags.define(values, str, "array", None, text)
     text = "true classes for --predictions or --array: a .npy file of shape (N,), (N, 1) or one-hot (N, K)"
     flags.define(values, str, "labels", None, text)
+    text = (
+        "run to compare with on the same images, or a,b,c for an ensemble; with --predictions: a .npy file of softmax "
+        "outputs"
+    )
+    flags.define(values, str, "against", None, text)
     return values
 
 
 def main(values: FlagValues, positional: list[str]) -> None:
-    """Print the scores. For runs, also write them and two pictures into the report folder."""
+    """Print the scores or a comparison. For runs, also write them into the report folder."""
     flags.no_positional(positional)
     precision = flags.precision(values)
     flags.ensemble(values)
@@ -57,21 +63,44 @@ def main(values: FlagValues, positional: list[str]) -> None:
     if not set(splits) <= set(flags.SPLITS):
         raise InputError(f"--split: found {values.split!r}, expected {', '.join(flags.SPLITS)}")
 
-    from graphcnn.evaluation.labelled_images import LabelledImages
-    from graphcnn.evaluation.model_data import DataSource
-    from graphcnn.evaluation.score import score, score_labelled
-    from graphcnn.evaluation.score_file import score_file
-    from graphcnn.evaluation.select_model import select_model
+    with say_if_slow("importing TensorFlow"):
+        from graphcnn.evaluation.labelled_images import LabelledImages
+        from graphcnn.evaluation.model_data import DataSource
+        from graphcnn.evaluation.model_outputs import say_precision
+        from graphcnn.evaluation.score import score
+        from graphcnn.evaluation.score_against import check_pair, score_against
+        from graphcnn.evaluation.score_file import compare_files, score_file
+        from graphcnn.evaluation.scored_data import read_labelled, read_splits
+        from graphcnn.evaluation.select_model import select_model
 
+    if values.predictions and values.against:
+        return compare_files(values.predictions, values.against, values.labels)
     if values.predictions:
         return score_file(values.predictions, values.labels)
-    root = flags.checkpoints_root(values)
-    model = select_model(root, run=values.run, ensemble=values.ensemble, tta=values.tta)
+    models = [
+        select_model(
+            flags.checkpoints_root(values),
+            run=name,
+            ensemble=values.ensemble if name and "," in name else "mean",
+            tta=values.tta,
+            allow_changed_net=values.allow_changed_net,
+        )
+        for name in [values.run, *[values.against] * bool(values.against)]
+    ]
+    if values.against:
+        check_pair(*models)
+    for model in models:
+        say_precision(model, precision)
     source = DataSource(values.data, flags.given_options(values))
     if values.images or values.array:
         labels = Path(values.labels) if values.labels else None
-        return score_labelled(model, LabelledImages(Path(values.images or values.array), labels), source, precision)
-    return score(model, splits, source, precision)
+        data = read_labelled(models, LabelledImages(Path(values.images or values.array), labels), source)
+    else:
+        data = read_splits(models, splits, source)
+    if values.against:
+        score_against(models, data, precision)
+    else:
+        score(models[0], data[0], precision)
 
 
 def _check_files(values: FlagValues) -> None:
@@ -82,11 +111,11 @@ def _check_files(values: FlagValues) -> None:
     if bool(values.labels) != bool(values.predictions or values.array):
         raise InputError("--labels goes with --predictions or --array; name both files")
     if values.predictions:
-        for flag in ("precision", "tta"):
-            if values[flag].value:
+        for flag in ("precision", "tta", "allow_changed_net"):
+            if values[flag].present:
                 raise InputError(f"--{flag}: nothing is computed with --predictions; drop one of them")
     elif given:
-        unused = ["split", *["data"] * (values.ensemble != "fitted")]
+        unused = ["split", *["data", "label_file"] * (values.ensemble != "fitted")]
         for flag in unused:
             if values[flag].present:
                 raise InputError(f"--{flag}: --{given[0]} is scored instead of the run's data; drop one of them")

@@ -13,18 +13,25 @@ from absl.flags import FlagValues
 
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
+from graphcnn.common.progress import say_if_slow
 from graphcnn.config import flags
+
+MOST_IMAGES = 100  # of a picture; drawing more takes minutes and gigabytes
 
 
 def define_flags() -> FlagValues:
     """Return the flags of this command."""
     values = flags.new_flags()
     flags.define_run(values)
+    flags.define_allow_changed_net(values)
     flags.define_data(values)
     flags.define_net(values)
     text = "explain images of this split of the run's data instead of image files: dev, train or test"
     flags.define(values, str, "split", None, text)
-    text = "number of images of --split to explain; the images whose true class is least probable are chosen"
+    text = (
+        f"number of images of --split to explain, at most {MOST_IMAGES}; the images whose true class is least probable "
+        "are chosen"
+    )
     flags.define(values, int, "worst", 16, text)
     text = "PNG file to write (default: report/explain.png in the run folder; with --net, explain.png in --checkpoints)"
     flags.define(values, str, "out", None, text)
@@ -37,18 +44,33 @@ def main(values: FlagValues, positional: list[str]) -> None:
         raise InputError("expected image files, or --split=dev, and not both")
     if values.split not in (None, *flags.SPLITS):
         raise InputError(f"--split: found {values.split!r}, expected {', '.join(flags.SPLITS)}")
-    if values.worst < 1:
-        raise InputError(f"--worst: found {values.worst}, expected a whole number at least 1")
+    if not 1 <= values.worst <= MOST_IMAGES:
+        raise InputError(f"--worst: found {values.worst}, expected a whole number from 1 to {MOST_IMAGES}")
+    if len(positional) > MOST_IMAGES:
+        raise InputError(
+            f"found {len(positional)} image files, but a picture shows at most {MOST_IMAGES}; call explain several "
+            "times, with another --out each time"
+        )
     if values["worst"].present and not values.split:
         raise InputError("--worst: is for --split; drop --worst, or use --split instead of image files")
-    net = flags.net(values, ("run", "split", "worst", "data", "cache_dir", "skip_broken"))
+    net = flags.net(
+        values, ("run", "split", "worst", "data", "label_file", "cache_dir", "skip_broken", "allow_changed_net")
+    )
 
-    from graphcnn.evaluation.explain_images import WorstRows, explain_files, explain_rows
-    from graphcnn.evaluation.model_data import DataSource
-    from graphcnn.evaluation.select_model import select_model
+    with say_if_slow("importing TensorFlow"):
+        from graphcnn.evaluation.explain_images import WorstRows, explain_files, explain_rows
+        from graphcnn.evaluation.model_data import DataSource
+        from graphcnn.evaluation.select_model import select_model
 
     root = flags.checkpoints_root(values)
-    model = select_model(root, run=values.run, net=net, weights=values.weights, data_cache=values.data_cache)
+    model = select_model(
+        root,
+        run=values.run,
+        net=net,
+        weights=values.weights,
+        data_cache=values.data_cache,
+        allow_changed_net=values.allow_changed_net,
+    )
     if values.split:
         source = DataSource(values.data, flags.given_options(values))
         explain_rows(model, WorstRows(values.split, values.worst, source), values.out)

@@ -1,6 +1,7 @@
-"""Predict the classes of images, and print the three most probable classes of each image.
+"""Predict the classes of images. Print the run, then the most probable classes of each image.
 
 ./run.sh predict photo.png scan.jpg                    predict with the newest run
+./run.sh predict photos/ --out=predictions.csv         predict all images below a folder, and write a table
 ./run.sh predict --run=a,b,c photo.png                 predict with an ensemble of three runs
 ./run.sh predict --net=efficientnet_lite0 photo.jpg    predict ImageNet's classes with published weights, without a run
 ./run.sh predict --array=x.npy --out=p.npy             predict an array of images, and save the softmax outputs [N, K]
@@ -14,6 +15,7 @@ from absl.flags import FlagValues
 
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
+from graphcnn.common.progress import say_if_slow
 from graphcnn.config import flags
 
 
@@ -21,24 +23,33 @@ def define_flags() -> FlagValues:
     """Return the flags of this command."""
     values = flags.new_flags()
     flags.define_ensemble(values)
+    flags.define_allow_changed_net(values)
     flags.define_tta(values)
     flags.define_net(values)
     flags.define(values, str, "data_cache", None, "folder for downloaded weights (default: ~/.cache/graphcnn)")
     text = ".npy file of images to predict instead of image files; size and pixel range must be those in training"
     flags.define(values, str, "array", None, text)
-    flags.define(values, str, "out", None, "file for the softmax outputs, .npy with float32 [N, K]")
+    flags.define(values, int, "top", 3, "number of classes for each image: the most probable ones")
+    text = (
+        "file for the predictions: .csv (a row for each image), .json (an object for each image) or .npy (the softmax "
+        "outputs, float32 [N, K])"
+    )
+    flags.define(values, str, "out", None, text)
     return values
 
 
-def main(values: FlagValues, positional: list[str]) -> None:
-    """Print a line for each image; with --out, save the probabilities too."""
+def main(values: FlagValues, positional: list[str]) -> int:
+    """Print the predictions; with --out, save them too; return the exit status."""
     if bool(values.array) == bool(positional):
-        raise InputError("expected image files, or --array=x.npy, and not both")
+        raise InputError("expected image files, folders or patterns, or --array=x.npy, and not both")
+    if values.top < 1:
+        raise InputError(f"--top: found {values.top}, expected at least 1")
     flags.ensemble(values)
-    net = flags.net(values, ("run", "tta", "ensemble"))
+    net = flags.net(values, ("run", "tta", "ensemble", "allow_changed_net"))
 
-    from graphcnn.evaluation.predict_images import predict
-    from graphcnn.evaluation.select_model import select_model
+    with say_if_slow("importing TensorFlow"):
+        from graphcnn.evaluation.predict_images import Images, predict
+        from graphcnn.evaluation.select_model import select_model
 
     model = select_model(
         flags.checkpoints_root(values),
@@ -48,8 +59,9 @@ def main(values: FlagValues, positional: list[str]) -> None:
         net=net,
         weights=values.weights,
         data_cache=values.data_cache,
+        allow_changed_net=values.allow_changed_net,
     )
-    predict(model, positional, values.array, values.out)
+    return predict(model, Images(positional, values.array), values.out, values.top)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,14 @@ def no_data_folder(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_slow_lines():
+    """Keep the lines of progress.say_if_slow out of the output, since they depend on the load of the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graphcnn.common.progress.SLOW_SECONDS", 1e6)
+        yield
+
+
 @pytest.fixture
 def tally(request):
     """Count trials and losses for docs/results/faults.md: tally(name of the trial, lost=0, tried=1, environment="").
@@ -230,7 +238,7 @@ def train_once(root, name, settings):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """Train a tiny run once; return (checkpoints folder, data folder). Tests copy it before they change it."""
-    return train_once(tmp_path_factory.mktemp("trained"), "tiny", TINY)
+    return train_once(tmp_path_factory.mktemp("trained"), "tiny", [*TINY, "--normalisation=standardize"])
 
 
 @pytest.fixture(scope="session")

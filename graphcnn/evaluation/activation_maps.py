@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphcnn.data.batches import chunk_size, in_order
-from graphcnn.evaluation.predictor import Predictor
+from graphcnn.data.batches import in_order
+from graphcnn.evaluation.predictor import Predictor, batch_size
 from graphcnn.graphs.inference import InferenceGraph
 from graphcnn.ops.tf1 import tf, tf1
 
@@ -25,7 +25,7 @@ LINEAR = {  # operations that CAM allows between feature maps and logits, beside
 }  # fmt: skip
 SOURCES = {"CAM": "arXiv 1512.04150, equation 2", "Grad-CAM": "arXiv 1610.02391, equations 1 and 2"}
 POOLS = ("MaxPool", "AvgPool")  # the input of a pool that precedes a flatten has more positions than its output
-BATCH = 32  # largest number of images in a batch
+GRADIENT_COST = 8  # memory of an image: the gradient needs all activations, a prediction only some at a time
 
 
 class ActivationMaps(NamedTuple):
@@ -69,7 +69,8 @@ def compute_maps(
         images: [N, H, W, 3] in raw units.
         targets: int [N], class ids.
     """
-    slices = in_order(np.arange(len(images)), chunk_size(images.shape[1:3], most=BATCH))
+    size = max(1, batch_size(predictor.graph, images.shape[1:3]) // GRADIENT_COST)
+    slices = in_order(np.arange(len(images)), size)
     feeds = ({predictor.graph.x: images[each], activation_maps.target: targets[each]} for each in slices)
     return np.concatenate([predictor.session.run(activation_maps.maps, feed) for feed in feeds])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from graphcnn.common.text import printable
+from graphcnn.common.text import printable, shortened
 from graphcnn.evaluation.figure import can_draw
 
 LONGEST = 24  # characters of a name in a picture
@@ -20,7 +20,7 @@ def class_labels(class_names: Sequence[str]) -> list[str]:
     names = [printable(name) for name in class_names]
     if all(len(name) <= LONGEST and can_draw(name) for name in names):
         return names
-    return [f"{n}: {_cut(name)}" if can_draw(name) else str(n) for n, name in enumerate(names)]
+    return [f"{n}: {shortened(name, LONGEST)}" if can_draw(name) else str(n) for n, name in enumerate(names)]
 
 
 def legend(class_names: Sequence[str], shown: Iterable[int]) -> str:
@@ -35,7 +35,3 @@ def legend(class_names: Sequence[str], shown: Iterable[int]) -> str:
     listed = ", ".join(f"{k} = {class_names[k]}" for k in cut[:MOST]) + ", …" * (len(cut) > MOST)
     reason = "a name is long, or their font lacks a character of it"
     return f"the pictures show class numbers, because {reason}: {listed}" if cut else ""
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}…{name[-8:]}"

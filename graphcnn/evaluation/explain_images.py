@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from graphcnn.common.progress import bar, say
 from graphcnn.data.batches import as_rgb
@@ -21,7 +20,6 @@ from graphcnn.evaluation.activation_maps import SOURCES, add_activation_maps, co
 from graphcnn.evaluation.class_labels import class_labels, legend
 from graphcnn.evaluation.model_data import DataSource, load_run_data
 from graphcnn.evaluation.net import Net
-from graphcnn.evaluation.predict_images import read_files
 from graphcnn.evaluation.predictor import Predictor
 from graphcnn.evaluation.select_model import Model
 from graphcnn.evaluation.trained_run import TrainedRun
@@ -65,6 +63,20 @@ class Examples(NamedTuple):
     roles: tuple[str, str]
 
 
+class Explained(NamedTuple):
+    """Examples with their activation maps.
+
+    Attributes:
+        examples: the images.
+        maps: the maps of each column of `examples.classes`, float32 [N, h, w] each.
+        method: "CAM" or "Grad-CAM".
+    """
+
+    examples: Examples
+    maps: Sequence[np.ndarray]
+    method: str
+
+
 def explain_files(model: Model[Any], paths: Sequence[str], out: str | None) -> None:
     """Draw image files with the activation maps of their two most probable classes; print the classes.
 
@@ -89,15 +101,21 @@ def explain_rows(model: Model[TrainedRun], rows: WorstRows, out: str | None) -> 
     _draw_sheet(model, lambda predictor: _worst_rows(predictor, run, split, rows.count), out)
 
 
-def _draw_sheet(model: Model[Any], choose: Callable[[Predictor], Examples], out: str | None) -> None:
-    """Draw the examples that choose(predictor) returns, overlaid with activation maps; print their classes."""
-    net = model.only_net()
+def explain(net: Net, choose: Callable[[Predictor], Examples]) -> Explained:
+    """Return the examples that choose(predictor) returns, with their activation maps; print the net and the method."""
     graph = net.build_one_view()
     activation_maps = add_activation_maps(graph)
     with net.open(graph) as predictor:
         say(f"{net.description}, {activation_maps.method}")
         examples = choose(predictor)
         maps = [compute_maps(predictor, activation_maps, examples.pixels, column) for column in examples.classes.T]
+    return Explained(examples, maps, activation_maps.method)
+
+
+def _draw_sheet(model: Model[Any], choose: Callable[[Predictor], Examples], out: str | None) -> None:
+    """Draw the examples that choose(predictor) returns, overlaid with activation maps; print their classes."""
+    net = model.only_net()
+    examples, maps, name = explain(net, choose)
     entries, drawn = [], class_labels(net.class_names)
     for n, (title, image) in enumerate(zip(examples.titles, examples.shown, strict=True)):
         said, labels = (
@@ -111,7 +129,7 @@ def _draw_sheet(model: Model[Any], choose: Callable[[Predictor], Examples], out:
         say(f"{title}: {', '.join(said)}")
     path = Path(out) if out else model.report_folder / "explain.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    method = f"{activation_maps.method} ({SOURCES[activation_maps.method]})"
+    method = f"{name} ({SOURCES[name]})"
     title = f"{net.name}: {method}. Each map is scaled from its lowest value (blue) to its highest value (red)."
     pictures.explanation(entries, title, path)
     say(f"written: {path}")
@@ -122,8 +140,9 @@ def _draw_sheet(model: Model[Any], choose: Callable[[Predictor], Examples], out:
 def _image_files(predictor: Predictor, net: Net, paths: Sequence[str]) -> Examples:
     """Return Examples of image files, with the two most probable classes of each image."""
     with suppress_warnings():
-        shown = [_reduced(read_image(path)) for path in paths]
-    pixels = read_files(paths, net)
+        shown = [pictures.reduced(read_image(path), LONGEST) for path in paths]
+        resized = np.stack([read_image(path, net.image_shape, net.fit) for path in paths])
+    pixels = resized * np.float32(net.pixel_max / 255)
     probabilities = predictor.probabilities(pixels)
     classes = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
     return Examples([Path(path).name for path in paths], shown, pixels, probabilities, classes, ("predicted", "second"))
@@ -131,21 +150,24 @@ def _image_files(predictor: Predictor, net: Net, paths: Sequence[str]) -> Exampl
 
 def _worst_rows(predictor: Predictor, net: Net, split: Split, count: int) -> Examples:
     """Return Examples of the images whose true classes are least probable, with their predicted and true classes."""
-    images, labels, rows = split
+    images, labels, rows, _ = split
     with bar("predict", len(rows)) as advance:
         probabilities = predictor.probabilities(images, rows, advance)
     worst = np.argsort(probabilities[np.arange(len(rows)), labels[rows]], kind="stable")[:count]
-    probabilities, rows = probabilities[worst], rows[worst]
-    pixels = as_rgb(images[rows])
+    return row_examples(net, split, rows[worst], probabilities[worst])
+
+
+def row_examples(net: Net, split: Split, rows: np.ndarray, probabilities: np.ndarray) -> Examples:
+    """Return Examples of some images of a split, with their predicted and true classes.
+
+    Args:
+        net: the net that made the predictions.
+        split: the split.
+        rows: int [N], indices of the images.
+        probabilities: softmax outputs for them, float32 [N, K].
+    """
+    pixels = as_rgb(split.images[rows])
     shown = (pixels * (255 / net.pixel_max)).round().astype(np.uint8)
-    classes = np.stack([probabilities.argmax(axis=1), labels[rows]], axis=1)
-    return Examples([f"row {row}" for row in rows], list(shown), pixels, probabilities, classes, ("predicted", "true"))
-
-
-def _reduced(image: np.ndarray) -> np.ndarray:
-    """Return an image uint8 [H, W, 3], reduced so that its longer edge has at most LONGEST pixels."""
-    factor = LONGEST / max(image.shape[:2])
-    if factor >= 1:
-        return image
-    height, width = (max(1, round(size * factor)) for size in image.shape[:2])
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    classes = np.stack([probabilities.argmax(axis=1), split.labels[rows]], axis=1)
+    titles = [split.file_names[row] for row in rows] if split.file_names else [f"row {row}" for row in rows]
+    return Examples(titles, list(shown), pixels, probabilities, classes, ("predicted", "true"))

@@ -10,7 +10,7 @@ import functools
 import importlib.util
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,7 +43,7 @@ with _in_folder_of_defaults():
     from matplotlib.ft2font import FT2Font
     from matplotlib.ticker import MaxNLocator
 
-__all__ = ["DPI", "Axes", "Figure", "MaxNLocator", "can_draw", "colormaps", "picture", "plain"]
+__all__ = ["DPI", "Axes", "Figure", "MaxNLocator", "can_draw", "colormaps", "picture", "plain", "text_width"]
 
 
 @contextmanager
@@ -68,10 +68,26 @@ def _save(figure: Figure, path: Path) -> None:
         figure.savefig(file, format="png")
 
 
+def _default_font() -> FT2Font:
+    return FT2Font(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf")
+
+
 @functools.cache
 def _characters() -> frozenset[int]:
     """Return the code points of the characters that the default font has."""
-    return frozenset(FT2Font(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf").get_charmap())
+    return frozenset(_default_font().get_charmap())
+
+
+def text_width(lines: Iterable[str], size: float) -> float:
+    """Return the width in inches of the widest line in the default font; size: of the font, in points."""
+    font = _default_font()
+    font.set_size(size, DPI)
+
+    def width(line: str) -> float:
+        font.set_text(line)
+        return font.get_width_height()[0] / 64 / DPI  # the font counts 64ths of a pixel
+
+    return max(map(width, lines), default=0.0)
 
 
 def can_draw(text: str) -> bool:

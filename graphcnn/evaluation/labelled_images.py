@@ -5,6 +5,7 @@ N images, H x W pixels, K classes.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +13,10 @@ import numpy as np
 
 from graphcnn.common.errors import InputError, unknown_name
 from graphcnn.common.progress import say
-from graphcnn.data import cache, folder
+from graphcnn.data import folder
 from graphcnn.data.checks import check_compatible
-from graphcnn.data.npy import read_array, read_labels
+from graphcnn.data.labels import class_ids
+from graphcnn.data.npy import read_array
 from graphcnn.data.sources import DataOptions
 from graphcnn.evaluation.trained_run import TrainedRun
 from graphcnn.storage.recorded_data import Split
@@ -46,15 +48,15 @@ class LabelledImages(NamedTuple):
         Raises:
             InputError: the files are not valid, or they do not fit the images or classes of the run.
         """
-        images, labels = self._read_array(run, self.labels) if self.labels else self._read_folder(run, options)
-        return Split(images, labels, np.arange(len(labels)))
+        return self._read_array(run, self.labels) if self.labels else self._read_folder(run, options)
 
-    def _read_array(self, run: TrainedRun, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    def _read_array(self, run: TrainedRun, labels_path: Path) -> Split:
         images = read_array(self.images)
         check_compatible(images, self.images, run.image_shape, run.pixel_max)
-        return images, read_labels(labels_path, len(images), len(run.class_names))
+        labels = class_ids(read_array(labels_path), labels_path, len(images), run.class_names, run.first_label)
+        return Split(images, labels, np.arange(len(images)))
 
-    def _read_folder(self, run: TrainedRun, options: DataOptions) -> tuple[np.ndarray, np.ndarray]:
+    def _read_folder(self, run: TrainedRun, options: DataOptions) -> Split:
         height, width = run.image_shape
         if height != width:
             raise InputError(
@@ -70,10 +72,12 @@ class LabelledImages(NamedTuple):
                     f"{self.images / name}: the folders are matched by name with the classes of run {run.name}; "
                     f"{unknown_name(name, run.class_names)}"
                 )
-        split = folder.load_classes(self.images, names, height, cache.folder(options.cache_dir), options.skip_broken)
-        class_ids = np.array([run.class_names.index(name) for name in names], np.int32)
+        decoding = dataclasses.replace(options, image_size=height, fit=run.fit).decoding()
+        split = folder.load_classes(self.images, names, decoding)
+        assert split.class_ids is not None
+        own_ids = np.array([run.class_names.index(name) for name in names], np.int32)
         images = split.images if run.pixel_max == 255 else split.images * np.float32(run.pixel_max / 255)
-        return images, class_ids[split.class_ids]
+        return Split(images, own_ids[split.class_ids], np.arange(len(images)), split.names)
 
 
 def say_absent(labels: np.ndarray, class_names: list[str]) -> None:

@@ -28,10 +28,21 @@ def macro_f1(confusion: np.ndarray) -> float:
     Args:
         confusion: confusion counts, int64 [K, K].
     """
-    true_positives = np.diag(confusion).astype(np.float64)
-    occurrences = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return float(macro_f1_of_counts(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)))
+
+
+def macro_f1_of_counts(correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    """Return the macro F1, float64 [...], from the counts of each class; see macro_f1.
+
+    Args:
+        correct: number of images that were correctly predicted as this class, int64 [K, ...].
+        predicted: number of images that were predicted as this class, int64 [K, ...].
+        labelled: number of images of this class, int64 [K, ...].
+    """
+    true_positives = correct.astype(np.float64)
+    occurrences = predicted + labelled
     zeros = np.zeros_like(true_positives)
-    return float(np.mean(np.divide(2 * true_positives, occurrences, out=zeros, where=occurrences > 0)))
+    return np.mean(np.divide(2 * true_positives, occurrences, out=zeros, where=occurrences > 0), axis=0)
 
 
 def accuracy(confusion: np.ndarray) -> float:
@@ -40,7 +51,12 @@ def accuracy(confusion: np.ndarray) -> float:
 
 
 def top_k_accuracy(labels: ArrayLike, probabilities: ArrayLike, k: int = 2) -> float:
-    """Return the fraction of images whose label is among the k most probable classes.
+    """Return the fraction of images whose label is among the k most probable classes; see in_top_k."""
+    return float(np.mean(in_top_k(labels, probabilities, k)))
+
+
+def in_top_k(labels: ArrayLike, probabilities: ArrayLike, k: int = 2) -> np.ndarray:
+    """Return for each image whether its label is among the k most probable classes, bool [N].
 
     Args:
         labels: int [N].
@@ -48,11 +64,16 @@ def top_k_accuracy(labels: ArrayLike, probabilities: ArrayLike, k: int = 2) -> f
         k: number of classes.
     """
     ranked = np.argsort(-np.asarray(probabilities), axis=1, kind="stable")[:, :k]
-    return float(np.mean((ranked == np.asarray(labels)[:, None]).any(axis=1)))
+    return (ranked == np.asarray(labels)[:, None]).any(axis=1)
 
 
 def cross_entropy(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return the mean of -ln p(label), in nats.
+    """Return the mean of -ln p(label), in nats; see label_losses."""
+    return float(np.mean(label_losses(labels, probabilities)))
+
+
+def label_losses(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
+    """Return -ln p(label) of each image in nats, float64 [N].
 
     Args:
         labels: int [N].
@@ -60,7 +81,7 @@ def cross_entropy(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """
     labels = np.asarray(labels)
     label_probabilities = np.asarray(probabilities)[np.arange(len(labels)), labels].astype(np.float64)
-    return float(np.mean(-np.log(np.maximum(label_probabilities, np.finfo(np.float32).tiny))))
+    return -np.log(np.maximum(label_probabilities, np.finfo(np.float32).tiny))
 
 
 def summary(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:

@@ -46,20 +46,41 @@ def load_data(model: Model[TrainedRun], source: DataSource = RECORDED, test: boo
         InputError: the data are missing, or the runs have different training images, dev splits or test labels.
     """
     runs_data = [load_run_data(run, source, test) for run in model.nets]
-    first, first_data = model.nets[0], runs_data[0]
-    for run, data in zip(model.nets[1:], runs_data[1:], strict=True):
-        same = {
-            "training images": _fingerprint_at(first_data.dataset, run, data, source) == first_data.dataset.fingerprint,
-            "dev splits": np.array_equal(data.dev_rows, first_data.dev_rows),
-            "test labels": _same_labels(data.dataset.y_test, first_data.dataset.y_test),
-        }
-        for name, is_same in same.items():
-            if not is_same:
-                raise InputError(
-                    f"--run: {run.name} and {first.name} have different {name}, so they cannot be scored together; "
-                    "name runs that were trained on the same data and split"
-                )
+    first, *others = zip(model.nets, runs_data, strict=True)
+    for other in others:
+        check_same_data(first, other, source)
     return runs_data
+
+
+def check_same_data(
+    first: tuple[TrainedRun, RecordedData],
+    other: tuple[TrainedRun, RecordedData],
+    source: DataSource,
+    same_dev: bool = True,
+) -> None:
+    """Refuse two runs with different data.
+
+    Args:
+        first: a run and its data.
+        other: another run and its data.
+        source: where the data are.
+        same_dev: whether runs with different dev splits are refused too.
+
+    Raises:
+        InputError: the runs have different training images, dev splits or test labels.
+    """
+    (first_run, first_data), (run, data) = first, other
+    same = {
+        "training images": _fingerprint_at(first_data.dataset, run, data, source) == first_data.dataset.fingerprint,
+        "dev splits": not same_dev or np.array_equal(data.dev_rows, first_data.dev_rows),
+        "test labels": _same_labels(data.dataset.y_test, first_data.dataset.y_test),
+    }
+    for name, is_same in same.items():
+        if not is_same:
+            raise InputError(
+                f"--run: {run.name} and {first_run.name} have different {name}, so they cannot be scored together; "
+                "name runs that were trained on the same data and split"
+            )
 
 
 def _same_labels(labels: np.ndarray | None, others: np.ndarray | None) -> bool:

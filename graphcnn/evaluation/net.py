@@ -16,6 +16,7 @@ class Net(ABC):
         description: "run: NAME (checkpoint)" or "net: NAME".
         class_names: names of the classes, in the order of the outputs.
         image_shape: (H, W) of the images that the graph takes.
+        fit: how image files are brought to image_shape; see data.images.read_image.
         pixel_max: largest pixel value of these images, 255 or 1.
     """
 
@@ -23,6 +24,7 @@ class Net(ABC):
     description: str
     class_names: list[str]
     image_shape: tuple[int, int]
+    fit: str
     pixel_max: int
 
     @abstractmethod

@@ -5,6 +5,7 @@ N images, H x W pixels, C channels, K classes.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +14,32 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from graphcnn.common.text import printable, shortened
 from graphcnn.data.batches import as_rgb
 from graphcnn.evaluation.class_labels import class_labels
-from graphcnn.evaluation.figure import DPI, Axes, MaxNLocator, colormaps, picture, plain
+from graphcnn.evaluation.figure import DPI, Axes, MaxNLocator, can_draw, colormaps, picture, plain, text_width
 
 History = Sequence[Mapping[str, Any]]  # the rows of a history.csv
 Panels = tuple[tuple[str, dict[str, str]], ...]  # (title, {column of a history.csv: label})
 
 CURVES: Panels = (
-    ("training loss, summed over the epoch", {"loss": "training"}),
-    ("mean cross-entropy (nats)", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
     ("score", {"dev_macro_f1": "dev macro F1", "dev_accuracy": "dev accuracy", "accuracy": "training accuracy"}),
+    ("mean cross-entropy (nats)", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
+    ("training loss, mean over the steps", {"loss": "training"}),
 )
 SUITE_CURVES: Panels = (
     ("accuracy", {"accuracy": "training", "dev_accuracy": "dev"}),
     ("cross-entropy", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
 )
 
-INCHES_PER_LETTER = 0.1  # of the labels of an axis
+TITLE_INCHES_PER_LETTER = 0.105
+FILE_LETTERS = 28  # of the name of an image file above a mistake
+MISTAKES_INCHES = 13  # width of the picture of the mistakes
+SUITE_INCHES = 2.4  # width of an experiment in the picture of a suite
+LEGEND_LETTERS = 40  # of the name of a run in the legend of a comparison
+LARGEST_X = 1e10  # of a number of epochs or seconds
+LINE_STYLES = ("-", "--", ":", "-.")  # ten runs have the same
+TITLE_LETTERS = 90  # of the name of an experiment
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class Predictions:
         probabilities: softmax outputs, float [N, K].
         class_names: names of the K classes.
         pixel_max: largest pixel value, 255 or 1.
+        file_names: path of the file of each of the M images; empty if the images are not from image files.
     """
 
     images: np.ndarray
@@ -52,26 +62,98 @@ class Predictions:
     probabilities: np.ndarray
     class_names: Sequence[str]
     pixel_max: int
+    file_names: Sequence[str] = ()
+
+    def image_name(self, row: int) -> str:
+        """Return "row 7", or the name of the image file if there is one and the font can draw it."""
+        name = printable(self.file_names[row].rpartition("/")[2]) if self.file_names else ""
+        return shortened(name, FILE_LETTERS) if name and can_draw(name) else f"row {row}"
 
 
-def curves(history: History, path: Path) -> None:
-    """Draw loss, cross-entropy and dev scores over the epochs into a PNG file, unless the history is empty."""
+def curves(history: History, name: str, path: Path) -> None:
+    """Draw dev scores, cross-entropy and loss over the epochs into a PNG file, unless the history is empty.
+
+    Args:
+        history: the history of a run.
+        name: name of the run.
+        path: the PNG file.
+    """
     if not history:
         return
-    with picture(path, 11, 3.4) as figure:
-        epochs = [row["epoch"] for row in history]
+    epochs, best = [row["epoch"] for row in history], _best(history)
+    with picture(path, 11, 3.7) as figure:
+        marked = f"best epoch {best['epoch']} (dotted line): dev macro F1 {best['dev_macro_f1']:.4f}" if best else ""
+        figure.suptitle(f"{_wrapped(name, 11)}\n{marked}".rstrip())
         for axes, (title, labels) in zip(figure.subplots(1, 3), CURVES, strict=True):
-            for column, label in labels.items():
-                values = _column(history, column)
+            marker = "." if len(epochs) < 40 else None
+            for n, (column, label) in enumerate(labels.items()):  # the first line is drawn above the others
+                values = _mean_losses(history) if column == "loss" else _column(history, column)
                 if not np.isnan(values).all():
-                    axes.plot(epochs, values, marker="." if len(epochs) < 40 else None, label=label)
-            axes.set(title=title, xlabel="epoch")
+                    axes.plot(epochs, values, marker=marker, label=label, zorder=2.9 - 0.1 * n)
+            if best:
+                axes.axvline(best["epoch"], color="tab:gray", linestyle=":")
+            axes.set(title=title, xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
             axes.xaxis.set_major_locator(_whole_numbers())
             axes.grid(alpha=0.3)
-            if axes.lines:
-                axes.legend()
+            axes.legend(fontsize=8)
             if labels.keys() == {"loss"}:  # the L2 penalty of the initial weights dominates the first epoch
                 axes.set_yscale("log")
+
+
+def comparison(histories: Mapping[str, History], path: Path) -> None:
+    """Draw the dev macro F1 of several runs over the epochs and over the seconds of training into a PNG file.
+
+    Args:
+        histories: {name of a run: its history}; a run without a dev score has no line.
+        path: the PNG file.
+    """
+    names = [name for name, history in histories.items() if _best(history)]
+    with picture(path, 11, max(4.0, 1.0 + 0.2 * len(names))) as figure:
+        panels = (("epoch", "epoch"), ("training_seconds", "seconds of training"))
+        for axes, (column, label) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
+            lines = [_draw_scores(axes, column, histories[name], n) for n, name in enumerate(names)]
+            axes.set(xlabel=label)
+            axes.grid(alpha=0.3)
+            if column == "epoch":
+                axes.set_ylabel("dev macro F1 (dot: best epoch)")
+                axes.xaxis.set_major_locator(_whole_numbers())
+            else:
+                axes.set_xlim(left=0)
+        labels = [plain(shortened(name, LEGEND_LETTERS)) for name in names]
+        # matplotlib leaves out a label that starts with an underscore
+        figure.legend(lines, [f" {label}" for label in labels], loc="outside right upper", fontsize=8)
+
+
+def _draw_scores(axes: Axes, column: str, history: History, number: int) -> Any:
+    """Draw the dev macro F1 of a run over a column of its history; return the line.
+
+    Args:
+        number: number of the run in the picture, which chooses the colour and the style of the line.
+    """
+    x, y = (np.array(_column(history, name), float) for name in (column, "dev_macro_f1"))
+    known = (x >= 0) & (x < LARGEST_X) & (y >= 0) & (y <= 1)  # a history of a stranger may hold any number
+    x, y, colour = x[known], y[known], f"C{number % 10}"
+    (line,) = axes.plot(x, y, color=colour, linestyle=LINE_STYLES[number // 10 % len(LINE_STYLES)])
+    if known.any():
+        axes.plot(x[y.argmax()], y.max(), color=colour, marker="o")
+    return line
+
+
+def _best(history: History) -> Mapping[str, Any] | None:
+    """Return the row of the best epoch, the first one with the highest dev macro F1; None without a dev split."""
+    scored = [row for row in history if row["dev_macro_f1"] is not None]
+    return max(scored, key=lambda row: row["dev_macro_f1"], default=None)
+
+
+def _wrapped(title: str, width: float) -> str:
+    """Return a title, as matplotlib text, in lines that fit into a picture of this width in inches."""
+    return "\n".join(map(plain, textwrap.wrap(title, int(width / TITLE_INCHES_PER_LETTER))))
+
+
+def _mean_losses(history: History) -> list[float]:
+    """Return each epoch's mean loss over its steps; history.csv has the sums."""
+    steps = np.diff([row["step"] for row in history], prepend=0)
+    return [row["loss"] / count for row, count in zip(history, steps, strict=True)]
 
 
 def confusion(counts: np.ndarray, class_names: Sequence[str], title: str, path: Path) -> None:
@@ -88,12 +170,13 @@ def confusion(counts: np.ndarray, class_names: Sequence[str], title: str, path: 
     labels = [plain(label) for label in class_labels(class_names)]
     numbered = labels != [plain(name) for name in class_names]
     columns = [str(n) for n in range(classes)] if numbered else labels
-    wide, tall = (size + INCHES_PER_LETTER * max(map(len, names)) for names in (labels, columns))
+    wide, tall = (size + text_width(names, 10) for names in (labels, columns))
     with picture(path, wide, tall) as figure:
         axes = figure.subplots()
         fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-        axes.set(title=plain(title), xlabel="predicted", ylabel="true", anchor="E")  # at the right, beside long labels
+        figure.suptitle(_wrapped(title, wide))
+        axes.set(xlabel="predicted class", ylabel="true class", anchor="E")  # at the right, beside long labels
         axes.set_xticks(range(classes), columns, rotation=90 if max(map(len, columns)) > 3 else 0)
         axes.set_yticks(range(classes), labels)
         if classes <= 30:
@@ -103,7 +186,7 @@ def confusion(counts: np.ndarray, class_names: Sequence[str], title: str, path: 
 
 
 def mistakes(predictions: Predictions, title: str, path: Path, most: int = 32) -> None:
-    """Draw the most confident wrong predictions into a PNG file, with their predicted and true classes.
+    """Draw the most confident wrong predictions into a PNG file, with their classes and their row or file.
 
     Args:
         predictions: predictions for a split.
@@ -115,18 +198,24 @@ def mistakes(predictions: Predictions, title: str, path: Path, most: int = 32) -
     confidence = predictions.probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != predictions.labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
-    columns = min(max(4, len(wrong)), 8)
+    names = [plain(label) for label in class_labels(predictions.class_names)]
+    labels = [
+        f"predicted: {names[predicted[n]]} ({confidence[n]:.2f})\ntrue: {names[predictions.labels[n]]}\n"
+        f"{plain(predictions.image_name(predictions.rows[n]))}"
+        for n in wrong
+    ]
+    lines_of_labels = [line for label in labels for line in label.splitlines()]
+    wide = max(1.6, text_width(lines_of_labels, 8) + 0.15)  # inches of an image with its label
+    columns = min(max(3, len(wrong)), int(MISTAKES_INCHES / wide))
     lines = max(1, -(-len(wrong) // columns))
-    with picture(path, 1.5 * columns, 1.75 * lines + 0.6) as figure:
-        figure.suptitle(plain(title if len(wrong) else f"{title}: none"))
+    with picture(path, wide * columns, (min(wide, 2.0) + 0.5) * lines + 0.5) as figure:
+        figure.suptitle(_wrapped(title if len(wrong) else f"{title}: none", wide * columns))
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in grid:
             axes.axis("off")
-        names = [plain(label) for label in class_labels(predictions.class_names)]
-        for axes, n in zip(grid, wrong, strict=False):
+        for axes, n, label in zip(grid, wrong, labels, strict=False):
             row = predictions.rows[n]
             axes.imshow(as_rgb(predictions.images[row : row + 1])[0] / predictions.pixel_max)
-            label = f"predicted: {names[predicted[n]]} ({confidence[n]:.2f})\ntrue: {names[predictions.labels[n]]}"
             axes.set_title(label, fontsize=8)
 
 
@@ -139,7 +228,7 @@ def suite(histories: Mapping[str, Sequence[History]], path: Path) -> None:
     """
     columns = min(6, max(1, len(histories)))
     lines = -(-len(histories) // columns)
-    with picture(path, 2.4 * columns + 0.6, 3.4 * lines) as figure:
+    with picture(path, SUITE_INCHES * columns + 0.6, 3.4 * lines) as figure:
         grid = figure.subplots(2 * lines, columns, squeeze=False, sharex="col")
         for axes in grid.ravel():
             axes.axis("off")
@@ -149,7 +238,7 @@ def suite(histories: Mapping[str, Sequence[History]], path: Path) -> None:
                 axes = grid[2 * line + panel, column]
                 _draw_seeds(axes, seeds, labels)
                 if panel == 0:
-                    axes.set_title(plain(experiment), fontsize=9)
+                    axes.set_title(_in_lines(experiment, SUITE_INCHES - 0.7, 8), fontsize=8)
                 if column == 0:
                     axes.set_ylabel(title, fontsize=8)
                 if n == 0:
@@ -160,6 +249,13 @@ def suite(histories: Mapping[str, Sequence[History]], path: Path) -> None:
         for axes in grid[1::2].ravel():
             axes.set_yscale("log")  # a run with a high cross-entropy does not flatten the others
             axes.set_ylim(lowest / 1.1, highest * 1.1)
+
+
+def _in_lines(name: str, inches: float, size: float) -> str:
+    """Return a name, as matplotlib text, in lines of at most this width; size: of the font, in points."""
+    name = shortened(name, TITLE_LETTERS)
+    wrapped = (textwrap.wrap(name, letters) for letters in range(len(name), 0, -1))
+    return "\n".join(map(plain, next(lines for lines in wrapped if text_width(lines, size) <= inches)))
 
 
 def _cross_entropy_range(histories: Mapping[str, Sequence[History]]) -> tuple[float, float]:
@@ -180,7 +276,7 @@ def _draw_seeds(axes: Axes, seeds: Sequence[History], labels: Mapping[str, str])
             values = _column(history, column)
             axes.plot(epochs, values, color=colour, lw=1, marker=marker, label=label if seed == 0 else None)
     axes.grid(alpha=0.3)
-    axes.tick_params(labelsize=7, labelbottom=True)
+    axes.tick_params(which="both", labelsize=7, labelbottom=True)
     axes.xaxis.set_major_locator(_whole_numbers())
 
 
@@ -237,6 +333,15 @@ def explanation(
                 axes.set_title(plain(label), fontsize=8)
 
 
+def reduced(image: np.ndarray, longest: int) -> np.ndarray:
+    """Return an image uint8 [H, W, 3], reduced so that its longer edge has at most `longest` pixels."""
+    factor = longest / max(image.shape[:2])
+    if factor >= 1:
+        return image
+    height, width = (max(1, round(size * factor)) for size in image.shape[:2])
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
 def overlaid(image: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return an image uint8 [H, W, 3] overlaid with a map [h, w] in colours from blue (lowest) to red (highest)."""
     values = np.asarray(values, np.float32)
@@ -278,4 +383,4 @@ def _column(history: History, column: str) -> list[float]:
 
 def _whole_numbers() -> MaxNLocator:
     """Return matplotlib's default tick locator, restricted to whole numbers."""
-    return MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True)
+    return MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1)

@@ -11,11 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphcnn.common.progress import say_if_slow
 from graphcnn.data.batches import as_rgb, chunk_size, in_order, prefetch
+from graphcnn.graphs.activation_size import largest_activation
 from graphcnn.graphs.inference import InferenceGraph
+from graphcnn.graphs.preprocess import MOST_VIEWS
 from graphcnn.ops.tf1 import session as new_session
 from graphcnn.ops.tf1 import tf, tf1
 from graphcnn.storage import checkpoint
+
+LARGEST_TENSOR = 1 << 28  # bytes of the largest activation of a batch; several of this size exist at a time
 
 
 class Predictor(NamedTuple):
@@ -66,7 +71,8 @@ def open_predictor(
         saver = checkpoint.saver(graph.variables)
     graph.graph.finalize()
     session = new_session(graph.graph)
-    return Predictor(graph, session, saver, load(session, saver))
+    with say_if_slow("reading the weights"):
+        return Predictor(graph, session, saver, load(session, saver))
 
 
 def probabilities(
@@ -90,10 +96,7 @@ def probabilities(
         features: None for images. If `images` holds cached features, float32 [M, C], the tensor to feed them to.
     """
     rows = np.arange(len(images)) if rows is None else rows
-    size = images.shape[1:3] if features is None else (1, 1)
-    slices = in_order(
-        rows, chunk_size(size)
-    )  # one batch size for all callers: results of another one may round differently
+    slices = in_order(rows, batch_size(graph, images.shape[1:3], tta) if features is None else chunk_size((1, 1)))
     outputs = []
     for batch in prefetch(as_rgb(images[indices]) if features is None else images[indices] for indices in slices):
         feed = {graph.x: batch, graph.tta: tta} if features is None else {features: batch}
@@ -101,3 +104,12 @@ def probabilities(
         if advance:
             advance(len(batch))
     return np.concatenate(outputs)
+
+
+def batch_size(graph: InferenceGraph, image_shape: tuple[int, ...], tta: bool = False) -> int:
+    """Return how many images of (H, W) a graph computes together, so that the largest activation is limited.
+
+    All callers use it, because results of another batch size may round differently.
+    """
+    bytes_per_image = largest_activation(graph.hypothesis) * (MOST_VIEWS if tta else 1)
+    return max(1, min(chunk_size(image_shape), LARGEST_TENSOR // max(1, bytes_per_image)))

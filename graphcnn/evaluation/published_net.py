@@ -43,7 +43,7 @@ class PublishedNet(Net):
         self.name, self.weights, self.description, self.pixel_max = name, weights, f"net: {name}", 255
         self.class_names = IMAGENET_CLASSES.read_text(encoding="utf-8").splitlines()
         size, preprocessing = ARCHITECTURES[name].image_size, ARCHITECTURES[name].preprocessing
-        self.image_shape = (size, size)
+        self.image_shape, self.fit = (size, size), "crop"
         self.recipe = Recipe(net=name, weights=weights, image_size=size, normalisation=preprocessing, keep_prob=1.0)
         images = ImageSpec(self.image_shape, len(self.class_names), self.pixel_max)
         initial = prepare_initial_weights(self.recipe, images, root, data_cache, keep_normalisation=True)

@@ -11,6 +11,7 @@ from graphcnn.common.files import refuse_links
 from graphcnn.evaluation.net import Net
 from graphcnn.evaluation.published_net import PublishedNet
 from graphcnn.evaluation.trained_run import TrainedRun
+from graphcnn.storage.recorded_net import check_net
 from graphcnn.storage.select_run import ensemble_folder, select_run, select_runs
 
 AnyNet = TypeVar("AnyNet", bound=Net, covariant=True)
@@ -59,6 +60,7 @@ def select_model(
     net: str | None = None,
     weights: str = "imagenet",
     data_cache: str | None = None,
+    allow_changed_net: bool = False,
 ) -> Model[Any]:
     """Return the model that a command's flags select: a Model[TrainedRun], or with `net` a Model[PublishedNet].
 
@@ -68,10 +70,11 @@ def select_model(
         ensemble, tta: see Model.
         net: an ImageNet net with published weights instead of a run.
         weights, data_cache: see PublishedNet.
+        allow_changed_net: whether to use a run whose net has changed after its training.
 
     Raises:
-        InputError: a run does not exist or is named twice, the runs have different classes, a run was trained without
-            views for test-time augmentation, or there are no weights for the net.
+        InputError: a run does not exist or is named twice, the runs have different classes, the net of a run has
+            changed, a run was trained without views for test-time augmentation, or there are no weights for the net.
     """
     if net:
         return Model((PublishedNet(net, weights, root, data_cache),), root)
@@ -79,13 +82,19 @@ def select_model(
     runs = tuple(TrainedRun(folder) for folder in selected)
     first = runs[0]
     for member in runs:
-        if member.class_names != first.class_names:
-            raise InputError(
-                f"--run: {member.name} and {first.name} have different classes ({len(member.class_names)} and "
-                f"{len(first.class_names)}); name runs of the same data"
-            )
+        check_same_classes(first, member)
+        check_net(member.name, member.config, member.recipe, allow_changed_net)
         if tta:
             member.check_tta()
     folder = ensemble_folder(root, [member.name for member in runs]) if len(runs) > 1 else first.run.path / "report"
     refuse_links(folder, root)
     return Model(runs, folder, ensemble, tta)
+
+
+def check_same_classes(first: Net, other: Net) -> None:
+    """Refuse two nets with different class names."""
+    if other.class_names != first.class_names:
+        raise InputError(
+            f"--run: {other.name} and {first.name} have different classes ({len(other.class_names)} and "
+            f"{len(first.class_names)}); name runs of the same data"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from sklearn.metrics import classification_report, precision_recall_fscore_suppo
 
 from graphcnn.common.progress import print_table, say
 from graphcnn.common.text import printable
+from graphcnn.evaluation.intervals import Interval
 
 TITLES = {
     "macro_f1": "macro F1",
@@ -23,13 +24,19 @@ PER_CLASS = ("precision", "recall", "f1-score", "support")
 
 
 def print_scores(
-    prefix: str, scores: dict[str, Any], labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+    prefix: str,
+    scores: Mapping[str, Any],
+    intervals: Mapping[str, Interval],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
 ) -> dict[str, dict[str, float]]:
     """Print the scores, macro F1 first; then print scikit-learn's report on each class and the confusion counts.
 
     Args:
         prefix: text before each score, such as "dev ".
-        scores: result of metrics.summary.
+        scores: result of metrics.summary, and optionally the expected calibration error as "ece".
+        intervals: result of intervals.score_intervals.
         labels: int [N].
         probabilities: float [N, K].
         class_names: names of the K classes.
@@ -38,7 +45,10 @@ def print_scores(
         {class name: {"precision", "recall", "f1-score", "support"}}.
     """
     for key, title in TITLES.items():
-        say(f"{prefix}{title}: {scores[key]:.6f}")
+        low, high = intervals[key]
+        say(f"{prefix}{title}: {scores[key]:.6f} (95% interval {low:.4f} to {high:.4f})")
+    if "ece" in scores:
+        say(f"{prefix}expected calibration error: {scores['ece']:.6f}")
     names = [printable(name) for name in class_names]
     predictions, options = probabilities.argmax(axis=1), {"labels": range(len(class_names)), "zero_division": 0}
     report = classification_report(labels, predictions, digits=4, target_names=names, **options)

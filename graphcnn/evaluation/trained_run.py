@@ -14,8 +14,9 @@ from graphcnn.evaluation.net import Net
 from graphcnn.evaluation.predictor import Predictor, open_predictor
 from graphcnn.graphs.inference import InferenceGraph, build_inference
 from graphcnn.graphs.validate import validate_inference
-from graphcnn.ops.tf1 import choose_precision, tf1
+from graphcnn.ops.tf1 import tf1
 from graphcnn.storage import checkpoint
+from graphcnn.storage.recorded_data import recorded_options
 from graphcnn.storage.run import Run
 
 
@@ -26,6 +27,7 @@ class TrainedRun(Net):
         run: folder of the run.
         config: content of its config.json.
         recipe: the recipe of its training.
+        first_label: see Dataset.first_label.
     """
 
     def __init__(self, run: Run) -> None:
@@ -40,6 +42,8 @@ class TrainedRun(Net):
             validate_inference(self.recipe, self.image_shape)
         except SettingError as error:
             raise InputError(f"{run.config_path}: {error}") from None
+        self.fit = recorded_options(self.config, {}).fit
+        self.first_label: int | None = self.config["data"].get("first_label", 0)
         self.pixel_max = self.config["data"]["pixel_max"]
         self.description = f"run: {run.name} ({run.path / 'best'})"
 
@@ -56,23 +60,14 @@ class TrainedRun(Net):
                 "images only; averaging over views that it was not trained on may lower the score"
             )
 
-    def choose_precision(self, precision: str | None) -> tuple[str, str]:
-        """Return ("float32" or "bfloat16", the reason for this choice).
-
-        Args:
-            precision: auto, float32 or bfloat16. None means the precision of the training, except that bfloat16 is
-                used only if it is faster on this CPU.
-        """
-        trained = self.recipe.precision
-        return choose_precision(precision or ("auto" if trained == "bfloat16" else trained))
-
-    def build(self, precision: str = "float32", portable: bool = True) -> InferenceGraph:
+    def build(self, precision: str = "float32") -> InferenceGraph:
         """Return the run's inference graph, not finalised.
 
         Args:
-            precision: precision of convolutions and matrix products, float32 or bfloat16.
-            portable: whether all convolutions are operations of tf.nn, as other programs need.
+            precision: precision of convolutions and matrix products, float32 or bfloat16. In float32, the graph is the
+                one that `submit` and `export` write: its convolutions are operations of tf.nn.
         """
+        portable = precision == "float32"
         return build_inference(self.recipe, self.image_shape, len(self.class_names), precision, portable)
 
     def build_one_view(self) -> InferenceGraph:

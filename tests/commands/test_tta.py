@@ -31,7 +31,7 @@ def test_eval_predict_and_submit_agree(trained_fast, tmp_path, command):
         labels = tiny_arrays(24, seed=1)[1][:, 0]
         expected = -np.log(softmax[tta][np.arange(24), labels]).mean()
         assert numbers["cross_entropy"] == pytest.approx(expected, rel=1e-3)
-    assert np.abs(softmax[True] - softmax[False]).max() > 1e-4
+    assert np.abs(np.log(softmax[True]) - np.log(softmax[False])).max() > 1e-2  # rounding alone: below 1e-4
 
     # A grader who feeds x alone gets the plain pass. submit has verified that for the submission without --tta.
     np.save(tmp_path / "plain.npy", softmax[False])

@@ -13,9 +13,12 @@ from graphcnn.config.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-COMMANDS = ("train", "eval", "predict", "submit", "explain", "export", "experiments", "bench", "launch")
-OTHER_FLAGS = {  # of pytest, ruff, absl and grader.py, and placeholders
-    "--check", "--zoo", "--help", "--flagfile", "--name", "--noname", "--submission",
+COMMANDS = (
+    "train", "eval", "predict", "submit", "explain", "export", "experiments", "runs", "report", "inspect",
+    "bench", "launch",
+)  # fmt: skip
+OTHER_FLAGS = {  # of pytest, ruff, absl, grader.py and TensorBoard, and placeholders
+    "--check", "--zoo", "--help", "--flagfile", "--name", "--noname", "--submission", "--logdir",
 }  # fmt: skip
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

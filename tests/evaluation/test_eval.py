@@ -6,9 +6,11 @@ import json
 import numpy as np
 import pytest
 from conftest import TINY, one_line, write_folder
+from photo_files import write_photos
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
+from graphcnn.evaluation import dev_score, text_report
 from graphcnn.ops import tf1
 from graphcnn.storage.run import Run
 
@@ -23,15 +25,19 @@ class TestRun:
             numbers = json.loads((report / f"{split}.json").read_text())
             assert set(numbers) == {
                 "macro_f1", "accuracy", "top2_accuracy", "cross_entropy", "precision", "tta", "epoch", "parameters",
-                "per_class", "confusion", *["fingerprint"] * (split == "test"),
+                "intervals", "ece", "reliability", "per_class", "confusion", *["fingerprint"] * (split == "test"),
             }  # fmt: skip
             assert numbers["parameters"] > 0
             assert numbers["epoch"] == json.loads((trained_copy / "tiny/best/state.json").read_text())["epoch"]
-            assert f"{split} macro F1: {numbers['macro_f1']:.6f}" in outcome.out.splitlines()
+            for key, title in text_report.TITLES.items():
+                low, high = numbers["intervals"][key]
+                line = f"{split} {title}: {numbers[key]:.6f} (95% interval {low:.4f} to {high:.4f})"
+                assert line in outcome.out.splitlines()
+                assert low <= numbers[key] <= high
             assert np.sum(numbers["confusion"]) == rows
             f1 = [numbers["per_class"][name]["f1-score"] for name in "012"]
             assert numbers["macro_f1"] == pytest.approx(np.mean(f1))
-            for picture in ("confusion", "mistakes"):
+            for picture in ("confusion", "mistakes", "reliability"):
                 with Image.open(report / f"{split}_{picture}.png") as image:
                     assert image.width > 200
         assert outcome.out.splitlines()[1].startswith("dev macro F1: ")
@@ -53,16 +59,46 @@ class TestRun:
         assert macro_f1 == max(row["dev_macro_f1"] for row in run.history(2))
 
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-    def test_default_precision_is_the_precision_of_training(self, precision, trained, tmp_path, command):
+    def test_the_score_is_that_of_float32_whatever_the_training_used(self, precision, trained, tmp_path, command):
         common = [f"--checkpoints={tmp_path}", "--run=r"]
         settings = ["--dev_split=stratified", *TINY, "--epochs=1", f"--precision={precision}"]
-        assert command("train", f"--data={trained[1]}", *common, *settings).status == 0
-        outcome = command("eval", *common)
-        computed = precision if precision == "float32" else tf1.choose_precision("auto")[0]
-        assert f", trained in {precision}, computed in {computed} (" in outcome.out
-        if computed == precision:
-            macro_f1 = json.loads((tmp_path / "r" / "report" / "dev.json").read_text())["macro_f1"]
-            assert macro_f1 == Run(tmp_path, "r").history(1)[0]["dev_macro_f1"]
+        training = command("train", f"--data={trained[1]}", *common, *settings)
+        assert training.status == 0, training.err
+        in_training = Run(tmp_path, "r").history(1)[0]["dev_macro_f1"]
+        assert f", trained in {precision}, computed in float32 (" in command("eval", *common).out
+        score = json.loads((tmp_path / "r" / "report" / "dev.json").read_text())["macro_f1"]
+        assert Run(tmp_path, "r").config()["best"] == {
+            "epoch": 1,
+            "dev_macro_f1": score,
+            "training_dev_macro_f1": in_training,
+            "training_precision": precision,
+        }
+        both = f" in float32 ({in_training:.6f} in bfloat16)" if precision == "bfloat16" else ""
+        assert f"best epoch 1, dev macro F1 {score:.6f}{both}; run folder:" in training.out
+
+        dev_rows = Run(tmp_path, "r").dev_rows(96)
+        np.save(tmp_path / "dev.npy", np.load(trained[1] / "x_train.npy")[dev_rows])
+        out = tmp_path / "p.npy"
+        assert command("predict", *common, f"--array={tmp_path / 'dev.npy'}", f"--out={out}").status == 0
+        labels = np.load(trained[1] / "y_train.npy")[dev_rows, 0]
+        assert f1_score(labels, np.load(out).argmax(axis=1), average="macro") == pytest.approx(score)
+
+    def test_the_float32_score_of_a_bfloat16_run_is_computed_once_for_each_best_epoch(
+        self, trained, tmp_path, command, monkeypatch
+    ):
+        scored = []
+        original = dev_score.dev_macro_f1
+        monkeypatch.setattr(dev_score, "dev_macro_f1", lambda *args: scored.append(1) or original(*args))
+        common = [f"--data={trained[1]}", f"--checkpoints={tmp_path}", "--run=r"]
+        first = command("train", *common, "--dev_split=stratified", *TINY, "--epochs=1", "--precision=bfloat16")
+        assert first.status == 0, first.err
+        again = command("train", *common, "--resume")
+        line = next(line for line in first.out.splitlines() if "best epoch" in line)
+        assert line.partition("best epoch")[2] in again.out
+        assert len(scored) == 1
+        Run(tmp_path, "r").write_config({**Run(tmp_path, "r").config(), "best": {"epoch": 1, "dev_macro_f1": "x"}})
+        assert command("train", *common, "--resume").status == 0
+        assert len(scored) == 2
 
     def test_precisions_agree_to_the_stated_tolerance(self, trained_copy, command):
         scores = {}
@@ -101,7 +137,7 @@ class TestPredictionsFile:
         outcome = command("eval", *arguments, f"--checkpoints={tmp_path / 'none'}")
         assert outcome.status == 0, outcome.err
         expected = f1_score(predicted.labels, predicted.softmax.argmax(axis=1), average="macro")
-        assert outcome.out.startswith(f"macro F1: {expected:.6f}\n")
+        assert outcome.out.startswith(f"macro F1: {expected:.6f} (95% interval ")
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -156,4 +192,21 @@ def test_the_scores_are_written_after_the_pictures(trained_copy, command, monkey
     monkeypatch.setattr("graphcnn.evaluation.pictures.mistakes", failing)
     assert command("eval", f"--checkpoints={trained_copy}", "--run=tiny").status == 2
     report = Run(trained_copy, "tiny").path / "report"
-    assert [path.name for path in report.iterdir()] == ["dev_confusion.png"]
+    assert sorted(path.name for path in report.iterdir()) == ["dev.csv", "dev_confusion.png"]
+
+
+def test_the_mistakes_are_drawn_with_the_files_of_their_images(tmp_path, command, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        "graphcnn.evaluation.pictures.mistakes", lambda predictions, title, path: drawn.update({path.name: predictions})
+    )
+    photos = write_photos(tmp_path / "photos" / "train").parent
+    write_photos(photos / "test", rows=2, seed=1)
+    root = f"--checkpoints={tmp_path}"
+    assert command("train", root, f"--data={photos}", *TINY, "--epochs=1").status == 0
+    assert command("eval", root, "--split=train,dev,test").status == 0
+    assert command("eval", root, f"--images={photos / 'test'}").status == 0
+    assert sorted(drawn) == [f"{split}_mistakes.png" for split in ("dev", "images", "test", "train")]
+    for predictions in drawn.values():
+        classes = [predictions.file_names[row].split("/")[0] for row in predictions.rows]
+        assert classes == [predictions.class_names[label] for label in predictions.labels]

@@ -111,7 +111,7 @@ def test_picture_of_image_files(run, method, runs, tmp_path, command):
 def test_picture_of_the_worst_images(runs, command):
     """The images are in increasing order of the probability of their true class."""
     assert command("explain", f"--checkpoints={runs}", "--run=cam", "--split=dev", "--worst=4").status == 0
-    outcome = command("explain", f"--checkpoints={runs}", "--run=cam", "--split=dev", "--worst=200")
+    outcome = command("explain", f"--checkpoints={runs}", "--run=cam", "--split=dev", "--worst=100")
     lines = [line for line in outcome.out.splitlines() if line.startswith("row ")]
     assert len(lines) == 24
     shown = [float(line.rpartition(" ")[2]) for line in lines]
@@ -126,6 +126,8 @@ def test_picture_of_the_worst_images(runs, command):
         (["--split=dev", "x.png"], "and not both"),
         (["--split=all"], "--split: found 'all'"),
         (["--split=dev", "--worst=0"], "--worst: found 0"),
+        (["--split=dev", "--worst=101"], "--worst: found 101, expected a whole number from 1 to 100"),
+        (["x.png"] * 101, "found 101 image files, but a picture shows at most 100"),
         (["--worst=3", "x.png"], "--worst: is for --split"),
         (["missing.png"], "missing.png: no such file"),
         (["--net=mobilenet", "--run=cam", "x.png"], "--run: needs a run, but --net replaces the run"),

@@ -3,6 +3,7 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, top_k_accuracy_score
 
 from graphcnn.evaluation import metrics
+from graphcnn.evaluation.intervals import score_intervals
 from graphcnn.evaluation.text_report import print_scores
 
 SHAPES = [(500, 10), (40, 3), (12, 10), (7, 2)]  # (N, K); with 12 rows of 10 classes some class is absent
@@ -43,7 +44,8 @@ def test_cross_entropy_of_a_certain_mistake_is_finite():
 def test_the_confusion_table_has_a_limit(classes, printed, capsys):
     labels = np.arange(classes)
     probabilities = np.eye(classes, dtype=np.float32)
-    print_scores("", metrics.summary(labels, probabilities), labels, probabilities, list(map(str, labels)))
+    scores, intervals = metrics.summary(labels, probabilities), score_intervals(labels, probabilities)
+    print_scores("", scores, intervals, labels, probabilities, list(map(str, labels)))
     out = capsys.readouterr().out
     assert ("confusion (row: true class" in out) == printed
     assert ("confusion: not printed for 101 classes" in out) != printed

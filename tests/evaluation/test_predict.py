@@ -32,8 +32,10 @@ class TestRun:
         assert outcome.status == 0, outcome.err
         assert np.load(tmp_path / "q.npy") == pytest.approx(predicted.softmax[:3], abs=1e-6)
         first = predicted.softmax[0]
-        expected = ", ".join(f"{k} {first[k]:.4f}" for k in first.argsort()[::-1])
-        assert outcome.out.splitlines()[0] == f"{paths[0]}: {expected}"
+        expected = ", ".join(f"{k} ({first[k]:.4f})" for k in first.argsort()[::-1])
+        run, line, *_ = outcome.out.splitlines()
+        assert run == f"run: tiny ({trained[0] / 'tiny' / 'best'})"
+        assert line == f"{paths[0]}: {expected}"
 
     def test_grey_images_with_pixels_up_to_1(self, tmp_path, command):
         """A run trained on float 0..1 grey images computes the same outputs for a PNG file of the same pixels."""
@@ -109,7 +111,7 @@ def test_published_weights(missing, command, tmp_path, monkeypatch):
     assert np.load(tmp_path / "p.npy") == pytest.approx(expected, abs=1e-6)
     names = IMAGENET_CLASSES.read_text().splitlines()
     assert len(names) == 1000
-    assert f"photo.png: {names[expected.argmax()]} {expected.max():.4f}, " in outcome.out
+    assert f"photo.png: {names[expected.argmax()]} ({expected.max():.4f}), " in outcome.out
 
 
 @pytest.mark.parametrize(
