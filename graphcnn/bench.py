@@ -20,6 +20,7 @@ from absl.flags import FlagValues
 from graphcnn.common import paths
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
+from graphcnn.common.progress import say, say_if_slow
 from graphcnn.common.replace import atomic_write
 from graphcnn.config import flags, suites
 from graphcnn.config.named import RECIPES
@@ -68,12 +69,12 @@ def main(values: FlagValues, positional: list[str]) -> int:
     named = suites.named_recipe(values.recipe).recipe
     changes = {name: values[name].value for name in ("net", "image_size", "batch_size") if values[name].present}
     # These imports load TensorFlow and matplotlib
-    from graphcnn.benchmark import contest, convolutions, environments, profile, table, timed_recipe
-    from graphcnn.common.progress import say
-    from graphcnn.evaluation import pictures
-    from graphcnn.ops.tf1 import choose_precision
+    with say_if_slow("importing TensorFlow"):
+        from graphcnn.benchmark import contest, convolutions, environments, profile, table, timed_recipe
+        from graphcnn.evaluation import pictures
+        from graphcnn.ops.tf1 import choose_precision
 
-    chosen, reason = choose_precision(precision or "auto")
+    chosen, reason = choose_precision(precision)
     recipe = timed_recipe.whole_net(named, **changes, precision=chosen)
     say(f"precision: {chosen} ({reason})")
     if values.profile:

@@ -17,6 +17,7 @@ from absl.flags import FlagValues
 
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
+from graphcnn.common.progress import say_if_slow
 from graphcnn.config import flags, suites
 from graphcnn.config.named import RECIPES
 from graphcnn.data import sources
@@ -24,6 +25,7 @@ from graphcnn.sweeps import settings
 from graphcnn.sweeps.processors import processors
 
 LOCAL_FLAGS = ("checkpoints", "data_cache", "cache_dir", "retrain")  # flags that concern only local folders
+PLACES = {"data": "DIR", "label_file": "FILE"}  # {flag with a local path: what replaces the path in a report}
 SETTINGS_NOTE = (  # in --help
     "A setting that is given as a flag applies to all experiments. Without the flag, each experiment has its own "
     "value. --epochs sets the length of the longest experiment. The other experiments, and their early-stopping "
@@ -43,8 +45,8 @@ def define_flags() -> FlagValues:
     text = "number of experiments that are trained at a time, each on an equal number of processor cores"
     flags.define(values, int, "jobs", 1, text)
     text = (
-        "rename each existing run that has another recipe, data or dev split to <run>.replaced-N, and train it again "
-        "(default: end with an error and train nothing)"
+        "rename each existing run that has another recipe, data, dev split or net to <run>.replaced-N, and train it "
+        "again (default: end with an error and train nothing)"
     )
     flags.define(values, bool, "retrain", False, text)
     text = "settings and values to combine, instead of a suite: 'learning_rate=1e-3,1e-4 keep_prob=0.6,0.8'"
@@ -56,6 +58,7 @@ def define_flags() -> FlagValues:
     flags.define_checkpoints(values)
     text = "fraction of the training images in the dev split (default: the fraction of the suite)"
     flags.define_dev_split(values, None, text)
+    flags.define_fit(values)
     flags.define_recipe(values, lambda values: flags.Defaults(SETTINGS_NOTE, {}))
     return values
 
@@ -76,7 +79,8 @@ def main(values: FlagValues, positional: list[str]) -> int:
     selected = settings.select_experiments(suite, values.only)
     recipes = {experiment: settings.experiment_recipe(suite, experiment, changes) for experiment in suite.experiments}
 
-    from graphcnn.sweeps.run_suite import Request, run_suite
+    with say_if_slow("importing TensorFlow"):
+        from graphcnn.sweeps.run_suite import Request, run_suite
 
     request = Request(
         name=name,
@@ -112,13 +116,13 @@ def _check(values: FlagValues) -> None:
 
 
 def _command(values: FlagValues, folders: bool) -> str:
-    """Return the command line. Without `folders`, DIR replaces the folder of --data, and LOCAL_FLAGS are left out."""
+    """Return the command line. Without `folders`, PLACES replace local paths, and LOCAL_FLAGS are left out."""
     words = ["./run.sh", "experiments"]
     for flag in sorted(values):
         value = str(values[flag].value)
         if values[flag].present and (folders or flag not in LOCAL_FLAGS):
-            hidden = flag == "data" and value not in sources.NAMES and not folders
-            words.append(f"--{flag}={'DIR' if hidden else shlex.quote(value)}")
+            hidden = flag in PLACES and value not in sources.NAMES and not folders
+            words.append(f"--{flag}={PLACES[flag] if hidden else shlex.quote(value)}")
     return " ".join(words)
 
 

@@ -17,6 +17,7 @@ from absl.flags import FlagValues
 from graphcnn.common import paths
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError, unknown_name
+from graphcnn.common.progress import say_if_slow
 from graphcnn.config import flags
 from graphcnn.exporters.common import ENDINGS
 
@@ -25,6 +26,7 @@ def define_flags() -> FlagValues:
     """Return the flags of this command."""
     values = flags.new_flags()
     flags.define_ensemble(values)
+    flags.define_allow_changed_net(values)
     flags.define_data(values)
     flags.define(values, str, "format", "savedmodel", "format to write: savedmodel, tflite or npz")
     text = "file or folder to write (default: export/RUN beside run.sh, with the ending of the format)"
@@ -39,11 +41,13 @@ def main(values: FlagValues, positional: list[str]) -> None:
         raise InputError(f"--format: {unknown_name(values.format, ENDINGS)}")
     flags.ensemble(values)
 
-    from graphcnn.evaluation.model_data import DataSource
-    from graphcnn.evaluation.select_model import select_model
-    from graphcnn.exporters.write import default_name, export
+    with say_if_slow("importing TensorFlow"):
+        from graphcnn.evaluation.model_data import DataSource
+        from graphcnn.evaluation.select_model import select_model
+        from graphcnn.exporters.write import default_name, export
 
-    model = select_model(flags.checkpoints_root(values), run=values.run, ensemble=values.ensemble)
+    root = flags.checkpoints_root(values)
+    model = select_model(root, run=values.run, ensemble=values.ensemble, allow_changed_net=values.allow_changed_net)
     out = paths.output_path(values.out) if values.out else paths.EXPORTS / default_name(model, values.format)
     export(model, values.format, DataSource(values.data, flags.given_options(values)), out)
 

@@ -19,6 +19,7 @@ from absl.flags import FlagValues
 
 from graphcnn.common import paths
 from graphcnn.common.command import run_command
+from graphcnn.common.progress import say_if_slow
 from graphcnn.config import flags
 
 
@@ -26,6 +27,7 @@ def define_flags() -> FlagValues:
     """Return the flags of this command."""
     values = flags.new_flags()
     flags.define_ensemble(values)
+    flags.define_allow_changed_net(values)
     flags.define_data(values)
     flags.define_tta(values)
     text = "folder to write; the zip file is written beside it (default: submission/ beside run.sh)"
@@ -38,12 +40,19 @@ def main(values: FlagValues, positional: list[str]) -> None:
     flags.no_positional(positional)
     flags.ensemble(values)
 
-    from graphcnn.evaluation.model_data import DataSource
-    from graphcnn.evaluation.select_model import select_model
-    from graphcnn.submission.write import submit
+    with say_if_slow("importing TensorFlow"):
+        from graphcnn.evaluation.model_data import DataSource
+        from graphcnn.evaluation.select_model import select_model
+        from graphcnn.submission.write import submit
 
     root = flags.checkpoints_root(values)
-    model = select_model(root, run=values.run, ensemble=values.ensemble, tta=values.tta)
+    model = select_model(
+        root,
+        run=values.run,
+        ensemble=values.ensemble,
+        tta=values.tta,
+        allow_changed_net=values.allow_changed_net,
+    )
     out = paths.output_path(values.out) if values.out else paths.SUBMISSION
     submit(model, DataSource(values.data, flags.given_options(values)), out, named=values.run is not None)
 

@@ -17,7 +17,9 @@ from graphcnn.ops.tf1 import tf, tf1
 from graphcnn.ops.wildcards import without_wildcards
 
 ABOUT = "assets.extra/graphcnn.json"  # TensorFlow reserves this folder for files of the program that wrote the model
-FILES = {"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001", ABOUT}
+FILES = {
+    "saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001", ABOUT, "predict.py",
+}  # fmt: skip
 
 
 def write(folder: Path, predictor: Predictor, about: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from graphcnn.evaluation.one_graph import check_one_graph, images_only, open_one
 from graphcnn.evaluation.select_model import Model
 from graphcnn.evaluation.trained_run import TrainedRun
 from graphcnn.exporters import npz, savedmodel, tflite
-from graphcnn.exporters.common import ENDINGS
+from graphcnn.exporters.common import ENDINGS, is_script, script_path, write_script
 from graphcnn.ops.tf1 import reason, tf
 from graphcnn.storage.select_run import joined_name
 
@@ -65,6 +65,8 @@ def export(model: Model[TrainedRun], format_name: str, source: DataSource, out: 
     say(f"{runtime} agrees on {len(images)} {description}; the largest difference of a probability is {difference:.2g}")
     _print_signature(model.nets[0])
     say(f"written: {out}, {size:,} bytes")
+    if script := script_path(out, format_name):
+        say(f"to classify an image file: python {script} photo.png")
 
 
 def _write(
@@ -91,6 +93,7 @@ def _write(
         expected = predictor.probabilities(images)
         with _reported(out, "written"):
             exporter.write(new, predictor, _about(model, weights))
+            write_script(new, format_name)
     with _reported(out, "read again"):
         probabilities, runtime = exporter.compute(new, images)
     difference = float(abs(probabilities - expected).max())
@@ -131,8 +134,8 @@ def _about(model: Model[TrainedRun], weights: Sequence[float]) -> dict[str, Any]
             "channels": "RGB",
             "orientation": "turned upright by the EXIF tag",
             "resize_to": list(first.image_shape),
-            "resize_filter": "bilinear with antialiasing, as Pillow's Image.resize(size, Image.Resampling.BILINEAR)",
-            "keeps_aspect_ratio": False,
+            "resize_filter": "bilinear with antialiasing, as Pillow's Image.Resampling.BILINEAR",
+            "fit": first.fit,
         },
         "members": members,
     }
@@ -169,6 +172,7 @@ def _print_signature(run: TrainedRun) -> None:
 
 def _check_replaceable(out: Path, format_name: str) -> None:
     """Refuse an existing file or folder that is not an export in this format, so that no other file is deleted."""
+    _check_script(out, format_name)
     if not os.path.lexists(out):
         return
     mode = out.lstat().st_mode
@@ -182,12 +186,24 @@ def _check_replaceable(out: Path, format_name: str) -> None:
         )
 
 
+def _check_script(out: Path, format_name: str) -> None:
+    """Refuse an existing file of another program at the path of an export's program."""
+    script = script_path(out, format_name)
+    if not script or not os.path.lexists(script):
+        return
+    mode = script.lstat().st_mode
+    if not (stat.S_ISREG(mode) and is_script(script)):
+        raise InputError(f"--out={out}: {script} exists and is not a program that export wrote; name another path")
+
+
 def _replace(new: Path, out: Path) -> None:
-    """Move a new file or folder to `out`, whose old content is deleted."""
-    for path in [new, *new.rglob("*")]:
-        sync(path)
+    """Move a new folder, or a new file with the files beside it, to `out`. The old content is deleted."""
     if new.is_dir():
+        for path in [new, *new.rglob("*")]:
+            sync(path)
         replace_folder(new, out)
-    else:
-        new.replace(out)
-        sync(out.parent)
+        return
+    for path in sorted(new.parent.iterdir(), reverse=True):  # the program, NAME.tflite.py, before its model
+        sync(path)
+        path.replace(out.with_name(path.name))
+    sync(out.parent)

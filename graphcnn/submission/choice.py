@@ -82,7 +82,7 @@ def say_choice(model: Model[TrainedRun], data: RecordedData) -> None:
     for run in model.nets:
         state = read_state(run.run.path / "best")
         best = state["best_score"]
-        score = "no dev split" if best is None else f"dev macro F1 {best:.6f}"
+        score = "no dev split" if best is None else f"dev macro F1 {best:.6f} in training"
         say(
             f"{run.description}, recipe {run.config['recipe_name']}, data {data.dataset.source}, epoch "
             f"{state['epoch']}, {score}"
@@ -103,8 +103,8 @@ def _say_others(others: list[Progress], own: float | None) -> None:
     if own is not None and score is not None and best and score > own:
         state = f"not finished, {best.unfinished}" if best.unfinished else "finished"
         say(
-            f"note: run {best.name} ({state}) has a higher dev macro F1 on the same dev rows, {score:.6f}; add "
-            f"--run={best.name} to submit it"
+            f"note: run {best.name} ({state}) has a higher dev macro F1 in training on the same dev rows, {score:.6f}; "
+            f"add --run={best.name} to submit it"
         )
     for other in others:
         if other.later and other.unfinished:

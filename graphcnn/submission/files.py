@@ -25,6 +25,7 @@ FILES = {
     "model.ckpt.index",
     "model.ckpt.meta",
     "result.npy",
+    "test_files.csv",  # only if the test images are image files
     "x_test.npy",  # only if the test images are not from a .npy file
 }
 SIGNATURE = {"grader.py", "model.ckpt.meta", "result.npy"}  # files that every submission has

@@ -22,12 +22,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 TOLERANCE = 1e-5  # largest difference of a probability
 BATCH = 250  # largest number of images in a batch
 BATCH_PIXELS = 1 << 20  # largest number of pixels in a batch, to limit the memory
+BATCH_BYTES = 1 << 28  # largest size of a tensor of a batch
+MOST_VIEWS = 6  # largest number of views of an image with --tta
 BLOCK = 1 << 20  # bytes read at once
 WARNING = (
     "warning: this command runs the graph of the submission, and the graph is a program; the verdict proves nothing if "
@@ -64,6 +67,15 @@ def without_wildcards(folder: Path) -> Iterator[Path]:
         yield link
 
 
+def tensor_bytes(graph: Any) -> Iterator[int]:
+    """Yield the bytes of one image in each tensor of a tf.Graph whose first dimension is the number of images."""
+    for operation in graph.get_operations():
+        for tensor in operation.outputs:
+            shape = tensor.shape.as_list() if tensor.shape.rank else []
+            if shape and shape[0] is None and None not in shape[1:]:
+                yield math.prod(shape[1:]) * tensor.dtype.size
+
+
 def probabilities(folder: Path, images: np.ndarray, tta: bool) -> np.ndarray:
     """Return the softmax outputs of the graph of a submission, float32 [N, K].
 
@@ -80,7 +92,8 @@ def probabilities(folder: Path, images: np.ndarray, tta: bool) -> np.ndarray:
         saver = tf.compat.v1.train.import_meta_graph(str(readable / "model.ckpt.meta"))
         saver.restore(session, str(readable / "model.ckpt"))
         outputs, tta_feed = [], {"tta:0": True} if tta else {}
-        size = max(1, min(BATCH, BATCH_PIXELS // math.prod(images.shape[1:3])))
+        image_bytes = max(tensor_bytes(session.graph), default=1) * (MOST_VIEWS if tta else 1)
+        size = max(1, min(BATCH, BATCH_PIXELS // math.prod(images.shape[1:3]), BATCH_BYTES // image_bytes))
         for start in range(0, len(images), size):
             batch = np.asarray(images[start : start + size], np.float32)
             if batch.ndim == 3:

@@ -14,6 +14,7 @@ TEXT = """# Submission of {title}
 
 {runs}
 
+{score}
 - `result.npy`: the softmax outputs for x_test.npy, float32 {shape}. The rows are in the order of x_test.npy, and each
   column is a class. They were computed by {method}.
 - `model.ckpt.*`: the inference graph (float32, without an optimizer) and its weights, written by TensorFlow {version}.
@@ -48,27 +49,33 @@ Classes:
 {class_names}
 """
 
-IMAGES = "- `x_test.npy`: the test images. The data have no such file, so graphcnn wrote this one for the author.\n"
+ABOUT_IMAGES = {  # {file that only some submissions contain: its line}
+    "x_test.npy": "- `x_test.npy`: the test images. The data have no such file, so graphcnn wrote it for the author.\n",
+    "test_files.csv": "- `test_files.csv`: the image file of each row of x_test.npy and result.npy.\n",
+}
 WITH_IMAGES = {  # {whether the submission contains x_test.npy: {field of TEXT: value}}
     False: {
-        "images": "", "whose_images": "your own x_test.npy", "images_path": "/path/to/your/x_test.npy",
+        "whose_images": "your own x_test.npy", "images_path": "/path/to/your/x_test.npy",
         "and_images": "", "them": "it",
     },
     True: {
-        "images": IMAGES, "whose_images": "the x_test.npy of this folder. First compare it with your images",
+        "whose_images": "the x_test.npy of this folder. First compare it with your images",
         "images_path": "FOLDER/x_test.npy", "and_images": " and the `x_test.npy`", "them": "them",
     },
 }  # fmt: skip
 
 
-def readme(model: Model[TrainedRun], weights: Sequence[float], rows: int, has_images: bool) -> str:
+def readme(
+    model: Model[TrainedRun], weights: Sequence[float], score: float | None, rows: int, images: Sequence[str]
+) -> str:
     """Return the text of README.md.
 
     Args:
         model: the submitted model.
         weights: ensemble weight of each run.
+        score: dev macro F1 of the submitted graph; None without a dev split.
         rows: number of test images, N.
-        has_images: whether the submission contains the test images as x_test.npy.
+        images: the files of ABOUT_IMAGES that the submission contains.
     """
     several = len(model.nets) > 1
     if several:
@@ -86,13 +93,17 @@ def readme(model: Model[TrainedRun], weights: Sequence[float], rows: int, has_im
             "test-time augmentation: True is fed to tta:0 too. Feeding x:0 alone gives the plain forward pass, with "
             "other numbers"
         )
+    of_graph = ""
+    if score is not None:
+        with_tta = " with test-time augmentation" * model.tta
+        of_graph = f"Dev macro F1 of this graph: {score:.6f} (measured by `submit` in float32{with_tta}).\n"
     first, classes = model.nets[0], len(model.class_names)
     height, width = first.image_shape
     return TEXT.format(
-        title=title, runs="\n".join(runs), shape=(rows, classes), method=method, version=tf.__version__,
+        title=title, runs="\n".join(runs), score=of_graph, shape=(rows, classes), method=method, version=tf.__version__,
         histories=histories, flag="--tta " * model.tta, height=height, width=width, pixel_max=first.pixel_max,
         classes=classes, class_names="\n".join(f"- {k}: {markdown(name)}" for k, name in enumerate(model.class_names)),
-        **WITH_IMAGES[has_images],
+        images="".join(ABOUT_IMAGES[name] for name in images), **WITH_IMAGES["x_test.npy" in images],
     )  # fmt: skip
 
 

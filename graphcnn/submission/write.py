@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from graphcnn.common.errors import InputError
 from graphcnn.common.files import read_bytes
 from graphcnn.common.progress import bar, say
 from graphcnn.common.replace import recover_folder
+from graphcnn.evaluation.dev_score import dev_macro_f1
 from graphcnn.evaluation.ensemble import ensemble_weights
 from graphcnn.evaluation.model_data import DataSource, load_data
 from graphcnn.evaluation.one_graph import check_one_graph, open_one_graph
@@ -28,6 +30,7 @@ from graphcnn.submission.verify import verify
 
 GRADER = Path(__file__).with_name("grader.py")
 IMAGES = "x_test.npy"  # in the submission only if the test images are not from a .npy file
+IMAGE_FILES = "test_files.csv"  # in the submission only if the test images are image files
 
 
 def submit(model: Model[TrainedRun], source: DataSource, out: Path, named: bool) -> None:
@@ -60,10 +63,20 @@ def submit(model: Model[TrainedRun], source: DataSource, out: Path, named: bool)
         if images_path is None or images_path.suffix != ".npy":
             images_path = folder / IMAGES
             np.save(images_path, images)
+            _write_file_names(folder / IMAGE_FILES, dataset.file_names.get("x_test", ()))
         write(folder, model, runs_data, images)
         say("verifying in a new process, with TensorFlow only")
         say(verify(folder, images_path, model.tta))
     say(f"ready: {out} and {archive_path(out)}")
+
+
+def _write_file_names(path: Path, names: Sequence[str]) -> None:
+    """Write the image file of each row of result.npy as a CSV file with the columns row and file."""
+    if names:
+        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["row", "file"])
+            table.writerows(enumerate(names))
 
 
 def _say_replaced(out: Path) -> None:
@@ -88,20 +101,31 @@ def write(folder: Path, model: Model[TrainedRun], runs_data: Sequence[RecordedDa
         images: the test images.
     """
     weights = ensemble_weights(model, lambda _: runs_data).tolist()
-    _copy_records(folder, model, weights)
     with open_one_graph(model, [run.recipe for run in model.nets], weights) as predictor:
         say(f"predicting {len(images):,} test images")
         with bar("test", len(images)) as advance:
             probabilities = predictor.probabilities(images, advance=advance, tta=model.tta)
         np.save(folder / "result.npy", probabilities)
+        score = dev_macro_f1(predictor, runs_data[0], model.tta)
+        if score is not None:
+            say(f"dev macro F1 of the submitted graph: {score:.6f} (in float32{' with tta' * model.tta})")
         checkpoint.export(predictor.session, predictor.saver, folder)
     (folder / "grader.py").write_bytes(GRADER.read_bytes())
-    text = readme(model, weights, len(probabilities), has_images=(folder / IMAGES).exists())
+    _copy_records(folder, model, weights, score)
+    present = [name for name in (IMAGES, IMAGE_FILES) if (folder / name).exists()]
+    text = readme(model, weights, score, len(probabilities), present)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def _copy_records(folder: Path, model: Model[TrainedRun], weights: Sequence[float]) -> None:
-    """Write config.json and history.csv; an ensemble gets history_<n>.csv for each run instead."""
+def _copy_records(folder: Path, model: Model[TrainedRun], weights: Sequence[float], score: float | None) -> None:
+    """Write config.json and history.csv; an ensemble gets history_<n>.csv for each run instead.
+
+    Args:
+        folder: the folder of the submission.
+        model: the submitted model.
+        weights: ensemble weight of each run.
+        score: dev macro F1 of the submitted graph; None without a dev split.
+    """
     runs = model.nets
     if len(runs) == 1:
         config, histories = runs[0].config, ["history.csv"]
@@ -109,6 +133,7 @@ def _copy_records(folder: Path, model: Model[TrainedRun], weights: Sequence[floa
         members = [{"run": run.name, "share": weight, **run.config} for run, weight in zip(runs, weights, strict=True)]
         config = {"ensemble": model.ensemble, "members": members}
         histories = [f"history_{n}.csv" for n in range(1, len(runs) + 1)]
+    config = {**config, "submission": {"dev_macro_f1": score, "tta": model.tta}}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for run, name in zip(runs, histories, strict=True):
         (folder / name).write_bytes(read_bytes(run.run.path / "history.csv", HISTORY_BYTES, follow=False))

@@ -51,7 +51,7 @@ class ChildProcesses:
             command: name of the command, such as train.
             arguments: flags of the command. Their paths must be absolute.
             log: file to which the stdout and stderr of the process are appended.
-            on_epoch: called for each epoch with the line that the process reports.
+            on_epoch: called for each epoch with the line that the process reports, "" for an epoch without a line.
 
         Returns:
             The Ending of the process. Its status is 130 if `stop` was called before the process started.

@@ -12,7 +12,7 @@ from graphcnn.config.parse import recipe_from_dict
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.setting_paths import absolute, recorded_settings
 from graphcnn.data.fingerprint import same_data
-from graphcnn.storage.run import LastEpoch, Run
+from graphcnn.storage.run import Run
 
 
 @dataclass
@@ -60,8 +60,8 @@ class Standing(NamedTuple):
 
     Attributes:
         action: "done": none. "resume": `train --resume`, which also starts a new run. "replace": rename the run, which
-            has another recipe, data or dev split but no finished epoch, and train a new run. "changed": the user must
-            decide, because such a run has a finished epoch.
+            has another recipe, data, dev split or net but no finished epoch, and train a new run. "changed": the user
+            must decide, because such a run has a finished epoch.
         reason: text for the user; it may be empty.
     """
 
@@ -97,10 +97,12 @@ def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
     data_changes = ["the data changed"] * (not same_data(config["data"]["fingerprint"], fingerprint))
     data_changes += ["the dev split changed"] * ({key: config["split"].get(key) for key in split} != split)
     last = run.last_epoch()
-    finished = last.epoch >= recipe.all_epochs() or _stays_stopped(last, recipe)
+    finished = last.is_final(recipe)
     if data_changes or not _is_reusable(changes, recorded, recipe, finished):
         reason = "; ".join([*changes.values(), *data_changes])
         return Standing("changed" if run.has_epochs() else "replace", reason)
+    if net := _net_change(config, recorded):
+        return Standing("changed" if run.has_epochs() else "replace", net)
     if finished:
         return Standing("done", f"it has {last.epoch} epochs and is kept" if changes else "")
     if changes:
@@ -108,9 +110,13 @@ def standing(job: Job, split: dict[str, Any], fingerprint: str) -> Standing:
     return Standing("resume", f"continues after epoch {last.epoch}" if last.epoch else "")
 
 
-def _stays_stopped(last: LastEpoch, recipe: Recipe) -> bool:
-    """Return whether early stopping ended the run and would also end it with the patience of `recipe`."""
-    return last.stopped_early and (recipe.finetune_epochs > 0 or last.worse_in_a_row > recipe.patience)
+def _net_change(config: dict[str, Any], recipe: Recipe) -> str:
+    """Return how the net of a run has changed; "" if it has not, or if the run has no record of its net."""
+    if "net" not in config:
+        return ""
+    from graphcnn.storage.recorded_net import net_change  # imports TensorFlow, which no other function here needs
+
+    return net_change(config, recipe)
 
 
 def _is_reusable(changes: dict[str, str], recorded: Recipe, recipe: Recipe, finished: bool) -> bool:

@@ -28,7 +28,7 @@ def markdown(report: Row, best: str, per_class: Mapping[str, Mapping[str, float]
     machine = "{cores} core(s) of {cpu} for each run, TensorFlow {tensorflow}, Python {python}"
     machine = text.markdown(machine.format(**report["machine"]))
     lines = [f"# {report['suite']}: {text.markdown(report['source'])}", "", text.code(report["command"]), ""]
-    lines += [f"{report['data']}; {machine}, {report['precision']}.", ""]
+    lines += [f"{report['data']}; {machine}. Trained in {report['precision']}, scored in float32.", ""]
     lines += _experiments(rows, unit, tested)
     if report.get("longer"):
         longer = text.markdown(", ".join(report["longer"]))

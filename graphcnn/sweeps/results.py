@@ -60,7 +60,7 @@ def read_result(run: Run, test: bool, test_fingerprint: str | None) -> Result | 
         "dev_loss": dev["cross_entropy"],
         "train_accuracy": train["accuracy"],
         "dev_accuracy": dev["accuracy"],
-        "dev_macro_f1": history[state["best_epoch"] - 1]["dev_macro_f1"],
+        "dev_macro_f1": dev["macro_f1"],
         "gap": train["accuracy"] - dev["accuracy"],
         "test_accuracy": test_scores and test_scores["accuracy"],
         "test_macro_f1": test_scores and test_scores["macro_f1"],
@@ -75,11 +75,11 @@ def read_result(run: Run, test: bool, test_fingerprint: str | None) -> Result | 
 
 
 def _read_scores(run: Run, split: str, epoch: int) -> dict[str, Any] | None:
-    """Return eval's scores of a split; None if eval has not scored this epoch without test-time augmentation."""
+    """Return eval's scores of a split; None unless they are of this epoch, in float32 and without augmentation."""
     path = run.path / "report" / f"{split}.json"
     try:
         scores = read_json(path, follow=False)
-        if scores["epoch"] != epoch or scores["tta"]:
+        if scores["epoch"] != epoch or scores["tta"] or scores["precision"] != "float32":
             return None
         wrong = [key for key in NUMBERS if not isinstance(scores[key], (int, float))]
         if wrong or not isinstance(scores["per_class"], dict):

@@ -35,7 +35,7 @@ class Request:
         options: {DataOptions field: value} for the flags that were given.
         dev_split: first or stratified; None for the default of the data.
         dev_fraction: fraction of the training images in the dev split; None for the default of the suite.
-        retrain: whether runs with another recipe, data or dev split are renamed and trained again.
+        retrain: whether runs with another recipe, data, dev split or net are renamed and trained again.
         seeds: number of seeds of each experiment.
         jobs: number of simultaneous trainings.
         budget: seconds of training epochs for successive halving; None to train all experiments for all epochs.
@@ -112,9 +112,9 @@ def _setup(request: Request) -> Setup:
     if published:
         without_weights = nets_without_weights(published, request.options.get("data_cache"))
     source = request.source or sources.default_source()
-    fraction = request.suite.dev_fraction if request.dev_fraction is None else request.dev_fraction
     sizes = sorted({recipe.image_size for recipe in request.recipes.values()})
-    data = load_data(source, request.options, request.dev_split, fraction, sizes)
+    split = (request.dev_split, request.dev_fraction, request.suite.dev_fraction)
+    data = load_data(source, request.options, *split, sizes)
     say(f"suite {request.name}: {request.suite.source}")
     say(f"data: {source}, {data.description}")
     return Setup(request.name, request.suite, request.root, data, request.recipe_name, without_weights)

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from graphcnn.common.errors import DamagedRun, FileLocked, InputError, UnsafeFile, error_line, is_fault
 from graphcnn.common.files import open_append
 from graphcnn.common.progress import console, format_duration, say
+from graphcnn.config.flags import DEV_SPLITS
 from graphcnn.config.setting_paths import absolute
 from graphcnn.storage.run import Run
 from graphcnn.sweeps.child import ChildProcesses, Ending, OnEpoch
@@ -64,7 +65,7 @@ class Scheduler:
         setup: the suite.
         jobs_at_once: number of simultaneous trainings; each gets the same number of processors.
         runner: runs `train` and `eval`; None to run them in child processes.
-        retrain: whether runs with another recipe, data or dev split are renamed and trained again.
+        retrain: whether runs with another recipe, data, dev split or net are renamed and trained again.
     """
 
     def __init__(self, setup: Setup, jobs_at_once: int, runner: Runner | None = None, retrain: bool = False) -> None:
@@ -76,7 +77,7 @@ class Scheduler:
         self._refresh: Callable[[], None] = lambda: None
 
     def refuse_changed(self, jobs: Sequence[Job]) -> None:
-        """Refuse jobs whose runs have another recipe, data or dev split, unless `retrain` is set.
+        """Refuse jobs whose runs have another recipe, data, dev split or net, unless `retrain` is set.
 
         Raises:
             InputError: a run differs; the message names all such runs and the reasons.
@@ -225,7 +226,9 @@ class Scheduler:
 
     def _train(self, job: Job) -> None:
         split, settings = self.setup.data.split, absolute(dataclasses.asdict(job.recipe))
-        flags = [f"--dev_fraction={split['fraction']!r}", f"--dev_split={split['kind']}", "--resume"]
+        flags = ["--resume", *self.setup.data.train_flags]
+        if split["kind"] in DEV_SPLITS:
+            flags += [f"--dev_fraction={split['fraction']!r}", f"--dev_split={split['kind']}"]
         if not job.run.exists():
             flags.append(f"--recipe={self.setup.recipe_name or f'{self.setup.name}/{job.experiment}'}")
         self._run(job, "training", "train", [*flags, *(f"--{name}={value}" for name, value in settings.items())])
@@ -236,7 +239,7 @@ class Scheduler:
         def on_epoch(line: str) -> None:
             job.read_progress()
             self._refresh()
-            if not console.is_terminal:
+            if line and not console.is_terminal:
                 say(f"{job.run.name}: {line}")
 
         job.state = state

@@ -12,8 +12,7 @@ from graphcnn.config import suites
 from graphcnn.config.parse import ALIASES, check_one_name, parse_setting
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.suite import Experiment, Suite, recipe_of
-
-DEV_FRACTION = 0.25  # default fraction of the training images in the dev split of a sweep
+from graphcnn.data.splits import DEV_FRACTION
 
 
 def select_suite(name: str | None) -> Suite:

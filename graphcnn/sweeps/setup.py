@@ -14,7 +14,7 @@ from graphcnn.common.progress import say
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.suite import Suite
 from graphcnn.data import sources
-from graphcnn.data.splits import split_dev
+from graphcnn.data.splits import split_dev, split_settings
 from graphcnn.storage.run import Run
 from graphcnn.sweeps.job import Job
 
@@ -30,7 +30,8 @@ class SuiteData:
         test_fingerprints: {image size: fingerprint of the labelled test split, or None without one}.
         description: text with the numbers of training and dev images, for the user.
         has_test_labels: whether the data have a labelled test split.
-        image_folder: the folder of the image files, if it has a labelled test split; else None.
+        image_folder: the folder with the class folders of image files, if it has a labelled test split; else None.
+        train_flags: further flags for the command line of `train`; other commands follow the run.
     """
 
     flags: tuple[str, ...]
@@ -40,10 +41,16 @@ class SuiteData:
     description: str
     has_test_labels: bool
     image_folder: Path | None
+    train_flags: tuple[str, ...] = ()
 
 
 def load_data(
-    source: str, options: dict[str, Any], split_kind: str | None, fraction: float, image_sizes: Sequence[int]
+    source: str,
+    options: dict[str, Any],
+    split_kind: str | None,
+    fraction: float | None,
+    default_fraction: float,
+    image_sizes: Sequence[int],
 ) -> SuiteData:
     """Return the SuiteData of a data source.
 
@@ -51,7 +58,8 @@ def load_data(
         source: value of --data.
         options: {DataOptions field: value} for the flags that were given.
         split_kind: first or stratified; None for the default of the data.
-        fraction: fraction of the training images in the dev split.
+        fraction: fraction of the training images in the dev split; None if the user has not chosen one.
+        default_fraction: the fraction if the user has not chosen one.
         image_sizes: image sizes of all experiments, in pixels.
     """
     if fraction == 0:
@@ -62,15 +70,20 @@ def load_data(
         size: sources.load(source, test=True, options=sources.DataOptions(size, **options)) for size in image_sizes
     }
     dataset = datasets[image_sizes[0]]
-    kind = split_kind or dataset.dev_split
-    train_rows, dev_rows = split_dev(dataset, split_kind, fraction)
-    has_image_files = dataset.has_test_labels and Path(dataset.file("x_train")).is_dir()
+    split = split_settings(dataset, split_kind, fraction, default_fraction)
+    train_rows, dev_rows = split_dev(dataset, split_kind, split["fraction"])
+    flags: list[str] = []
+    train_flags: list[str] = []
+    for name, value in options.items():
+        (train_flags if name == "fit" else flags).append(f"--{name}={value}")
+    has_image_files = dataset.has_test_labels and Path(dataset.file("y_train")).is_dir()
     return SuiteData(
-        flags=(f"--data={dataset.source}", *(f"--{name}={value}" for name, value in options.items())),
-        split={"kind": kind, "fraction": fraction},
+        flags=(f"--data={dataset.source}", *flags),
+        train_flags=tuple(train_flags),
+        split=split,
         fingerprints={size: loaded.fingerprint for size, loaded in datasets.items()},
         test_fingerprints={size: loaded.test_fingerprint() for size, loaded in datasets.items()},
-        description=f"{len(train_rows):,} training, {len(dev_rows):,} dev images ({kind})",
+        description=f"{len(train_rows):,} training, {len(dev_rows):,} dev images ({split['kind']})",
         has_test_labels=dataset.has_test_labels,
         image_folder=Path(source).resolve() if has_image_files else None,
     )
@@ -141,8 +154,10 @@ class Setup:
 
 
 def with_random_weights(recipe: Recipe) -> Recipe:
-    """Return the recipe with random weights instead of published ones."""
-    return dataclasses.replace(recipe, weights="none") if recipe.weights == "imagenet" else recipe
+    """Return the recipe with random weights instead of published ones, and with batch norm that is not frozen."""
+    if recipe.weights != "imagenet":
+        return recipe
+    return dataclasses.replace(recipe, weights="none", freeze_batch_norm=False)
 
 
 def nets_without_weights(nets: Iterable[str], data_cache: str | None) -> frozenset[str]:

@@ -147,8 +147,9 @@ class Report:
         test = folder / "test"
         try:
             images = [str(path) for name in class_folders(test) for path in _some_images(test / name)]
-            flags = [f"--run={run}", f"--checkpoints={self.setup.root}", *images[:MOST_IMAGES]]
-            return [line.removeprefix(printable(f"{folder}/")) for line in output_lines("predict", flags)]
+            images = images[:MOST_IMAGES]
+            lines = output_lines("predict", [f"--run={run}", f"--checkpoints={self.setup.root}", *images])
+            return [line.removeprefix(printable(f"{folder}/")) for line in lines[-len(images) :]]
         except (InputError, OSError) as error:
             say(f"predictions of {run}: failed: {error_line(error)}; the report has no predictions")
             self.failed.append(f"predictions of {run}")

@@ -316,5 +316,6 @@ def test_other_implementations_compute_the_same_net_loss_and_step(net, files_of_
         trained = running.run(variables)
     steps = [float(np.abs(a - b).max()) for a, b in zip(after, before, strict=True)]
     assert max(steps) > 5e-4
-    for ours, theirs, step in zip(trained, after, steps, strict=True):  # batch norm amplifies rounding
-        assert ours == pytest.approx(theirs, abs=1e-6 + 1e-3 * step)
+    for ours, theirs, step in zip(trained, after, steps, strict=True):
+        # batch norm amplifies rounding, which depends on the number of cores: 2.4e-3 of a step was seen on one core
+        assert ours == pytest.approx(theirs, abs=1e-6 + 5e-3 * step)

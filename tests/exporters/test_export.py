@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import TINY, one_line, tiny_arrays, write_folder
+from PIL import Image
 
 from graphcnn.common.errors import UnreadableFile
 from graphcnn.exporters import npz, savedmodel
@@ -127,7 +128,38 @@ def test_an_export_says_how_image_files_are_resized(kind, trained, tmp_path, com
     assert about["class_names"] == ["0", "1", "2"]
     assert about["image_files"]["resize_to"] == about["image_shape"] == [16, 16]
     assert "BILINEAR" in about["image_files"]["resize_filter"]
-    assert about["image_files"]["keeps_aspect_ratio"] is False
+    assert about["image_files"]["fit"] == "crop"
+
+
+@pytest.mark.parametrize(("kind", "script"), [("savedmodel", "model/predict.py"), ("tflite", "model.py")])
+def test_the_program_beside_an_export_prints_what_predict_prints(kind, script, trained, tmp_path, command):
+    """Also from an image file with another size and grey pixels, in a process without this package."""
+    out = tmp_path / "model"
+    flags = [f"--checkpoints={trained[0]}", "--run=tiny"]
+    outcome = command("export", f"--format={kind}", *flags, f"--out={out}")
+    assert outcome.status == 0, outcome.err
+    assert f"to classify an image file: python {tmp_path / script} photo.png\n" in outcome.out
+    photos, generator = [], np.random.default_rng(0)
+    for n, shape in enumerate([(16, 16, 3), (40, 23, 3), (31, 50)]):
+        photos.append(str(tmp_path / f"{n}.png"))
+        Image.fromarray(generator.integers(0, 256, shape, dtype=np.uint8)).save(photos[-1])
+    expected = [line for line in command("predict", *flags, *photos).out.splitlines() if ".png: " in line]
+    program = [sys.executable, "-I", tmp_path / script, *photos]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == expected
+    assert len(expected) == 3
+
+
+def test_a_file_of_the_user_is_not_replaced_by_the_program_of_an_export(trained, tmp_path, command):
+    (tmp_path / "a.tflite.py").write_text("mine")
+    flags = ["--format=tflite", f"--checkpoints={trained[0]}", "--run=tiny"]
+    outcome = command("export", *flags, f"--out={tmp_path / 'a.tflite'}")
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert "a.tflite.py exists and is not a program that export wrote" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tflite.py"]
+    for _ in range(2):
+        assert command("export", *flags, f"--out={tmp_path / 'b.tflite'}").status == 0
 
 
 def test_a_tflite_file_has_a_signature_and_class_names(trained, predicted, tmp_path, command):

@@ -80,7 +80,7 @@ def test_an_image_in_a_folder(tmp_path, command):
     path = replace(tmp_path / "photos" / "a" / "1.png", os.mkfifo)
     common = [f"--data={tmp_path / 'photos'}", f"--checkpoints={tmp_path}", f"--cache_dir={tmp_path}", *TINY]
     with time_limit():
-        refused(command("train", *common, "--run=new"), path, "expected only .png, .jpg, .jpeg files")
+        refused(command("train", *common, "--run=new"), path, "expected only .png, .jpg, .jpeg, .bmp")
 
 
 @pytest.mark.parametrize("kind", [*KINDS, sparse], ids=lambda kind: kind.__name__)

@@ -57,7 +57,8 @@ def test_divergence_stops_with_advice_and_keeps_the_last_good_state(tmp_path, ta
     """A learning rate of 1e3 with a warm-up of one epoch: the first epoch is saved, then training diverges."""
     x, y = tiny_arrays(rows=480)
     data = write_folder(tmp_path / "data", x_train=x, y_train=y)
-    common = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL, "--optimizer=nesterov", "--epochs=20"]
+    common = [f"--data={data}", f"--checkpoints={tmp_path}", *SMALL, "--optimizer=nesterov"]
+    common += ["--normalisation=standardize", "--epochs=20"]
     status, _, err = run("train", *common, "--run=a", "--learning_rate=1e3", "--warmup_steps=0")
     at_once = status == 2 and one_line(err) and "lower --learning_rate" in err and "no epoch was saved" in err
     late = [*common, "--run=b", "--learning_rate=1e3", "--warmup_steps=1000000"]

@@ -82,7 +82,7 @@ def test_submit_prints_the_run_and_keeps_the_older_zip_file(submit, trained, tra
     score = json.loads((trained_copy / "tiny" / "best" / "state.json").read_text())["best_score"]
     (line,) = (line for line in first.out.splitlines() if line.startswith("run: tiny"))
     assert f"recipe assignment, data {trained[1]}, epoch " in line
-    assert line.endswith(f"dev macro F1 {score:.6f}")
+    assert line.endswith(f"dev macro F1 {score:.6f} in training")
     assert "replaces" not in first.out
     assert "note:" not in first.out
     old = (tmp_path / "out.zip").read_bytes()
@@ -97,7 +97,7 @@ def test_submit_prints_the_run_and_keeps_the_older_zip_file(submit, trained, tra
     assert "kept as out.previous.zip" in second.out
     assert (tmp_path / "out.previous.zip").read_bytes() == old
     assert (tmp_path / "out.zip").read_bytes() != old
-    assert "(an ensemble of 2 runs, data " in submit().out
+    assert "(an ensemble of 2 runs, dev macro F1 " in submit().out
 
 
 def test_a_foreign_previous_zip_file_is_not_replaced(submit, tmp_path):
@@ -112,7 +112,10 @@ def test_a_better_run_on_the_same_dev_rows_is_named(submit, trained_copy):
     _copy_run(trained_copy, "better", best_score=2.0)
     _copy_run(trained_copy, "worse", best_score=-1.0)
     outcome = submit("--run=tiny")
-    assert "note: run better (finished) has a higher dev macro F1 on the same dev rows, 2.000000" in outcome.out
+    assert (
+        "note: run better (finished) has a higher dev macro F1 in training on the same dev rows, 2.000000"
+        in outcome.out
+    )
     assert "add --run=better" in outcome.out
     assert "worse" not in outcome.out
     assert "note:" not in submit("--run=better").out

@@ -137,9 +137,33 @@ def test_test_images_without_a_npy_file_are_in_the_submission(tmp_path, command)
         assert "s/x_test.npy" in packed.namelist()
 
 
+def test_the_score_is_computed_from_the_submitted_graph(trained, trained_copy, tmp_path, command):
+    """A score that the training recorded is shown beside it, and does not replace it."""
+    assert command("eval", f"--checkpoints={trained_copy}").status == 0
+    score = json.loads((trained_copy / "tiny/report/dev.json").read_text())["macro_f1"]
+    state = trained_copy / "tiny/best/state.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "best_score": 0.125}))
+    manifest = trained_copy / "tiny/best/manifest.json"
+    sums = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**sums, "state.json": hashlib.sha256(state.read_bytes()).hexdigest()}))
+    out = tmp_path / "submission"
+    outcome = command("submit", "--run=tiny", f"--checkpoints={trained_copy}", f"--out={out}")
+    assert outcome.status == 0, outcome.err
+    assert "dev macro F1 0.125000 in training" in outcome.out
+    assert f"dev macro F1 of the submitted graph: {score:.6f} (in float32)" in outcome.out
+    readme = (out / "README.md").read_text()
+    assert f"Dev macro F1 of this graph: {score:.6f} (measured by `submit` in float32)." in readme
+    assert "dev macro F1 0.125000 (measured during training" in readme
+    assert json.loads((out / "config.json").read_text())["submission"] == {"dev_macro_f1": score, "tta": False}
+    again = command("submit", "--run=tiny", f"--checkpoints={trained_copy}", f"--out={out}")
+    assert f"recipe assignment, dev macro F1 {score:.6f}, data" in again.out
+
+
 def test_class_names_and_records_are_those_of_the_run(trained, submission):
-    for name in ("config.json", "history.csv"):
-        assert (submission / name).read_bytes() == (trained[0] / "tiny" / name).read_bytes()
+    assert (submission / "history.csv").read_bytes() == (trained[0] / "tiny" / "history.csv").read_bytes()
+    config = json.loads((submission / "config.json").read_text())
+    assert config.pop("submission").keys() == {"dev_macro_f1", "tta"}
+    assert config == json.loads((trained[0] / "tiny" / "config.json").read_text())
     names = json.loads((submission / "config.json").read_text())["class_names"]
     listed = "".join(f"- {k}: {name}\n" for k, name in enumerate(names))
     assert (submission / "README.md").read_text().endswith(f"Classes:\n{listed}")

@@ -19,6 +19,7 @@ from in_process import TWO, children_in_process, content_of, report_of, without_
 
 from graphcnn import experiments
 from graphcnn.common.files import lock
+from graphcnn.ops.tf1 import tf1
 from graphcnn.storage.run import Run
 from graphcnn.sweeps.halving import Halving
 
@@ -143,6 +144,47 @@ def test_finished_experiments_are_kept_and_changed_ones_are_retrained(copy, suit
     assert "seed51: epoch 2/3" not in longer.out  # two epochs were kept
     rows = report_of(copy / "ladder")["experiments"]
     assert [(row["experiment"], row["seeds"], row["epochs"]) for row in rows] == [("four_layer_2", [51, 52], 3)]
+
+
+def test_runs_with_a_relative_name_map_are_kept(copy, suite, tmp_path, monkeypatch):
+    prefix = copy / "ladder/four_layer_1-seed51/best/model.ckpt"
+    names = [name for name, _ in tf1.train.list_variables(str(prefix)) if name.partition("/")[0] != "normalisation"]
+    (tmp_path / "map.json").write_text(json.dumps({name: name for name in names if "Adam" not in name}))
+    monkeypatch.chdir(tmp_path)
+    flags = [*TWO, "--only=four_layer_1", f"--weights={prefix}", "--name_map=map.json"]
+    first = suite(tmp_path / "runs", *flags)
+    assert first.status == 0, first.err
+    run = tmp_path / "runs/ladder/four_layer_1-seed51"
+    assert json.loads((run / "config.json").read_text())["recipe"]["name_map"] == str(tmp_path / "map.json")
+    before = content_of(run)
+    (tmp_path / "runs/ladder/report.json").unlink()
+    again = suite(tmp_path / "runs", *flags)
+    assert again.status == 0, again.err
+    assert content_of(run) == before
+    assert [row["experiment"] for row in report_of(tmp_path / "runs/ladder")["experiments"]] == ["four_layer_1"]
+
+
+def test_scores_in_bfloat16_are_computed_again_in_float32(copy, suite):
+    before = report_of(copy / "ladder")
+    path = copy / "ladder/four_layer_1-seed51/report/dev.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "precision": "bfloat16", "macro_f1": 0.125}))
+    assert suite(copy, *TWO).status == 0
+    assert report_of(copy / "ladder") == before
+    assert json.loads(path.read_text())["macro_f1"] == before["experiments"][0]["dev_macro_f1"]
+
+
+def test_a_finished_run_of_an_edited_net_is_refused(copy, suite):
+    run = Run(copy, "ladder/four_layer_1-seed51")
+    config = run.config()
+    layers = [line.replace("kind='relu'", "kind='relu6'") for line in config["net"]["layers"]]
+    run.write_config({**config, "net": {"fingerprint": "0" * 64, "layers": layers}})
+    refused = suite(copy, *TWO)
+    assert refused.status == 2
+    assert one_line(refused.err)
+    assert "ladder/four_layer_1-seed51: the net four_layer is not the net that was trained: in training" in refused.err
+    changed = suite(copy, *TWO, "--retrain")
+    assert changed.status == 0
+    assert "the old run is kept as four_layer_1-seed51.replaced-1" in changed.out
 
 
 def test_other_data_and_another_dev_split_are_refused(copy, suite, tmp_path):

@@ -1,5 +1,6 @@
 """The scheduler, with a replacement for the commands."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -8,8 +9,10 @@ import pytest
 from in_process import content_of
 
 from graphcnn.common.errors import InputError
+from graphcnn.config.named import RECIPES
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.suite import Experiment, Suite
+from graphcnn.graphs.validate import DataShape, validate
 from graphcnn.storage.run import HistoryRow, Run
 from graphcnn.sweeps import scheduler
 from graphcnn.sweeps.child import Ending
@@ -328,3 +331,11 @@ def test_only_published_weights_become_random():
     recipe = Recipe(net="resnet50", weights="imagenet", head="pooled")
     assert with_random_weights(recipe).weights == "none"
     assert with_random_weights(RECIPE) is RECIPE
+
+
+def test_random_weights_instead_of_published_ones_unfreeze_batch_norm():
+    """Random weights have no moving moments that could be kept, so `train` refuses frozen batch norm with them."""
+    recipe = dataclasses.replace(RECIPES["transfer"].recipe, finetune_epochs=1)
+    without = with_random_weights(recipe)
+    assert (recipe.freeze_batch_norm, without.freeze_batch_norm, without.weights) == (True, False, "none")
+    validate(without, DataShape((64, 64), classes=2, training_images=10, dev_images=2))
