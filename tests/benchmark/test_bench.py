@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RARE, one_line
+from conftest import one_line
 
 from graphcnn.benchmark import contest, convolutions, environments, job, op_timings, profile, timed_recipe
 from graphcnn.config.recipe import Recipe
@@ -94,7 +94,7 @@ def test_ratios(table, precision, expected):
 
 
 @pytest.mark.pictures
-@pytest.mark.parametrize("fastest", ["float32", pytest.param("auto", marks=RARE)])
+@pytest.mark.parametrize("fastest", ["float32", pytest.param("auto", marks=pytest.mark.slow)])
 def test_comparison_with_keras(fastest, tmp_path, command, monkeypatch):
     """In float32, and in the precision that is fastest on this CPU."""
     monkeypatch.setattr(contest, "choose_precision", lambda _: choose_precision(fastest))

@@ -91,7 +91,6 @@ def test_run_sh_imports_nothing_from_the_current_folder(checkout, hostile):
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_commands_with_children_import_nothing_from_the_current_folder(checkout, hostile):
     """All paths are relative to the hostile folder, which is also the folder of the data."""
     write_folder(hostile / "data")

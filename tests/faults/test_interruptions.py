@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from conftest import RARE, one_line, tiny_arrays, write_folder
+from conftest import one_line, tiny_arrays, write_folder
 from trials import SMALL, best_score, finish, kept, long_alone, pick, run, start
 
 pytestmark = pytest.mark.faults
@@ -105,7 +105,7 @@ def test_sigkill_at_random_moments(undisturbed, tmp_path, tally):
 
 
 @pytest.mark.parametrize(
-    ("command", "output"), [("eval", "dev.json"), pytest.param("submit", "result.npy", marks=RARE)]
+    ("command", "output"), [("eval", "dev.json"), pytest.param("submit", "result.npy", marks=pytest.mark.slow)]
 )
 def test_sigkill_while_a_report_or_a_submission_is_written(command, output, undisturbed, tmp_path, tally):
     whole, checkpoints = tmp_path / "whole", tmp_path / "checkpoints"

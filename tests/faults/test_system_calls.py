@@ -24,7 +24,7 @@ from trials import LONG, pick
 pytestmark = pytest.mark.faults
 
 SEED = int(os.environ.get("GRAPHCNN_FAULTS_SEED", "1"))
-SECONDS = float(os.environ.get("GRAPHCNN_FAULTS_SECONDS", pick(7200, 60)))
+SECONDS = float(os.environ.get("GRAPHCNN_FAULTS_SECONDS", pick(7200, 20)))
 TRIAL = os.environ.get("GRAPHCNN_FAULTS_TRIAL")
 CRASHING = "model.ckpt.index"  # TensorFlow's NewCheckpointReader crashes if the read of a block of this file fails
 

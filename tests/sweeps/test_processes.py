@@ -40,7 +40,6 @@ def wait_for_a_line(process, part):
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_suite_killed_at_any_moment_ends_with_the_same_report(folder, tmp_path):
     """SIGKILL comes at the start, between two epochs and during scoring. The child processes are not killed.
 

@@ -182,7 +182,6 @@ def test_a_stopped_worker_ends_the_others(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_training_after_a_stopped_worker_ends_with_the_same_bytes(tmp_path):
     processes, common = started(3, tmp_path)  # with the default time limits
     processes[1].send_signal(signal.SIGSTOP)
@@ -471,8 +470,10 @@ def test_launch_passes_sigterm_on(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.ci
-@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
+@pytest.mark.parametrize(
+    ("number", "times"),
+    [(signal.SIGINT, 1), pytest.param(signal.SIGINT, 2, marks=pytest.mark.ci), (signal.SIGTERM, 2)],
+)
 def test_launch_with_ctrl_c(number, times, tmp_path):
     """One Ctrl-C stops all workers after the step. Two end them at once, although worker 1 is stopped."""
     data = write_folder(tmp_path / "data")
