@@ -7,8 +7,8 @@
 Without --run, the newest run is refused if it was trained on other data than data/ or than the older submission. The
 zip file of an older submission is kept as submission.previous.zip.
 
-Then a new process, which has TensorFlow but not this package, restores the graph and compares its outputs with
-result.npy. "ready" is printed only if they agree.
+Then a new process, which has TensorFlow but not this package, restores the graph and compares its outputs for 1,000
+test images with result.npy; --verify=all compares all images. "ready" is printed only if they agree.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from absl.flags import FlagValues
 
 from graphcnn.common import paths
 from graphcnn.common.command import run_command
+from graphcnn.common.errors import InputError, unknown_name
 from graphcnn.common.progress import say_if_slow
 from graphcnn.config import flags
+
+VERIFY = ("sample", "all")
 
 
 def define_flags() -> FlagValues:
@@ -30,6 +33,11 @@ def define_flags() -> FlagValues:
     flags.define_allow_changed_net(values)
     flags.define_data(values)
     flags.define_tta(values)
+    text = (
+        "test images whose outputs the verification compares: sample (1,000 random images, always the same) or all; "
+        "the outputs of other images must be probabilities that sum to 1"
+    )
+    flags.define(values, str, "verify", "sample", text)
     text = "folder to write; the zip file is written beside it (default: submission/ beside run.sh)"
     flags.define(values, str, "out", None, text)
     return values
@@ -39,6 +47,8 @@ def main(values: FlagValues, positional: list[str]) -> None:
     """Write, verify and zip the submission; an older one stays until the new one is verified."""
     flags.no_positional(positional)
     flags.ensemble(values)
+    if values.verify not in VERIFY:
+        raise InputError(f"--verify: {unknown_name(values.verify, VERIFY)}")
 
     with say_if_slow("importing TensorFlow"):
         from graphcnn.evaluation.model_data import DataSource
@@ -54,7 +64,8 @@ def main(values: FlagValues, positional: list[str]) -> None:
         allow_changed_net=values.allow_changed_net,
     )
     out = paths.output_path(values.out) if values.out else paths.SUBMISSION
-    submit(model, DataSource(values.data, flags.given_options(values)), out, named=values.run is not None)
+    source = DataSource(values.data, flags.given_options(values))
+    submit(model, source, out, named=values.run is not None, verify_all=values.verify == "all")
 
 
 if __name__ == "__main__":

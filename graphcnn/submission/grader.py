@@ -1,10 +1,11 @@
 """Verify a submission with TensorFlow and NumPy only, without graphcnn.
 
-  python -I grader.py [--tta] [--submission FOLDER] /path/to/x_test.npy [result.npy]
+  python -I grader.py [--tta] [--rows N] [--submission FOLDER] /path/to/x_test.npy [result.npy]
 
-The program imports model.ckpt.meta from the folder of the submission, restores model.ckpt, feeds x:0 (with --tta it
-also feeds True to tta:0) and compares hypothesis:0 with result.npy. The last line of its output is "passed" or "FAILED"
-with the largest difference. The exit status is 0 if that difference is at most 1e-5.
+The program checks that each row of result.npy has probabilities that sum to 1. It imports model.ckpt.meta from the
+folder of the submission, restores model.ckpt, feeds x:0 (with --tta it also feeds True to tta:0) and compares
+hypothesis:0 with result.npy: all rows, or with --rows a random sample of them. The last line of its output is "passed"
+or "FAILED" with the largest difference. The exit status is 0 if that difference is at most 1e-5.
 
 The graph in model.ckpt.meta is a program, which can read and write files. Run it only where you would run a program
 from its author. The author can also change the grader.py and the x_test.npy of the submission, so graders must use
@@ -27,6 +28,8 @@ from typing import Any
 import numpy as np
 
 TOLERANCE = 1e-5  # largest difference of a probability
+SUM_TOLERANCE = 1e-3  # largest difference between the sum of a row and 1
+SAMPLE_SEED = 1  # of the rows that --rows chooses
 BATCH = 250  # largest number of images in a batch
 BATCH_PIXELS = 1 << 20  # largest number of pixels in a batch, to limit the memory
 BATCH_BYTES = 1 << 28  # largest size of a tensor of a batch
@@ -104,7 +107,14 @@ def probabilities(folder: Path, images: np.ndarray, tta: bool) -> np.ndarray:
     return np.concatenate(outputs)
 
 
-def compare(folder: Path, images: np.ndarray, expected: np.ndarray, tta: bool) -> tuple[bool, str]:
+def sample(images: int, rows: int | None) -> np.ndarray:
+    """Return the indices of `rows` images, chosen at random with a fixed seed, in order; all images for None."""
+    if rows is None or rows >= images:
+        return np.arange(images)
+    return np.sort(np.random.default_rng(SAMPLE_SEED).choice(images, rows, replace=False))
+
+
+def compare(folder: Path, images: np.ndarray, expected: np.ndarray, tta: bool, rows: int | None) -> tuple[bool, str]:
     """Return (whether the graph of a submission reproduces its result, the reason).
 
     Args:
@@ -112,19 +122,25 @@ def compare(folder: Path, images: np.ndarray, expected: np.ndarray, tta: bool) -
         images: [N, H, W], [N, H, W, 1] or [N, H, W, 3].
         expected: the result, float [N, K].
         tta: whether to feed True to tta:0.
+        rows: number of images whose outputs are compared; None for all images.
     """
     if expected.ndim != 2 or expected.dtype.kind != "f" or len(expected) != len(images):
         actual = f"{expected.dtype} {expected.shape}"
         return False, f"the result is {actual}, expected one float row for each of {len(images)} images"
+    is_wrong = ~((expected >= 0).all(axis=1) & (np.abs(expected.sum(axis=1) - 1) <= SUM_TOLERANCE))  # also for NaN
+    if is_wrong.any():
+        return False, f"row {is_wrong.argmax()} of the result is no list of probabilities that sum to 1"
+    chosen = sample(len(images), rows)
     try:
         with quiet_stderr():
-            outputs = probabilities(folder, images, tta)
+            outputs = probabilities(folder, images[chosen], tta)
     except Exception as error:  # TensorFlow raises many types for damaged files
         return False, f"the graph cannot be run ({(str(error).splitlines() or [type(error).__name__])[0]})"
-    if outputs.shape != expected.shape:
-        return False, f"the graph computes shape {outputs.shape}, the result has shape {expected.shape}"
-    difference = float(np.abs(outputs - expected).max())
-    reason = f"largest difference {difference:.3g} over {len(outputs)} images, limit {TOLERANCE:g}"
+    if outputs.shape[1:] != expected.shape[1:]:
+        return False, f"the graph computes {outputs.shape[1]} numbers for an image, the result has {expected.shape[1]}"
+    difference = float(np.abs(outputs - expected[chosen]).max())
+    some = "" if len(chosen) == len(images) else f" of {len(images)}"
+    reason = f"largest difference {difference:.3g} over {len(chosen)}{some} images, limit {TOLERANCE:g}"
     return difference <= TOLERANCE, reason
 
 
@@ -147,12 +163,21 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def positive(text: str) -> int:
+    """Return a positive integer; raise a ValueError for other text."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
 def main() -> int:
     """Return the exit status: 0 if the graph reproduces the result, else 1; bad arguments end with 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, help="path of your own x_test.npy")
     parser.add_argument("result", type=Path, nargs="?", default="result.npy", help="in FOLDER (default: result.npy)")
     parser.add_argument("--tta", action="store_true", help="use test-time augmentation, as submit --tta did")
+    text = "compare the outputs of N images, chosen at random with a fixed seed (default: all images)"
+    parser.add_argument("--rows", metavar="N", type=positive, help=text)
     own, text = Path(__file__).resolve().parent, "folder of the submission (default: the folder of this file)"
     parser.add_argument("--submission", metavar="FOLDER", type=Path, default=own, help=text)
     arguments = parser.parse_args()
@@ -162,7 +187,7 @@ def main() -> int:
     if folder in arguments.images.resolve().parents:
         print("warning: x_test.npy is in the folder of the submission, so the author may have changed it")
     print(f"x_test.npy: sha256 {sha256_of(arguments.images)}", flush=True)
-    passed, reason = compare(folder, images, expected, arguments.tta)
+    passed, reason = compare(folder, images, expected, arguments.tta, arguments.rows)
     print(f"{'passed' if passed else 'FAILED'}: {reason}")
     return 0 if passed else 1
 

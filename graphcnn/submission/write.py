@@ -26,14 +26,14 @@ from graphcnn.submission.choice import check_newest, say_choice
 from graphcnn.submission.files import archive_path, check_replaceable, previous_archive_path, replace_submission
 from graphcnn.submission.previous import read_previous
 from graphcnn.submission.readme import readme
-from graphcnn.submission.verify import verify
+from graphcnn.submission.verify import SAMPLE, verify
 
 GRADER = Path(__file__).with_name("grader.py")
 IMAGES = "x_test.npy"  # in the submission only if the test images are not from a .npy file
 IMAGE_FILES = "test_files.csv"  # in the submission only if the test images are image files
 
 
-def submit(model: Model[TrainedRun], source: DataSource, out: Path, named: bool) -> None:
+def submit(model: Model[TrainedRun], source: DataSource, out: Path, named: bool, verify_all: bool) -> None:
     """Write, verify and zip a submission; it replaces an older submission only after the verification.
 
     Args:
@@ -41,6 +41,7 @@ def submit(model: Model[TrainedRun], source: DataSource, out: Path, named: bool)
         source: where the data are.
         out: the folder to write; its zip file is written beside it.
         named: whether the user named the runs. The newest run is refused if it was trained on unexpected data.
+        verify_all: whether the verification compares the outputs of all test images, not only of a sample.
 
     Raises:
         InputError: the folder contains other files, there are no test images, the newest run was trained on other
@@ -66,8 +67,10 @@ def submit(model: Model[TrainedRun], source: DataSource, out: Path, named: bool)
             _write_file_names(folder / IMAGE_FILES, dataset.file_names.get("x_test", ()))
         write(folder, model, runs_data, images)
         say("verifying in a new process, with TensorFlow only")
-        say(verify(folder, images_path, model.tta))
-    say(f"ready: {out} and {archive_path(out)}")
+        rows = len(images) if verify_all else min(SAMPLE, len(images))
+        say(verify(folder, images_path, model.tta, rows))
+    checked = f"the graph reproduces result.npy for {rows:,} of {len(images):,} test images"
+    say(f"ready: {out} and {archive_path(out)}; {checked}")
 
 
 def _write_file_names(path: Path, names: Sequence[str]) -> None:

@@ -108,7 +108,7 @@ CHILDREN = {
     "predict": lambda folder: json.loads(output_lines("predict", ["x"])[0]),
     "launch": lambda folder: launch(1, ["x"]),
     "bench": lambda folder: _benchmarked(),
-    "submit": lambda folder: json.loads(verify(_submission(folder), folder / "x_test.npy", tta=False)),
+    "submit": lambda folder: json.loads(verify(_submission(folder), folder / "x_test.npy", tta=False, rows=1)),
 }
 
 

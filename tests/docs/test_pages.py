@@ -18,7 +18,7 @@ COMMANDS = (
     "bench", "launch",
 )  # fmt: skip
 OTHER_FLAGS = {  # of pytest, ruff, absl, grader.py and TensorBoard, and placeholders
-    "--check", "--zoo", "--help", "--flagfile", "--name", "--noname", "--submission", "--logdir",
+    "--check", "--zoo", "--help", "--flagfile", "--name", "--noname", "--submission", "--rows", "--logdir",
 }  # fmt: skip
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

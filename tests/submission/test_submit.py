@@ -17,6 +17,7 @@ from graphcnn.common import replace
 from graphcnn.common.errors import InputError
 from graphcnn.submission import write
 from graphcnn.submission.files import SIGNATURE, archive_path, check_replaceable, previous_archive_path
+from graphcnn.submission.grader import sample
 
 GRADER = """
 import sys, numpy as np, tensorflow as tf
@@ -99,11 +100,22 @@ def _sparse_rows(folder):
         file.truncate(file.tell() + 12 * 10**8)
 
 
+def _change_row(folder, change, row=7):
+    """Replace a row of result.npy by change(row)."""
+    result = np.load(folder / "result.npy")
+    result[row] = change(result[row])
+    np.save(folder / "result.npy", result)
+
+
+NO_PROBABILITIES = "of the result is no list of probabilities that sum to 1"
 SPOILED = {  # name: (change of a submission, words of the verdict)
     "too many rows": (
         _sparse_rows,
         "FAILED: the result is float32 (100000000, 3), expected one float row for each of 24 images",
     ),
+    "a row of NaN": (lambda folder: _change_row(folder, lambda row: row * np.nan), f"FAILED: row 7 {NO_PROBABILITIES}"),
+    "a sum of 2": (lambda folder: _change_row(folder, lambda row: row * 2), f"FAILED: row 7 {NO_PROBABILITIES}"),
+    "logits": (lambda folder: _change_row(folder, lambda row: row - [1, -1, 0]), f"FAILED: row 7 {NO_PROBABILITIES}"),
     "no graph": (lambda folder: (folder / "model.ckpt.meta").write_text("x"), "FAILED: the graph cannot be run ("),
 }
 
@@ -115,6 +127,42 @@ def test_the_grader_fails_a_spoiled_submission_with_one_line(case, trained, subm
     status, out, _ = run(submission / "grader.py", trained[1] / "x_test.npy")
     assert status == 1
     assert out.splitlines()[-1].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "in_sample", "words"),
+    [
+        ([], True, "FAILED: largest difference 0."),
+        (["--rows=5"], True, "FAILED: largest difference 0."),
+        (["--rows=5"], False, "passed: largest difference "),
+        (["--rows=24"], False, "FAILED: largest difference 0."),
+    ],
+)
+def test_the_grader_compares_a_sample_of_the_images(arguments, in_sample, words, trained, submission):
+    row = next(row for row in range(24) if (row in sample(24, 5)) is in_sample)
+    _change_row(submission, lambda values: np.roll(values, 1), row)
+    _, out, _ = run(submission / "grader.py", *arguments, trained[1] / "x_test.npy")
+    assert out.splitlines()[-1].startswith(words)
+    assert f" over {'5 of 24' if arguments == ['--rows=5'] else 24} images" in out
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(None, 30), (1, 1), (29, 29), (30, 30), (1000, 30)])
+def test_a_sample_has_different_rows_in_order(rows, expected):
+    chosen = sample(30, rows)
+    assert len(chosen) == expected
+    assert (np.diff(chosen) > 0).all()
+    assert 0 <= chosen.min() <= chosen.max() < 30
+
+
+def test_submit_says_how_many_images_it_has_verified(trained, tmp_path, command, monkeypatch):
+    monkeypatch.setattr(write, "SAMPLE", 7)
+    for flags, words in (([], "7 of 24"), (["--verify=all"], "24 of 24")):
+        outcome = command("submit", f"--checkpoints={trained[0]}", f"--out={tmp_path / 's'}", *flags)
+        assert outcome.status == 0, outcome.err
+        assert outcome.out.splitlines()[-1].endswith(f"; the graph reproduces result.npy for {words} test images")
+    outcome = command("submit", f"--checkpoints={trained[0]}", "--verify=some")
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert "--verify: " in outcome.err
 
 
 def test_the_readme_tells_graders_to_use_their_own_files(submission):
@@ -183,13 +231,13 @@ def test_a_failed_verification_replaces_nothing(trained, submission, tmp_path, c
 
     def spoil(folder, *arguments):
         write_files(folder, *arguments)
-        np.save(folder / "result.npy", np.load(folder / "result.npy") + np.float32(1e-3))
+        np.save(folder / "result.npy", 0.9 * np.load(folder / "result.npy") + np.float32(0.1 / 3))
 
     monkeypatch.setattr(write, "write", spoil)
     outcome = command("submit", f"--checkpoints={trained[0]}", f"--out={submission}")
     assert outcome.status == 2
     assert one_line(outcome.err)
-    assert "does not reproduce result.npy (FAILED: largest difference 0.001 " in outcome.err
+    assert "does not reproduce result.npy (FAILED: largest difference 0.0" in outcome.err
     assert "ready" not in outcome.out
     assert {path.name: path.read_bytes() for path in submission.iterdir()} == before
     assert {path.name for path in tmp_path.iterdir()} >= {"submission", "submission.zip"}
