@@ -17,12 +17,12 @@ from absl.flags import FlagValues
 
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
+from graphcnn.common.processors import processors
 from graphcnn.common.progress import say_if_slow
 from graphcnn.config import flags, suites
 from graphcnn.config.named import RECIPES
 from graphcnn.data import sources
 from graphcnn.sweeps import settings
-from graphcnn.sweeps.processors import processors
 
 LOCAL_FLAGS = ("checkpoints", "data_cache", "cache_dir", "retrain")  # flags that concern only local folders
 PLACES = {"data": "DIR", "label_file": "FILE"}  # {flag with a local path: what replaces the path in a report}

@@ -22,6 +22,7 @@ import numpy as np
 
 from graphcnn.common.errors import BadImage, InputError, UnreadableFile
 from graphcnn.common.files import read_json, sha256_of, sync
+from graphcnn.common.processors import cores
 from graphcnn.common.progress import bar, say
 from graphcnn.common.replace import new_folder, replace_folder
 from graphcnn.data import cache
@@ -154,7 +155,7 @@ def _digest(files: ImageFiles) -> str:
 
 def _in_threads(function: Callable[[Item], Result], items: list[Item]) -> Iterator[Result]:
     """Yield function(item) for each item, in order, computed by one thread per core in chunks of 256 items."""
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         for chunk in in_order(items, 256):
             with closing(cast(Generator[Result], threads.map(function, chunk))) as results:
                 yield from results

@@ -12,6 +12,7 @@ import numpy as np
 
 from graphcnn.common.errors import BadImage, InputError, error_line
 from graphcnn.common.files import is_litter
+from graphcnn.common.processors import cores
 from graphcnn.data.images import SUFFIXES, read_image, suppress_warnings
 
 
@@ -86,7 +87,7 @@ class PhotoFiles:
         return len(self.paths)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        with suppress_warnings(), ThreadPoolExecutor(os.cpu_count()) as threads:
+        with suppress_warnings(), ThreadPoolExecutor(cores()) as threads:
             return np.stack(list(threads.map(self._read, rows.tolist()))) * self._scale
 
     def _read(self, row: int) -> np.ndarray:

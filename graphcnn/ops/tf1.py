@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from graphcnn.common.processors import cores
+
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
@@ -63,13 +65,6 @@ def session(graph: tf.Graph) -> tf.compat.v1.Session:
         device_count={"GPU": 0},
     )
     return tf1.Session(graph=graph, config=config)
-
-
-def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def choose_precision(precision: str) -> tuple[str, str]:

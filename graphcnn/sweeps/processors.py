@@ -1,15 +1,10 @@
-"""The processors of this machine, and their division between simultaneous trainings."""
+"""The division of the processors between simultaneous trainings."""
 
 from __future__ import annotations
 
 import os
 
-
-def processors() -> list[int]:
-    """Return the numbers of the processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+from graphcnn.common.processors import processors
 
 
 def processors_of_jobs(jobs: int) -> list[set[int] | None]:

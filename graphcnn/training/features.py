@@ -21,6 +21,7 @@ import numpy as np
 
 from graphcnn.common.errors import InputError, UnreadableFile
 from graphcnn.common.files import read_json
+from graphcnn.common.processors import cores
 from graphcnn.common.progress import bar, format_duration, say
 from graphcnn.common.replace import atomic_write
 from graphcnn.config.recipe import Recipe
@@ -29,7 +30,7 @@ from graphcnn.data.dataset import Dataset
 from graphcnn.data.fingerprint import content_of
 from graphcnn.graphs.freezing import frozen_names
 from graphcnn.graphs.training import TrainingGraph
-from graphcnn.ops.tf1 import cores, tf, tf1
+from graphcnn.ops.tf1 import tf, tf1
 from graphcnn.training import augment
 
 VERSION = "graphcnn features, 1"  # change it when the same net computes other features

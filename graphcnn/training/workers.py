@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from graphcnn.common.errors import Diverged, InputError, Interrupted, WorkerLost
+from graphcnn.common.processors import cores
 from graphcnn.common.progress import say
 from graphcnn.common.signals import end_now
-from graphcnn.ops.tf1 import cores, reason, tf, tf1
+from graphcnn.ops.tf1 import reason, tf, tf1
 from graphcnn.training import heartbeat
 
 BUFFER = 8 << 20  # largest number of float32 values that one collective sums

@@ -12,8 +12,8 @@ from in_process import TWO, children_in_process, report_of, without_clocks
 
 from graphcnn import experiments
 from graphcnn.common.command import run_command
+from graphcnn.common.processors import processors
 from graphcnn.storage.select_run import all_runs
-from graphcnn.sweeps.processors import processors
 
 
 @pytest.fixture(scope="module")

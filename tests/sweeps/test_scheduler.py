@@ -9,6 +9,7 @@ import pytest
 from in_process import content_of
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.processors import processors
 from graphcnn.config.named import RECIPES
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.suite import Experiment, Suite
@@ -17,7 +18,6 @@ from graphcnn.storage.run import HistoryRow, Run
 from graphcnn.sweeps import scheduler
 from graphcnn.sweeps.child import Ending
 from graphcnn.sweeps.job import standing
-from graphcnn.sweeps.processors import processors
 from graphcnn.sweeps.scheduler import Scheduler
 from graphcnn.sweeps.setup import Setup, SuiteData, with_random_weights
 
