@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from graphcnn.common.progress import say
+from graphcnn.common.replace import atomic_write
 from graphcnn.common.text import printable
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")  # of an element, an attribute or an anchor
 VOID = ("img", "meta")  # elements without content and end tag
+WIDE = 8  # more columns are printed in small letters
 STYLE = Path(__file__).with_name("html_page.css")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # a browser then loads and runs nothing
 
@@ -73,27 +76,38 @@ def element(tag: str, *children: Node, **attributes: str) -> Element:
     return Element(tag, {name.rstrip("_"): value for name, value in attributes.items()}, children)
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[Node]], numbers: bool = True) -> Element:
+def table(
+    titles: Sequence[str], rows: Iterable[Sequence[Node]], numbers: bool = True, text_columns: int = 1
+) -> Element:
     """Return a table whose first column has the headings of the rows; on a narrow screen it can be scrolled.
 
     Args:
         titles: titles of the columns; none for no line of titles.
         rows: the cells of each row.
-        numbers: whether the columns after the first have numbers, which are right-aligned and on one line.
+        numbers: whether the columns after the first `text_columns` have numbers, which are right-aligned and on one
+            line.
+        text_columns: number of columns with texts in a table with numbers.
     """
-    titled = (
-        [element("thead", element("tr", *(element("th", title, scope="col") for title in titles)))] if titles else []
-    )
+    kinds = [{"class_": "text"} if numbers and 0 < n < text_columns else {} for n in range(len(titles))]
+    heads = [element("th", title, scope="col", **kind) for title, kind in zip(titles, kinds, strict=True)]
     body = [
-        element("tr", element("th", first, scope="row"), *(_cell(each) for each in others)) for first, *others in rows
+        element(
+            "tr",
+            element("th", first, scope="row"),
+            *(_cell(each, n < text_columns) for n, each in enumerate(others, start=1)),
+        )
+        for first, *others in rows
     ]
-    kind = "numbers" if numbers else "texts"
+    kind = f"{'numbers' if numbers else 'texts'}{' wide' * (len(titles) > WIDE)}"
+    titled = [element("thead", element("tr", *heads))] if titles else []
     return scrolled(element("table", *titled, element("tbody", *body), class_=kind))
 
 
-def _cell(content: Node) -> Element:
-    """Return a cell of a table; an Element `td` is a cell already."""
-    return content if isinstance(content, Element) and content.tag == "td" else element("td", content)
+def _cell(content: Node, text: bool) -> Element:
+    """Return a cell of a table, with a text in a table with numbers if `text`; an Element `td` is a cell already."""
+    if isinstance(content, Element) and content.tag == "td":
+        return content
+    return element("td", content, **({"class_": "text"} if text else {}))
 
 
 def scrolled(content: Element) -> Element:
@@ -115,6 +129,15 @@ def image(uri: str, alternative: str, kind: str) -> Element:
     if not uri.startswith("data:image/"):
         raise ValueError("expected a data: URI")
     return element("img", src=uri, alt=alternative, class_=kind)
+
+
+def write_page(path: Path, title: str, head: Sequence[Element], sections: Sequence[Section]) -> None:
+    """Write a page into a file, whose folder is created; print its path. See page."""
+    content = page(title, head, sections).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(content)
+    say(f"written: {path} ({max(1, len(content) >> 10):,} KiB)")
 
 
 def page(title: str, head: Sequence[Element], sections: Sequence[Section]) -> str:

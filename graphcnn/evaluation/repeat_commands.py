@@ -13,6 +13,8 @@ from graphcnn.config.command_flags import text_of
 from graphcnn.config.flags import DATA_PATHS, DEV_SPLITS
 from graphcnn.config.recipe import Setting
 from graphcnn.data import sources
+from graphcnn.evaluation.select_model import Model
+from graphcnn.evaluation.trained_run import TrainedRun
 from graphcnn.storage.recorded_data import recorded_options
 from graphcnn.storage.run_record import RunRecord
 
@@ -33,17 +35,19 @@ def train_command(record: RunRecord) -> str:
     return _command("train", [*words, *map(_setting_flag, changed, changed.values())])
 
 
-def eval_command(name: str, split: str, root: Path, against: str | None = None) -> str:
-    """Return the command that scores a run on a split, or compares it with another run.
+def eval_command(model: Model[TrainedRun], split: str, root: Path, against: Model[TrainedRun] | None = None) -> str:
+    """Return the command that scores a model on a split, or compares it with another model.
 
     Args:
-        name: name of the run.
+        model: a run or an ensemble.
         split: name of the split.
         root: folder of the runs.
-        against: name of the other run; None for no comparison.
+        against: the other model; None for no comparison.
     """
-    others = [*[f"--against={against}"] * bool(against), *[f"--checkpoints={root}"] * (root != paths.CHECKPOINTS)]
-    return _command("eval", [f"--run={name}", f"--split={split}", *others])
+    names, *others = (",".join(run.name for run in each.nets) for each in (model, against) if each)
+    words = [f"--run={names}", *[f"--ensemble={model.ensemble}"] * (model.ensemble != "mean"), f"--split={split}"]
+    words += [f"--against={name}" for name in others]
+    return _command("eval", [*words, *[f"--checkpoints={root}"] * (root != paths.CHECKPOINTS)])
 
 
 def _command(name: str, words: list[str]) -> str:

@@ -1,10 +1,10 @@
-"""The sections of a run's report as elements of HTML. K classes."""
+"""The sections of the report of a run or an ensemble as elements of HTML. K classes."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from graphcnn.evaluation.image_uris import EXAMPLE_PIXELS, example_uri
 from graphcnn.evaluation.intervals import Interval
 from graphcnn.evaluation.pictures import overlaid, reduced
 from graphcnn.evaluation.run_list import duration_text
-from graphcnn.evaluation.split_scores import SplitScores
+from graphcnn.evaluation.split_scores import Member, SplitScores
 from graphcnn.evaluation.text_report import TITLES
 from graphcnn.storage.run_record import RunRecord
 
@@ -31,44 +31,77 @@ MATRIX_CLASSES = 30  # more classes make no matrix that can be read as a table
 SMALL_PIXELS = 64  # an image of at most this size is shown with its pixels enlarged
 DARKEST = 0.75  # opacity of the colour of a full cell, on which black and white text can be read
 MOST_ENTRIES = 40  # of the versions that config.json lists
+CURVES = "The scores, the cross-entropy and the training loss over the epochs."
+COMPARED_CURVES = "The dev macro F1 of each run, over the epochs and over the seconds of training."
 
 
 def heading(name: str, scores: SplitScores) -> list[Element]:
-    """Return the top of the page: the name of the run and its score."""
+    """Return the top of the page: the name of the model and its score."""
     low, high = scores.intervals["macro_f1"]
     text = f"{scores.split} macro F1 {scores.scores['macro_f1']:.4f} (95% interval {low:.4f} to {high:.4f})"
     count = f"{len(scores.outcomes.rows):,} images"
     return [element("h1", name), element("p", text, class_="score"), element("p", count, class_="note")]
 
 
-def training(record: RunRecord, scores: SplitScores) -> Section:
-    """Return the section that tells what was trained on what."""
-    config, changed = record.config, record.changed_settings()
+def training(records: Sequence[RunRecord], scores: SplitScores) -> Section:
+    """Return the section that tells what was trained on what; records: the run, or the members of an ensemble."""
+    config = records[0].config  # the data, the split and the classes are those of all members
     data, split, names = config["data"], config["split"], config["class_names"]
-    height, width = data["image_shape"]
     counts = {each: split.get(each) for each in ("train", "dev")} | {scores.split: len(scores.outcomes.rows)}
     rows = {
         "data": data["source"],
         "fingerprint of the data": short(data["fingerprint"]),
         "images": ", ".join(f"{count:,} {each}" for each, count in counts.items() if isinstance(count, int)),
         "dev split": f"{split['kind']}, {split['fraction']:g} of the training images",
-        "size of an image": f"{height}×{width} pixels",
         "classes": f"{len(names):,}: {', '.join(names)}",
+    }
+    if len(records) == 1:
+        content = [_columns((), [rows | _trained(records[0], scores.parameters)])]
+    else:
+        content = [_columns((), [rows]), _columns(_names(records), [_trained(record, None) for record in records])]
+    changes = [record.changed_settings() for record in records]
+    if None in changes:
+        note = "This version of graphcnn has no recipe of this name, so the changed settings are not known."
+    else:
+        note = "These settings differ from the recipe:" if any(changes) else "All settings are those of the recipe."
+    content.append(element("p", note))
+    if None not in changes and any(changes):
+        content.append(_setting_table(records, {name for changed in changes for name in changed or ()}))
+    return Section("training", "Training", content)
+
+
+def _trained(record: RunRecord, parameters: int | None) -> dict[str, str]:
+    """Return {fact: text} about the training of a run; parameters: of its net, None if it is not known."""
+    config, (height, width) = record.config, record.config["data"]["image_shape"]
+    return {
+        "size of an image": f"{height}×{width} pixels",
         "net": record.recipe.net,
-        "parameters": "" if scores.parameters is None else f"{scores.parameters:,}",
+        "parameters": "" if parameters is None else f"{parameters:,}",
         "initial weights": _text(config["weights"]) if config.get("weights") else "random",
         "recipe": config["recipe_name"],
         "epochs": f"{record.last.epoch} of {record.planned_epochs} ({record.state}); the best is {record.best_epoch}",
         "seconds of training": duration_text(record.training_seconds),
     }
-    if changed is None:
-        note = "This version of graphcnn has no recipe of this name, so the changed settings are not known."
-    elif changed:
-        note = "These settings differ from the recipe:"
-    else:
-        note = "All settings are those of the recipe."
-    content = [_pairs(rows), element("p", note), *([_pairs(_texts(changed))] if changed else [])]
-    return Section("training", "Training", content)
+
+
+def members(found: Sequence[Member], fitted: bool) -> Section:
+    """Return the section about the members of an ensemble; fitted: whether its weights were fitted on the dev split."""
+    titles = ["run", "weight", *TITLES.values(), *(f"agrees with {n}" for n in range(1, len(found) + 1))]
+    rows = [
+        (
+            f"{n}: {shortened(member.run, NAME_LETTERS)}",
+            f"{member.weight:.4f}",
+            *(f"{member.scores[key]:.6f}" for key in TITLES),
+            *(f"{fraction:.4f}" for fraction in member.agreement),
+        )
+        for n, member in enumerate(found, start=1)
+    ]
+    text = "Two members agree on an image if they predict the same class. The agreement is a fraction of the images."
+    if fitted:
+        text += (
+            " The weights were fitted on the dev split, so the score of the ensemble on this split is biased upwards."
+        )
+    return Section("members", "Members of the ensemble", [table(titles, rows), element("p", text, class_="note")])
 
 
 def picture(anchor: str, title: str, uri: str, text: str, alternative: str) -> Section:
@@ -158,26 +191,40 @@ def reliability(scores: SplitScores, uri: str | None) -> Section | None:
     return Section("reliability", "Reliability", content) if content else None
 
 
-def examples(
-    anchor: str, title: str, text: str, explained: Explained, chosen: Iterable[int], names: Sequence[str]
-) -> Section:
-    """Return a section with images, their classes and their activation maps.
+def mistakes(explained: Explained, chosen: Iterable[int], names: Sequence[str], mapped: str | None) -> Section:
+    """Return the section with the most confident mistakes; see _examples."""
+    text = "The wrong predictions with the highest probabilities."
+    return Section("mistakes", "The most confident mistakes", _examples(text, explained, chosen, names, mapped))
+
+
+def uncertain(explained: Explained, chosen: Iterable[int], names: Sequence[str], mapped: str | None) -> Section:
+    """Return the section with the least certain predictions; see _examples."""
+    text = "The images whose predicted class has the lowest probability."
+    return Section("uncertain", "The least certain predictions", _examples(text, explained, chosen, names, mapped))
+
+
+def _examples(
+    text: str, explained: Explained, chosen: Iterable[int], names: Sequence[str], mapped: str | None
+) -> list[Element]:
+    """Return images with their classes and their activation maps.
 
     Args:
-        anchor, title: see Section.
         text: what the images are.
         explained: images with the maps of the predicted and of the true class.
         chosen: the indices of the images to show.
         names: names of the K classes.
+        mapped: the member of an ensemble whose maps they are; None for a run.
     """
     figures = [_example(explained, n, names) for n in chosen]
     if not figures:
-        return Section(anchor, title, [element("p", "There are none.")])
+        return [element("p", "There are none.")]
     note = (
         f"{text} Beside each image is the {explained.method} map of the predicted class, and of the true class if it "
         "is another one. A map is scaled from its lowest value (blue) to its highest value (red)."
     )
-    return Section(anchor, title, [element("p", note, class_="note"), element("div", *figures, class_="examples")])
+    if mapped:
+        note += f" The maps are those of {mapped}, the member with the highest macro F1."
+    return [element("p", note, class_="note"), element("div", *figures, class_="examples")]
 
 
 def _example(explained: Explained, n: int, names: Sequence[str]) -> Element:
@@ -197,10 +244,10 @@ def _example(explained: Explained, n: int, names: Sequence[str]) -> Element:
 
 
 def against(run: str, other: str, comparison: Comparison, uri: str | None) -> Section:
-    """Return the section with the comparison of two runs.
+    """Return the section with the comparison of two models.
 
     Args:
-        run, other: names of the two runs.
+        run, other: names of the two models.
         comparison: the comparison.
         uri: the picture of their curves; None if there is none.
     """
@@ -211,15 +258,14 @@ def against(run: str, other: str, comparison: Comparison, uri: str | None) -> Se
     right = comparison.right
     texts = (
         f"The 95% interval of the difference in macro F1 {conclusion(run, other, comparison.macro_f1)}.",
-        f"Of {comparison.images:,} images, {right.both:,} are right for both runs, {right.only_run:,} only for {run}, "
+        f"Of {comparison.images:,} images, {right.both:,} are right for both, {right.only_run:,} only for {run}, "
         f"{right.only_against:,} only for {other}, and {right.neither:,} for neither.",
         f"McNemar's exact test of the accuracies: p = {comparison.mcnemar_p:.3g}.",
     )
     content = [table(("score", run, other, "difference", "95% interval"), rows)]
     content += [element("p", text) for text in texts]
     if uri:
-        text = "The dev macro F1 of both runs, over the epochs and over the seconds of training."
-        content.append(_picture(uri, text, f"curves of {run} and {other}"))
+        content.append(_picture(uri, COMPARED_CURVES, f"curves of {run} and {other}"))
     return Section("against", f"Compared with {other}", content)
 
 
@@ -229,27 +275,47 @@ def _difference(title: str, difference: Difference) -> tuple[str, ...]:
     return title, f"{first:.6f}", f"{second:.6f}", f"{value:+.6f}", _ends(ends, "+.4f")
 
 
-def settings(record: RunRecord) -> Section:
+def settings(records: Sequence[RunRecord]) -> Section:
     """Return the section with all settings; those that differ from the recipe are marked."""
-    changed = record.changed_settings() or {}
-    rows: list[tuple[Node, ...]] = []
-    for name, text in _texts(dataclasses.asdict(record.recipe)).items():
-        rows.append((name, element("td", text, class_="changed"), "changed") if name in changed else (name, text, ""))
-    return Section("settings", "All settings", [table(("setting", "value", "differs from the recipe"), rows, False)])
+    note = element("p", "Values in bold differ from the recipe.", class_="note")
+    return Section("settings", "All settings", [note, _setting_table(records)])
 
 
-def environment(config: Mapping[str, Any]) -> Section:
-    """Return the section with the versions and the CPU of the training, as config.json lists them."""
+def _setting_table(records: Sequence[RunRecord], chosen: Container[str] | None = None) -> Element:
+    """Return a table with the settings of each run; chosen: the names of the settings, None for all."""
+    columns = [_texts(dataclasses.asdict(record.recipe)) for record in records]
+    changes = [record.changed_settings() or {} for record in records]
+    rows: list[list[Node]] = []
+    for name in columns[0]:
+        if chosen is None or name in chosen:
+            row: list[Node] = [name]
+            for column, changed in zip(columns, changes, strict=True):
+                row.append(element("td", column[name], class_="changed") if name in changed else column[name])
+            rows.append(row)
+    return table(("setting", *(_names(records) if len(records) > 1 else ("value",))), rows, False)
+
+
+def environment(records: Sequence[RunRecord]) -> Section:
+    """Return the section with the versions and the CPU of each training, as its config.json lists them."""
+    columns = [_environment(record.config) for record in records]
+    unknown = element("p", "No versions are recorded.")
+    content = [_columns(_names(records), columns) if any(columns) else unknown]
+    for record in records:
+        if resumed := record.config.get("resumed"):
+            text = f"The run {record.name} was resumed in another environment: {_text(resumed)}"
+            content.append(element("p", text))
+    return Section("environment", "Versions and CPU", content)
+
+
+def _environment(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return {name: text} of the versions and the CPU that config.json lists."""
     rows: dict[str, str] = {}
     for section in ("versions", "cpu"):
         values = config.get(section)
         if isinstance(values, dict):
             prefix = "CPU " * (section == "cpu")
             rows |= {f"{prefix}{name}": _text(value) for name, value in list(values.items())[:MOST_ENTRIES]}
-    content = [_pairs(rows)] if rows else [element("p", "The run has recorded no versions.")]
-    if config.get("resumed"):
-        content.append(element("p", f"The run was resumed in another environment: {_text(config['resumed'])}"))
-    return Section("environment", "Versions and CPU", content)
+    return rows
 
 
 def commands(lines: Sequence[str]) -> Section:
@@ -257,10 +323,24 @@ def commands(lines: Sequence[str]) -> Section:
     return Section("commands", "Commands that repeat it", [element("pre", element("code", line)) for line in lines])
 
 
-def _pairs(rows: Mapping[str, str]) -> Element:
-    """Return a table of names and texts; a row without a text is left out."""
-    shown = ((shortened(name, NAME_LETTERS), shortened(text, TEXT_LETTERS)) for name, text in rows.items() if text)
-    return table((), shown, False)
+def _columns(titles: Sequence[str], columns: Sequence[Mapping[str, str]]) -> Element:
+    """Return a table of facts; a fact without a text is left out.
+
+    Args:
+        titles: titles of the columns; a single column is shown without its title.
+        columns: {name of a fact: its text} for each column.
+    """
+    rows = []
+    for name in dict.fromkeys(name for column in columns for name in column):
+        texts = [shortened(column.get(name, ""), TEXT_LETTERS) for column in columns]
+        if any(texts):
+            rows.append((shortened(name, NAME_LETTERS), *texts))
+    return table(("", *titles) if len(columns) > 1 else (), rows, False)
+
+
+def _names(records: Sequence[RunRecord]) -> list[str]:
+    """Return the names of runs in at most NAME_LETTERS characters."""
+    return [shortened(record.name, NAME_LETTERS) for record in records]
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -20,8 +20,24 @@ from graphcnn.evaluation.text_report import TITLES
 REPORT_BYTES = 256 << 20  # maximum size of <split>.json; the confusion matrix of 1,000 classes takes 11 MB
 
 
+class Member(NamedTuple):
+    """A member of an ensemble on a split.
+
+    Attributes:
+        run: name of the run.
+        weight: its ensemble weight.
+        scores: {key of TITLES: the score}.
+        agreement: for each member, the fraction of images for which both predict the same class.
+    """
+
+    run: str
+    weight: float
+    scores: Mapping[str, float]
+    agreement: Sequence[float]
+
+
 class SplitScores(NamedTuple):
-    """The scores of a run on a split.
+    """The scores of a run or an ensemble on a split.
 
     Attributes:
         split: name of the split.
@@ -31,6 +47,7 @@ class SplitScores(NamedTuple):
         parameters: number of trainable parameters of the net; None if it is not recorded.
         calibration_error: the expected calibration error; None if it is not recorded.
         outcomes: the prediction for each image.
+        members: the members of an ensemble; none for a run.
     """
 
     split: str
@@ -40,6 +57,7 @@ class SplitScores(NamedTuple):
     parameters: int | None
     calibration_error: float | None
     outcomes: Outcomes
+    members: Sequence[Member]
 
     def most_confident_mistakes(self, most: int) -> np.ndarray:
         """Return the rows of at most `most` wrong predictions, those with the highest probability first."""
@@ -119,7 +137,21 @@ def _read(folder: Path, split: str, expected: Expected) -> SplitScores:
         parameters if type(parameters) is int else None,
         calibration_error if type(calibration_error) is float and math.isfinite(calibration_error) else None,
         outcomes,
+        _members(report),
     )
+
+
+def _members(report: Mapping[str, Any]) -> list[Member]:
+    """Return the Members that the report on an ensemble lists; [] for a run."""
+    return [
+        Member(
+            str(entry["run"]),
+            _number(entry["share"]),
+            {key: _number(entry[key]) for key in TITLES},
+            [_number(fraction) for fraction in fractions],
+        )
+        for entry, fractions in zip(report.get("members", ()), report.get("agreement", ()), strict=True)
+    ]
 
 
 def _number(value: Any) -> float:

@@ -17,8 +17,8 @@ from graphcnn.evaluation import pictures
 from graphcnn.sweeps.report_markdown import markdown
 from graphcnn.sweeps.results import Result
 
-NOT_IN_JSON = ("config", "per_class", "history", "run")  # keys of a Result
-TEXTS = ("seed", "weights")  # keys of a Result that have no mean over seeds
+NOT_IN_JSON = ("config", "per_class", "history")  # keys of a Result
+TEXTS = ("seed", "weights", "run")  # keys of a Result that have no mean over seeds
 SPREAD = ("dev_macro_f1", "dev_accuracy")  # keys with a standard deviation over seeds
 COMPARE: dict[str, Callable[[float, float], bool]] = {">": lambda a, b: a > b, "<": lambda a, b: a < b}
 

@@ -113,3 +113,13 @@ def test_a_missing_or_damaged_picture_is_left_out(content, tmp_path, capsys):
         path.write_bytes(content)
     assert picture_uri(path) is None
     assert (f"left out: {path}: not an image" in capsys.readouterr().out) == (content is not None)
+
+
+def test_columns_of_texts_and_tables_with_many_columns_are_marked():
+    parsed = ParsedPage(table("abcd", [("1", "2", "3", "4")], text_columns=2).html())
+    assert [(tag, each.get("class")) for tag, each in parsed.attributes if tag in ("th", "td")] == [
+        ("th", None), ("th", "text"), ("th", None), ("th", None),
+        ("th", None), ("td", "text"), ("td", None), ("td", None),
+    ]  # fmt: skip
+    assert parsed.of("table", "class") == ["numbers"]
+    assert ParsedPage(table("abcdefghi", []).html()).of("table", "class") == ["numbers wide"]

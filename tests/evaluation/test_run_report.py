@@ -1,19 +1,15 @@
-"""report: the page of a run, its numbers, and what strangers' names and files do to it."""
+"""report: the page of a run, its numbers, and what damaged files do to it."""
 
 import csv
 import dataclasses
 import json
 import shlex
 import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, one_line, run_quietly
-from html_pages import ParsedPage
-from photo_files import write_photos
-from PIL import Image
+from conftest import run_quietly
+from html_pages import read_page
 from run_folders import edit_json, write_run
 
 from graphcnn.common.errors import FileError
@@ -23,90 +19,12 @@ from graphcnn.evaluation.split_scores import Expected, scores_of
 from graphcnn.storage.run_record import read_record
 from graphcnn.train import define_flags as train_flags
 
-CLASSES = ['<b>&owl"', "bat' onerror='x", "</td><script>cat"]
-FILE = "<img src=x onerror=y>&\"'.png"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next((path for path in map(shutil.which, BROWSERS) if path), None)
-TAGS = {
-    "html", "head", "meta", "title", "style", "body", "header", "nav", "a", "h1", "h2", "p", "section", "div", "table",
-    "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "img", "pre", "code",
-}  # fmt: skip
-
 
 def report(command, checkpoints, *flags):
     """Write a report; return (its outcome, the parsed page)."""
     outcome = command("report", f"--checkpoints={checkpoints}", *flags)
     assert outcome.status == 0, outcome.err
-    path = outcome.out.rpartition("written: ")[2].rpartition(" (")[0]
-    text = Path(path).read_text(encoding="utf-8")
-    assert len(text) < 5 << 20
-    return outcome, ParsedPage(text)
-
-
-def rows_of(page, *titles):
-    """Return the cells of the rows after a line of these titles, up to the next line of titles."""
-    cells = [(tag, text) for tag, text in page.texts if tag in ("th", "td")]
-    texts = [text for _, text in cells]
-    first = next(n for n in range(len(texts)) if tuple(texts[n : n + len(titles)]) == titles) + len(titles)
-    size = len(titles)
-    rows = []
-    while [tag for tag, _ in cells[first : first + size]] == ["th"] + ["td"] * (size - 1):
-        rows.append(texts[first : first + size])
-        first += size
-    return rows
-
-
-def check_is_self_contained(page):
-    """Check that a page loads, runs and leads to nothing outside of it."""
-    assert set(page.tags) <= TAGS
-    assert page.tags["html"] == page.tags["body"] == page.tags["style"] == 1
-    assert len(page.ids) == len(set(page.ids))
-    assert all(uri.startswith("data:image/") for uri in page.of("img", "src"))
-    assert {link for link in page.of("a", "href")} == {f"#{anchor}" for anchor in page.ids}
-    names = {name for _, attributes in page.attributes for name in attributes}
-    assert names <= {
-        "lang", "charset", "http-equiv", "content", "name", "class", "id", "href", "src", "alt", "scope", "style",
-        "tabindex",
-    }  # fmt: skip
-    assert all(page.of("img", "alt"))
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Train runs a and b on photos whose classes and files have hostile names; return the checkpoints folder."""
-    root = tmp_path_factory.mktemp("reported")
-    photos = write_photos(root / "photos", rows=8, classes=["owl", "bat", "cat"])
-    for name, hostile in zip(("owl", "bat", "cat"), CLASSES, strict=True):
-        (photos / name).rename(photos / hostile.replace("/", "\u2215"))
-    for folder in photos.iterdir():
-        (folder / "00.png").rename(folder / FILE)
-    for name, seed in (("a", 1), ("b", 2)):
-        run_quietly(
-            "train", f"--data={photos}", f"--checkpoints={root}", f"--cache_dir={root / 'cache'}", f"--run={name}",
-            *TINY, "--dev_fraction=0.5", f"--seed={seed}",
-        )  # fmt: skip
-    return root
-
-
-@pytest.fixture
-def cache(runs):
-    return f"--cache_dir={runs / 'cache'}"
-
-
-@pytest.mark.pictures
-def test_hostile_names_are_texts_and_the_page_needs_nothing_else(runs, cache, command):
-    _, page = report(command, runs, "--run=a", "--against=b", cache)
-    check_is_self_contained(page)
-    names = [name.replace("/", "\u2215") for name in CLASSES]
-    assert set(names) <= set(page.inside("th"))
-    assert any(f"3: {', '.join(sorted(names))}" in text for text in page.inside("td"))
-    assert any(text.endswith(f"/{FILE}") for text in page.inside("p") + page.of("img", "alt"))
-    assert page.ids == [
-        "training", "curves", "scores", "classes", "confusion", "reliability", "mistakes", "uncertain", "against",
-        "settings", "environment", "commands",
-    ]  # fmt: skip
-    assert page.tags["h1"] == 1
-    assert page.inside("h1") == ["a"]
+    return outcome, read_page(outcome.out)
 
 
 def test_the_numbers_are_those_of_eval(trained_copy, command):
@@ -118,12 +36,12 @@ def test_the_numbers_are_those_of_eval(trained_copy, command):
     low, high = scores["intervals"]["macro_f1"]
     assert f"dev macro F1 {scores['macro_f1']:.4f} (95% interval {low:.4f} to {high:.4f})" in page.inside("p")
     keys = {"macro F1": "macro_f1", "accuracy": "accuracy", "top-2 accuracy": "top2_accuracy"}
-    rows = {row[0]: row[1] for row in rows_of(page, "score", "dev", "95% interval")}
+    rows = {row[0]: row[1] for row in page.rows("score", "dev", "95% interval")}
     assert {title: float(rows[title]) for title in keys} == {
         title: pytest.approx(scores[key], abs=1e-6) for title, key in keys.items()
     }
     assert float(rows["cross-entropy"]) == pytest.approx(scores["cross_entropy"], abs=1e-6)
-    per_class = rows_of(page, "class", "precision", "recall", "F1", "images")
+    per_class = page.rows("class", "precision", "recall", "F1", "images")
     expected = [
         [name, *(f"{of_class[key]:.4f}" for key in ("precision", "recall", "f1-score")), f"{of_class['support']:.0f}"]
         for name, of_class in scores["per_class"].items()  # scikit-learn's numbers
@@ -131,7 +49,7 @@ def test_the_numbers_are_those_of_eval(trained_copy, command):
     assert sorted(per_class) == sorted(expected)
     assert [row[3] for row in per_class] == sorted(row[3] for row in per_class)
     names = list(scores["per_class"])
-    matrix = rows_of(page, "true \\ predicted", *names)
+    matrix = page.rows("true \\ predicted", *names)
     assert matrix == [[name, *map(str, counts)] for name, counts in zip(names, scores["confusion"], strict=True)]
 
 
@@ -150,31 +68,6 @@ def test_the_examples_are_the_most_confident_mistakes_and_the_least_certain(trai
     assert texts == expected
     maps = sum(2 if row["label"] != row["predicted"] else 1 for row in mistakes + uncertain)
     assert page.of("img", "class").count("pixels") == len(shown) + maps
-
-
-def test_the_comparison_is_that_of_eval(runs, cache, command):
-    _, page = report(command, runs, "--run=a", "--against=b", cache)
-    compared = json.loads((runs / "a" / "report" / "dev_against_b.json").read_text())
-    for row in rows_of(page, "score", "a", "b", "difference", "95% interval"):
-        values = compared[row[0].replace(" ", "_").lower()]
-        assert row[1:4] == [f"{values['run']:.6f}", f"{values['against']:.6f}", f"{values['difference']:+.6f}"]
-    assert f"McNemar's exact test of the accuracies: p = {compared['mcnemar_p']:.3g}." in page.inside("p")
-
-
-def test_the_first_command_trains_the_same_weights(runs, cache, tmp_path, command):
-    _, page = report(command, runs, "--run=a", cache)
-    first, second = (shlex.split(line) for line in page.inside("code"))
-    assert (first[:2], second) == (
-        ["./run.sh", "train"],
-        ["./run.sh", "eval", "--run=a", "--split=dev", f"--checkpoints={runs}"],
-    )
-    outcome = command("train", *first[2:], f"--checkpoints={tmp_path}", "--run=again")
-    assert outcome.status == 0, outcome.err
-    again, before = (
-        json.loads((root / name / "best" / "manifest.json").read_text())
-        for root, name in ((tmp_path, "again"), (runs, "a"))
-    )
-    assert again["model.ckpt.data-00000-of-00001"] == before["model.ckpt.data-00000-of-00001"]
 
 
 def damage(path, **values):
@@ -266,7 +159,7 @@ def test_a_config_of_a_stranger_is_text(trained_copy, command):
         trained_copy / "tiny" / "config.json", versions=versions, cpu=None, resumed=resumed, recipe_name="<u>\x1b[31m"
     )
     _, page = report(command, trained_copy)
-    check_is_self_contained(page)
+    page.check_is_self_contained()
     assert "<script>" in page.inside("th")
     assert {"</td><img src=x>", "<u>\\x1b[31m"} <= set(page.inside("td"))
     assert max(len(text) for _, text in page.texts if "{" not in text) < 1000
@@ -287,10 +180,10 @@ def test_many_classes_have_a_picture_of_the_confusion_matrix(trained_copy, comma
     monkeypatch.setattr("graphcnn.evaluation.report_sections.MATRIX_CLASSES", 2)
     monkeypatch.setattr("graphcnn.evaluation.report_sections.CLASS_ROWS", 2)
     _, page = report(command, trained_copy)
-    check_is_self_contained(page)
+    page.check_is_self_contained()
     assert "confusion matrix" in page.of("img", "alt")
     assert "counts" not in " ".join(page.of("table", "class"))
-    assert len(rows_of(page, "class", "precision", "recall", "F1", "images")) == 2
+    assert len(page.rows("class", "precision", "recall", "F1", "images")) == 2
     assert "The table has the 2 classes with the lowest F1 of 3 classes." in page.inside("p")
 
 
@@ -326,39 +219,3 @@ def test_the_train_command_has_the_recorded_settings(recipe, kind, options, expe
     base = dataclasses.asdict(named_recipe(values.recipe or "assignment").recipe)
     settings = {name: value if values[name].value is None else values[name].value for name, value in base.items()}
     assert settings | {"precision": ""} == dataclasses.asdict(record.recipe) | {"precision": ""}
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--split=all"], "--split: "),
-        (["--run=a,b"], "--run=a,b: found several runs, expected one"),
-        (["--run=a", "--against=b,c"], "--against=b,c: found several runs, expected one"),
-        (["--run=a", "--against=a"], "--against=a: is the same model as --run"),
-        (["--run=none"], "--run=none: no such run"),
-        (["--run=a", "--split=test"], "--split=test: "),
-        (["x.png"], "found 'x.png', expected only flags"),
-        (["--run=a", "--out=/"], "is a folder, expected the name of a file"),
-    ],
-)
-def test_bad_flags_are_refused(flags, words, runs, cache, command):
-    outcome = command("report", f"--checkpoints={runs}", cache, *flags)
-    assert outcome.status == 2
-    assert one_line(outcome.err)
-    assert words in outcome.err
-
-
-@pytest.mark.pictures
-@pytest.mark.skipif(BROWSER is None, reason=f"no Chromium: none of {', '.join(BROWSERS)} is installed")
-@pytest.mark.parametrize("width", [500, 1400])
-def test_chromium_shows_the_page_within_its_width(width, runs, cache, tmp_path, command):
-    """The right margin is empty: nothing is wider than the window."""
-    report(command, runs, "--run=a", "--against=b", cache, f"--out={tmp_path / 'page.html'}")
-    shot = tmp_path / "shot.png"
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},4000"]
-    page = (tmp_path / "page.html").as_uri()
-    subprocess.run([BROWSER, *options, f"--screenshot={shot}", page], check=True, capture_output=True, timeout=120)
-    pixels = np.asarray(Image.open(shot).convert("RGB"))
-    assert pixels.shape[1] == width
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
-    assert len(np.unique(pixels[:, -4:].reshape(-1, 3), axis=0)) == 1
