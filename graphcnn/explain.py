@@ -1,6 +1,7 @@
 """Draw class activation maps, which show the regions of an image that support a class: blue is low, red is high.
 
 ./run.sh explain photo.jpg scan.png                    explain the two most probable classes of each image (newest run)
+./run.sh explain photos/                               explain all images below a folder
 ./run.sh explain --net=efficientnet_lite0 photo.jpg    explain ImageNet's classes with published weights, without a run
 ./run.sh explain --split=dev --worst=16                explain the 16 dev images whose true class is least probable
 """
@@ -33,24 +34,22 @@ def define_flags() -> FlagValues:
         "are chosen"
     )
     flags.define(values, int, "worst", 16, text)
-    text = "PNG file to write (default: report/explain.png in the run folder; with --net, explain.png in --checkpoints)"
+    text = (
+        "PNG file to write (default: report/explain.png in the run folder; with --net, explain.png in --checkpoints); "
+        f"more than {MOST_IMAGES} image files make several files, NAME_1.png, NAME_2.png and so on"
+    )
     flags.define(values, str, "out", None, text)
     return values
 
 
-def main(values: FlagValues, positional: list[str]) -> None:
-    """Write the picture and print a line for each image."""
+def main(values: FlagValues, positional: list[str]) -> int:
+    """Write the picture and print a line for each image; return the exit status."""
     if bool(values.split) == bool(positional):
-        raise InputError("expected image files, or --split=dev, and not both")
+        raise InputError("expected image files, folders or patterns, or --split=dev, and not both")
     if values.split not in (None, *flags.SPLITS):
         raise InputError(f"--split: found {values.split!r}, expected {', '.join(flags.SPLITS)}")
-    if not 1 <= values.worst <= MOST_IMAGES:
+    if values.split and not 1 <= values.worst <= MOST_IMAGES:
         raise InputError(f"--worst: found {values.worst}, expected a whole number from 1 to {MOST_IMAGES}")
-    if len(positional) > MOST_IMAGES:
-        raise InputError(
-            f"found {len(positional)} image files, but a picture shows at most {MOST_IMAGES}; call explain several "
-            "times, with another --out each time"
-        )
     if values["worst"].present and not values.split:
         raise InputError("--worst: is for --split; drop --worst, or use --split instead of image files")
     net = flags.net(
@@ -74,8 +73,8 @@ def main(values: FlagValues, positional: list[str]) -> None:
     if values.split:
         source = DataSource(values.data, flags.given_options(values))
         explain_rows(model, WorstRows(values.split, values.worst, source), values.out)
-    else:
-        explain_files(model, positional, values.out)
+        return 0
+    return explain_files(model, positional, values.out, MOST_IMAGES)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,25 @@
-"""Class activation maps of several images, drawn into one picture for `explain`.
+"""Class activation maps of images, drawn into pictures for `explain`.
 
 N images, H x W pixels, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphcnn.common.progress import bar, say
-from graphcnn.data.batches import as_rgb
+from graphcnn.common.errors import InputError
+from graphcnn.common.progress import bar, complain, say
+from graphcnn.data.batches import as_rgb, in_order
 from graphcnn.data.images import read_image, suppress_warnings
+from graphcnn.data.photo_files import PhotoFiles, find_files
 from graphcnn.evaluation import pictures
-from graphcnn.evaluation.activation_maps import SOURCES, add_activation_maps, compute_maps
+from graphcnn.evaluation.activation_maps import SOURCES, ActivationMaps, add_activation_maps, compute_maps
 from graphcnn.evaluation.class_labels import class_labels, legend
 from graphcnn.evaluation.model_data import DataSource, load_run_data
 from graphcnn.evaluation.net import Net
@@ -77,15 +80,77 @@ class Explained(NamedTuple):
     method: str
 
 
-def explain_files(model: Model[Any], paths: Sequence[str], out: str | None) -> None:
+class Explainer(NamedTuple):
+    """A net with its weights that computes activation maps.
+
+    Attributes:
+        predictor: the graph of the net, with its weights.
+        activation_maps: the maps in this graph.
+    """
+
+    predictor: Predictor
+    activation_maps: ActivationMaps
+
+    def explain(self, examples: Examples) -> Explained:
+        """Return examples with the activation maps of their classes."""
+        columns = examples.classes.T
+        maps = [compute_maps(self.predictor, self.activation_maps, examples.pixels, column) for column in columns]
+        return Explained(examples, maps, self.activation_maps.method)
+
+
+@contextmanager
+def open_explainer(net: Net) -> Iterator[Explainer]:
+    """Yield the Explainer of a net; print the net and the method."""
+    graph = net.build_one_view()
+    activation_maps = add_activation_maps(graph)
+    with net.open(graph) as predictor:
+        say(f"{net.description}, {activation_maps.method}")
+        yield Explainer(predictor, activation_maps)
+
+
+def explain(net: Net, choose: Callable[[Predictor], Examples]) -> Explained:
+    """Return the examples that choose(predictor) returns, with their activation maps."""
+    with open_explainer(net) as explainer:
+        return explainer.explain(choose(explainer.predictor))
+
+
+def explain_files(model: Model[Any], arguments: Sequence[str], out: str | None, most: int) -> int:
     """Draw image files with the activation maps of their two most probable classes; print the classes.
+
+    The pictures of more than `most` files are numbered: explain_1.png, explain_2.png. A file that cannot be read does
+    not end the command, unless it is the only file. It makes the exit status 2.
 
     Args:
         model: a run or a published net.
-        paths: image files.
+        arguments: image files, folders and patterns; see find_files.
         out: the PNG file to write; None for explain.png in the model's report folder.
+        most: largest number of images in a picture.
+
+    Returns:
+        The exit status.
     """
-    _draw_sheet(model, lambda predictor: _image_files(predictor, model.only_net(), paths), out)
+    paths, net, broken = find_files(arguments), model.only_net(), 0
+    path = _picture_path(model, out)
+    sheets = list(in_order(paths, most))
+    with open_explainer(net) as explainer, bar("explain", len(paths)) as advance:
+        for n, sheet in enumerate(sheets, start=1):
+            photos = PhotoFiles(sheet, net.image_shape, net.fit, net.pixel_max)
+            pixels = photos[np.arange(len(sheet))]
+            if photos.problems and len(paths) == 1:
+                raise InputError(f"{paths[0]}: {photos.problems[0]}")
+            for row, problem in photos.problems.items():
+                say(f"{sheet[row]}: {problem}")
+            broken += len(photos.problems)
+            rows = np.array([row for row in range(len(sheet)) if row not in photos.problems], int)
+            if len(rows):
+                readable = [sheet[row] for row in rows]
+                explained = explainer.explain(_image_files(explainer.predictor, readable, pixels[rows]))
+                number = f"_{n}" if len(sheets) > 1 else ""
+                _draw(net, explained, path.with_name(f"{path.stem}{number}{path.suffix}"))
+            advance(len(sheet))
+    if broken:
+        complain(f"graphcnn explain: {broken:,} of {len(paths):,} files could not be read; stdout names them")
+    return 2 if broken else 0
 
 
 def explain_rows(model: Model[TrainedRun], rows: WorstRows, out: str | None) -> None:
@@ -98,24 +163,20 @@ def explain_rows(model: Model[TrainedRun], rows: WorstRows, out: str | None) -> 
     """
     run = model.only_net()
     split = load_run_data(run, rows.source, rows.split == "test").splits([rows.split])[rows.split]
-    _draw_sheet(model, lambda predictor: _worst_rows(predictor, run, split, rows.count), out)
+    explained = explain(run, lambda predictor: _worst_rows(predictor, run, split, rows.count))
+    _draw(run, explained, _picture_path(model, out))
 
 
-def explain(net: Net, choose: Callable[[Predictor], Examples]) -> Explained:
-    """Return the examples that choose(predictor) returns, with their activation maps; print the net and the method."""
-    graph = net.build_one_view()
-    activation_maps = add_activation_maps(graph)
-    with net.open(graph) as predictor:
-        say(f"{net.description}, {activation_maps.method}")
-        examples = choose(predictor)
-        maps = [compute_maps(predictor, activation_maps, examples.pixels, column) for column in examples.classes.T]
-    return Explained(examples, maps, activation_maps.method)
+def _picture_path(model: Model[Any], out: str | None) -> Path:
+    """Return the path of the picture, whose folder then exists."""
+    path = Path(out) if out else model.report_folder / "explain.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
-def _draw_sheet(model: Model[Any], choose: Callable[[Predictor], Examples], out: str | None) -> None:
-    """Draw the examples that choose(predictor) returns, overlaid with activation maps; print their classes."""
-    net = model.only_net()
-    examples, maps, name = explain(net, choose)
+def _draw(net: Net, explained: Explained, path: Path) -> None:
+    """Draw examples, overlaid with activation maps, into a PNG file; print their classes."""
+    examples, maps, name = explained
     entries, drawn = [], class_labels(net.class_names)
     for n, (title, image) in enumerate(zip(examples.titles, examples.shown, strict=True)):
         said, labels = (
@@ -127,25 +188,27 @@ def _draw_sheet(model: Model[Any], choose: Callable[[Predictor], Examples], out:
         )
         entries.append((title, image, [(label, class_maps[n]) for label, class_maps in zip(labels, maps, strict=True)]))
         say(f"{title}: {', '.join(said)}")
-    path = Path(out) if out else model.report_folder / "explain.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
     method = f"{name} ({SOURCES[name]})"
     title = f"{net.name}: {method}. Each map is scaled from its lowest value (blue) to its highest value (red)."
     pictures.explanation(entries, title, path)
     say(f"written: {path}")
-    if explained := legend(net.class_names, examples.classes.ravel().tolist()):
-        say(explained)
+    if numbers := legend(net.class_names, examples.classes.ravel().tolist()):
+        say(numbers)
 
 
-def _image_files(predictor: Predictor, net: Net, paths: Sequence[str]) -> Examples:
-    """Return Examples of image files, with the two most probable classes of each image."""
+def _image_files(predictor: Predictor, paths: Sequence[str], pixels: np.ndarray) -> Examples:
+    """Return Examples of image files, with the two most probable classes of each image.
+
+    Args:
+        predictor: the graph with its weights.
+        paths: N files.
+        pixels: the input of the net for them, float32 [N, H, W, 3].
+    """
     with suppress_warnings():
         shown = [pictures.reduced(read_image(path), LONGEST) for path in paths]
-        resized = np.stack([read_image(path, net.image_shape, net.fit) for path in paths])
-    pixels = resized * np.float32(net.pixel_max / 255)
     probabilities = predictor.probabilities(pixels)
     classes = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
-    return Examples([Path(path).name for path in paths], shown, pixels, probabilities, classes, ("predicted", "second"))
+    return Examples(paths, shown, pixels, probabilities, classes, ("predicted", "second"))
 
 
 def _worst_rows(predictor: Predictor, net: Net, split: Split, count: int) -> Examples:

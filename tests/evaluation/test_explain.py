@@ -1,5 +1,6 @@
 """explain: maps compared with closed forms, the picture, and the command line."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from conftest import TINY, one_line, run_quietly, write_folder
 from PIL import Image
 
+from graphcnn import explain
 from graphcnn.evaluation import pictures
 from graphcnn.evaluation.activation_maps import add_activation_maps, compute_maps
 from graphcnn.evaluation.trained_run import TrainedRun
@@ -107,6 +109,30 @@ def test_picture_of_image_files(run, method, runs, tmp_path, command):
     assert (blue > red + 60).mean() > 0.01
 
 
+def test_folders_patterns_and_broken_files(runs, tmp_path, command, monkeypatch):
+    """Each picture has at most two files here. The third picture has none, because its only file is broken."""
+    monkeypatch.setattr(explain, "MOST_IMAGES", 2)
+    folder, out = tmp_path / "photos", tmp_path / "sheet.png"
+    (folder / "b").mkdir(parents=True)
+    for name in ("a.png", "b/c.png", "b/d.png"):
+        shutil.copy(runs / "tall.png", folder / name)
+    (folder / "b/e.png").write_bytes(b"no image")
+    (tmp_path / "z.png").write_bytes(b"no image")
+    flags = [f"--checkpoints={runs}", "--run=cam", f"--out={out}"]
+    outcome = command("explain", *flags, folder, tmp_path / "z*.png")
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert outcome.err == "graphcnn explain: 2 of 5 files could not be read; stdout names them\n"
+    for name in ("a.png", "b/c.png", "b/d.png"):
+        assert f"\n{folder / name}: predicted: " in outcome.out
+    for path in (folder / "b/e.png", tmp_path / "z.png"):
+        assert f"\n{path}: " in outcome.out
+    assert sorted(path.name for path in tmp_path.glob("sheet*")) == ["sheet_1.png", "sheet_2.png"]
+    outcome = command("explain", *flags, folder / "b/e.png")
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert str(folder / "b/e.png") in outcome.err
+    assert not out.exists()
+
+
 @pytest.mark.pictures
 def test_picture_of_the_worst_images(runs, command):
     """The images are in increasing order of the probability of their true class."""
@@ -122,14 +148,14 @@ def test_picture_of_the_worst_images(runs, command):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ([], "expected image files, or --split=dev"),
+        ([], "expected image files, folders or patterns, or --split=dev"),
         (["--split=dev", "x.png"], "and not both"),
         (["--split=all"], "--split: found 'all'"),
         (["--split=dev", "--worst=0"], "--worst: found 0"),
         (["--split=dev", "--worst=101"], "--worst: found 101, expected a whole number from 1 to 100"),
-        (["x.png"] * 101, "found 101 image files, but a picture shows at most 100"),
         (["--worst=3", "x.png"], "--worst: is for --split"),
         (["missing.png"], "missing.png: no such file"),
+        (["*.nothing"], "*.nothing: no file fits this pattern"),
         (["--net=mobilenet", "--run=cam", "x.png"], "--run: needs a run, but --net replaces the run"),
         (["--weights=imagenet", "x.png"], "--weights: needs --net"),
     ],
