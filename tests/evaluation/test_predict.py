@@ -47,6 +47,8 @@ class TestRun:
         Image.fromarray(x[3, ..., 0]).save(tmp_path / "3.png")
         command("predict", f"--checkpoints={tmp_path}", tmp_path / "3.png", f"--out={tmp_path / 'image.npy'}")
         command("predict", f"--checkpoints={tmp_path}", f"--array={data / 'x_test.npy'}", f"--out={tmp_path / 'a.npy'}")
+        command("predict", f"--checkpoints={tmp_path}", data / "x_test.npy", f"--out={tmp_path / 'b.npy'}")
+        assert (tmp_path / "b.npy").read_bytes() == (tmp_path / "a.npy").read_bytes()
         assert np.load(tmp_path / "image.npy")[0] == pytest.approx(np.load(tmp_path / "a.npy")[3], abs=1e-6)
         outcome = command("submit", f"--checkpoints={tmp_path}", f"--out={tmp_path / 'submission'}")
         assert outcome.status == 0, outcome.err
@@ -58,6 +60,8 @@ class TestRun:
         cases = [
             ([root], "expected image files"),
             ([root, "a.png", "--array=x.npy"], "not both"),
+            ([root, "a.png", "x.npy"], "x.npy: an array of images must be the only argument"),
+            ([root, str(tmp_path / "none.npy")], "no such file"),
             ([root, tmp_path / "text.png"], "not an image"),
             ([root, tmp_path / "none.png"], "no such file"),
             ([root, f"--array={tmp_path / 'wide.npy'}"], "16x20, expected 16x16"),
