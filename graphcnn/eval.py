@@ -7,6 +7,7 @@
 ./run.sh eval --array=x.npy --labels=y.npy     score the newest run on an array of images with labels
 ./run.sh eval --predictions=result.npy --labels=y_test.npy    score a file of softmax outputs, without a run
 ./run.sh eval --run=a --against=b              compare two runs on the same images
+./run.sh eval --run=NAME --calibrate           fit the temperature of a run on its dev split, for --calibrated
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ def define_flags() -> FlagValues:
     flags.define_data(values)
     flags.define_precision(values, "float32")
     flags.define_tta(values)
+    flags.define_calibrated(values)
+    text = "instead of scoring, fit the temperature for --calibrated on the dev split, and store it in the run folder"
+    flags.define(values, bool, "calibrate", False, text)
     flags.define(values, str, "split", "dev", "split to score: dev, train or test, or several separated by commas")
     text = "score this .npy file of softmax outputs, float [N, K], instead of a run; needs --labels"
     flags.define(values, str, "predictions", None, text)
@@ -54,7 +58,7 @@ def define_flags() -> FlagValues:
 
 
 def main(values: FlagValues, positional: list[str]) -> None:
-    """Print the scores or a comparison. For runs, also write them into the report folder."""
+    """Print the scores or a comparison; for runs, write them into the report folder. Or fit a temperature."""
     flags.no_positional(positional)
     precision = flags.precision(values)
     flags.ensemble(values)
@@ -62,6 +66,7 @@ def main(values: FlagValues, positional: list[str]) -> None:
     splits = values.split.split(",")
     if not set(splits) <= set(flags.SPLITS):
         raise InputError(f"--split: found {values.split!r}, expected {', '.join(flags.SPLITS)}")
+    _check_calibration(values)
 
     with say_if_slow("importing TensorFlow"):
         from graphcnn.evaluation.labelled_images import LabelledImages
@@ -72,6 +77,7 @@ def main(values: FlagValues, positional: list[str]) -> None:
         from graphcnn.evaluation.score_file import compare_files, score_file
         from graphcnn.evaluation.scored_data import read_labelled, read_splits
         from graphcnn.evaluation.select_model import select_model
+        from graphcnn.evaluation.temperature import calibrate
 
     if values.predictions and values.against:
         return compare_files(values.predictions, values.against, values.labels)
@@ -83,15 +89,18 @@ def main(values: FlagValues, positional: list[str]) -> None:
             run=name,
             ensemble=values.ensemble if name and "," in name else "mean",
             tta=values.tta,
+            calibrated=values.calibrated,
             allow_changed_net=values.allow_changed_net,
         )
         for name in [values.run, *[values.against] * bool(values.against)]
     ]
+    source = DataSource(values.data, flags.given_options(values))
+    if values.calibrate:
+        return calibrate(models[0], source)
     if values.against:
         check_pair(*models)
     for model in models:
         say_precision(model, precision)
-    source = DataSource(values.data, flags.given_options(values))
     if values.images or values.array:
         labels = Path(values.labels) if values.labels else None
         data = read_labelled(models, LabelledImages(Path(values.images or values.array), labels), source)
@@ -119,6 +128,20 @@ def _check_files(values: FlagValues) -> None:
         for flag in unused:
             if values[flag].present:
                 raise InputError(f"--{flag}: --{given[0]} is scored instead of the run's data; drop one of them")
+
+
+def _check_calibration(values: FlagValues) -> None:
+    """Refuse flags that do not fit --calibrate or --calibrated."""
+    excluded = {
+        "calibrate": ("calibrated", "predictions", "images", "array", "against", "precision"),
+        "calibrated": ("predictions", "against"),
+    }
+    for flag, others in excluded.items():
+        for other in others if values[flag].value else ():
+            if values[other].present:
+                raise InputError(f"--{flag} and --{other} exclude each other; drop one of them")
+    if values.calibrate and values.split != "dev":
+        raise InputError(f"--calibrate: the temperature is fitted on the dev split only; drop --split={values.split}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ def define_flags() -> FlagValues:
     flags.define_ensemble(values)
     flags.define_allow_changed_net(values)
     flags.define_data(values)
+    flags.define_calibrated(values)
     flags.define(values, str, "format", "savedmodel", "format to write: savedmodel, tflite or npz")
     text = "file or folder to write (default: export/RUN beside run.sh, with the ending of the format)"
     flags.define(values, str, "out", None, text)
@@ -47,7 +48,13 @@ def main(values: FlagValues, positional: list[str]) -> None:
         from graphcnn.exporters.write import default_name, export
 
     root = flags.checkpoints_root(values)
-    model = select_model(root, run=values.run, ensemble=values.ensemble, allow_changed_net=values.allow_changed_net)
+    model = select_model(
+        root,
+        run=values.run,
+        ensemble=values.ensemble,
+        calibrated=values.calibrated,
+        allow_changed_net=values.allow_changed_net,
+    )
     out = paths.output_path(values.out) if values.out else paths.EXPORTS / default_name(model, values.format)
     export(model, values.format, DataSource(values.data, flags.given_options(values)), out)
 

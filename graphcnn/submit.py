@@ -33,6 +33,7 @@ def define_flags() -> FlagValues:
     flags.define_allow_changed_net(values)
     flags.define_data(values)
     flags.define_tta(values)
+    flags.define_calibrated(values)
     text = (
         "test images whose outputs the verification compares: sample (1,000 random images, always the same) or all; "
         "the outputs of other images must be probabilities that sum to 1"
@@ -61,6 +62,7 @@ def main(values: FlagValues, positional: list[str]) -> None:
         run=values.run,
         ensemble=values.ensemble,
         tta=values.tta,
+        calibrated=values.calibrated,
         allow_changed_net=values.allow_changed_net,
     )
     out = paths.output_path(values.out) if values.out else paths.SUBMISSION

@@ -184,6 +184,15 @@ def define_tta(values: FlagValues) -> None:
     define(values, bool, "tta", False, text)
 
 
+def define_calibrated(values: FlagValues) -> None:
+    """Add --calibrated."""
+    text = (
+        "calibrated probabilities: softmax(logits / T) with the temperature T that eval --calibrate has fitted for the "
+        "run"
+    )
+    define(values, bool, "calibrated", False, text)
+
+
 def define_precision(values: FlagValues, default: str) -> None:
     """Add --precision for a command that does not train."""
     text = (

@@ -22,7 +22,7 @@ class RunOutputs(NamedTuple):
 
     Attributes:
         outputs: {split: softmax outputs, float32 [N, K]}.
-        details: {"precision", "tta", "epoch", "parameters"} for the report.
+        details: {"precision", "tta", "epoch", "parameters"} for the report, and "temperature" of calibrated outputs.
     """
 
     outputs: dict[str, np.ndarray]
@@ -77,6 +77,8 @@ def _run_outputs(run: TrainedRun, splits: dict[str, Split], precision: str, tta:
     with run.open(run.build(precision)) as predictor:
         details = {"precision": precision, "tta": tta, "epoch": predictor.state["best_epoch"]}
         details["parameters"] = count_parameters(predictor.graph)
+        if run.temperature:
+            details["temperature"] = run.temperature
         for name, split in splits.items():
             with bar(f"{run.name}, {name}", len(split.rows)) as advance:
                 outputs[name] = predictor.probabilities(split.images, split.rows, advance, tta)
@@ -87,5 +89,7 @@ def say_biases(model: Model[TrainedRun], outputs: ModelOutputs, split: str) -> N
     """Print a note if the score of a model on a split is biased upwards."""
     if len(model.nets) > 1 and model.ensemble == "fitted" and split == "dev":
         say("the ensemble weights were fitted on this split, so this score of the ensemble is biased upwards")
+    if model.temperature and split == "dev":
+        say("the temperature was fitted on this split, so its cross-entropy and calibration error are biased downwards")
     if split != "test" and any(details["epoch"] == 0 for details in outputs.details):
         say(NOT_TRAINED)

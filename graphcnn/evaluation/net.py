@@ -18,6 +18,7 @@ class Net(ABC):
         image_shape: (H, W) of the images that the graph takes.
         fit: how image files are brought to image_shape; see data.images.read_image.
         pixel_max: largest pixel value of these images, 255 or 1.
+        temperature: of the calibrated outputs of the graph that `build` returns; None: they are not calibrated.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Net(ABC):
     image_shape: tuple[int, int]
     fit: str
     pixel_max: int
+    temperature: float | None = None
 
     @abstractmethod
     def build(self) -> InferenceGraph:

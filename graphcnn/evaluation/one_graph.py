@@ -38,7 +38,11 @@ def images_only(recipe: Recipe) -> Recipe:
 
 
 def build_one_graph(
-    recipes: Sequence[Recipe], image_shape: tuple[int, int], classes: int, weights: Sequence[float]
+    recipes: Sequence[Recipe],
+    image_shape: tuple[int, int],
+    classes: int,
+    weights: Sequence[float],
+    temperature: float | None = None,
 ) -> InferenceGraph:
     """Return the portable float32 inference graph of one net, or of the weighted mean of several nets.
 
@@ -47,9 +51,10 @@ def build_one_graph(
         image_shape: (H, W) of the images.
         classes: number of classes.
         weights: ensemble weight of each net.
+        temperature: of the calibrated outputs of a single net; see graphs.network.add_hypothesis.
     """
     if len(recipes) == 1:
-        return build_inference(recipes[0], image_shape, classes, portable=True)
+        return build_inference(recipes[0], image_shape, classes, portable=True, temperature=temperature)
     return build_ensemble(recipes, image_shape, classes, weights)
 
 
@@ -62,7 +67,7 @@ def open_one_graph(model: Model[TrainedRun], recipes: Sequence[Recipe], weights:
         weights: ensemble weight of each run.
     """
     first = model.nets[0]
-    graph = build_one_graph(recipes, first.image_shape, len(first.class_names), weights)
+    graph = build_one_graph(recipes, first.image_shape, len(first.class_names), weights, model.temperature)
     if len(model.nets) == 1:
         return first.open(graph)
 

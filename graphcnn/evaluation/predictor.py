@@ -5,7 +5,7 @@ N images, H x W pixels, C channels of the features, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -57,6 +57,12 @@ class Predictor(NamedTuple):
         """Return softmax outputs, float32 [N, K]; see the function `probabilities`."""
         return probabilities(self.session, self.graph, images, rows, advance, tta)
 
+    def logits(
+        self, images: np.ndarray, rows: np.ndarray, advance: Callable[[int], None] | None = None, tta: bool = False
+    ) -> np.ndarray:
+        """Return the logits, float32 [N, K]; see the function `probabilities`."""
+        return _in_batches(self.session, self.graph.logits, _feeds(self.graph, images, rows, tta), advance)
+
 
 def open_predictor(
     graph: InferenceGraph, load: Callable[[tf1.Session, tf1.train.Saver], Mapping[str, Any]]
@@ -95,14 +101,31 @@ def probabilities(
         tta: value that is fed to tta:0.
         features: None for images. If `images` holds cached features, float32 [M, C], the tensor to feed them to.
     """
+    return _in_batches(session, graph.hypothesis, _feeds(graph, images, rows, tta, features), advance)
+
+
+def _feeds(
+    graph: InferenceGraph, images: np.ndarray, rows: np.ndarray | None, tta: bool, features: tf.Tensor | None = None
+) -> Iterator[dict[tf.Tensor, Any]]:
+    """Yield the feed of each batch; see `probabilities`."""
     rows = np.arange(len(images)) if rows is None else rows
     slices = in_order(rows, batch_size(graph, images.shape[1:3], tta) if features is None else chunk_size((1, 1)))
-    outputs = []
     for batch in prefetch(as_rgb(images[indices]) if features is None else images[indices] for indices in slices):
-        feed = {graph.x: batch, graph.tta: tta} if features is None else {features: batch}
-        outputs.append(session.run(graph.hypothesis, feed))
+        yield {graph.x: batch, graph.tta: tta} if features is None else {features: batch}
+
+
+def _in_batches(
+    session: tf1.Session,
+    tensor: tf.Tensor,
+    feeds: Iterable[dict[tf.Tensor, Any]],
+    advance: Callable[[int], None] | None,
+) -> np.ndarray:
+    """Return the values [N, ...] of a tensor for the batches of the feeds; see `probabilities`."""
+    outputs = []
+    for feed in feeds:
+        outputs.append(session.run(tensor, feed))
         if advance:
-            advance(len(batch))
+            advance(len(outputs[-1]))
     return np.concatenate(outputs)
 
 

@@ -48,10 +48,11 @@ def score(model: Model[TrainedRun], data: ScoredData, precision: str) -> None:
             details = _ensemble_details(model, labels[rows], outputs, split)
             print_members(split, details["members"], details["agreement"])
         say_biases(model, outputs, split)
-        names, pixel_max = model.class_names, model.nets[0].pixel_max
+        classes, pixel_max = model.class_names, model.nets[0].pixel_max
         probabilities = outputs.probabilities(split)
-        predictions = Predictions(images, rows, labels[rows], probabilities, names, pixel_max, file_names)
-        _write_report(model, split, predictions, {**details, **data.details(split)})
+        predictions = Predictions(images, rows, labels[rows], probabilities, classes, pixel_max, file_names)
+        name = f"{split}_calibrated" if model.temperature else split
+        _write_report(model, name, predictions, {**details, **data.details(split)})
 
 
 def _ensemble_details(
@@ -82,7 +83,7 @@ def _write_report(model: Model[TrainedRun], split: str, predictions: Predictions
 
     Args:
         model: the model that made the predictions.
-        split: name of the split.
+        split: name of the split, or <split>_calibrated for calibrated outputs.
         predictions: predictions for all images of the split.
         details: entries of <split>.json besides the scores.
     """

@@ -43,6 +43,11 @@ class Model(Generic[AnyNet]):
         """The names of the classes, in the order of the outputs."""
         return self.nets[0].class_names
 
+    @property
+    def temperature(self) -> float | None:
+        """The temperature of the calibrated outputs; None without --calibrated. An ensemble has none."""
+        return self.nets[0].temperature
+
     def only_net(self) -> AnyNet:
         """Return the only net of the model; refuse an ensemble."""
         if len(self.nets) > 1:
@@ -57,6 +62,7 @@ def select_model(
     run: str | None = None,
     ensemble: str = "mean",
     tta: bool = False,
+    calibrated: bool = False,
     net: str | None = None,
     weights: str = "imagenet",
     data_cache: str | None = None,
@@ -68,13 +74,15 @@ def select_model(
         root: folder of the runs.
         run: name of a run, or names with commas between them; None for the newest run.
         ensemble, tta: see Model.
+        calibrated: whether the outputs are calibrated with the temperature of the run.
         net: an ImageNet net with published weights instead of a run.
         weights, data_cache: see PublishedNet.
         allow_changed_net: whether to use a run whose net has changed after its training.
 
     Raises:
         InputError: a run does not exist or is named twice, the runs have different classes, the net of a run has
-            changed, a run was trained without views for test-time augmentation, or there are no weights for the net.
+            changed, a run was trained without views for test-time augmentation, there is no temperature that fits the
+            model, or there are no weights for the net.
     """
     if net:
         return Model((PublishedNet(net, weights, root, data_cache),), root)
@@ -86,6 +94,13 @@ def select_model(
         check_net(member.name, member.config, member.recipe, allow_changed_net)
         if tta:
             member.check_tta()
+    if calibrated:
+        if len(runs) > 1:
+            raise InputError(
+                f"--calibrated: a temperature is fitted for one run, but --run names {len(runs)}; name one of them, or "
+                "drop --calibrated"
+            )
+        first.use_calibration(tta)
     folder = ensemble_folder(root, [member.name for member in runs]) if len(runs) > 1 else first.run.path / "report"
     refuse_links(folder, root)
     return Model(runs, folder, ensemble, tta)

@@ -16,6 +16,7 @@ from graphcnn.graphs.inference import InferenceGraph, build_inference
 from graphcnn.graphs.validate import validate_inference
 from graphcnn.ops.tf1 import tf1
 from graphcnn.storage import checkpoint
+from graphcnn.storage.calibration import Calibration, check_checkpoint, read_calibration
 from graphcnn.storage.recorded_data import recorded_options
 from graphcnn.storage.run import Run
 
@@ -28,7 +29,10 @@ class TrainedRun(Net):
         config: content of its config.json.
         recipe: the recipe of its training.
         first_label: see Dataset.first_label.
+        calibration: what use_calibration has read; None before.
     """
+
+    calibration: Calibration | None = None
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -60,6 +64,22 @@ class TrainedRun(Net):
                 "images only; averaging over views that it was not trained on may lower the score"
             )
 
+    def use_calibration(self, tta: bool) -> None:
+        """Calibrate the outputs of the graph that `build` returns, with the temperature of `eval --calibrate`; say so.
+
+        Args:
+            tta: whether predictions use test-time augmentation.
+
+        Raises:
+            InputError: the run has no temperature, or one for another checkpoint or for other predictions.
+        """
+        self.calibration = read_calibration(self.run, tta)
+        self.temperature = self.calibration.temperature
+        say(
+            f"--calibrated: the probabilities of run {self.name} are softmax(logits / {self.temperature:.6f}); the "
+            "temperature was fitted on its dev split"
+        )
+
     def build(self, precision: str = "float32") -> InferenceGraph:
         """Return the run's inference graph, not finalised.
 
@@ -67,8 +87,8 @@ class TrainedRun(Net):
             precision: precision of convolutions and matrix products, float32 or bfloat16. In float32, the graph is the
                 one that `submit` and `export` write: its convolutions are operations of tf.nn.
         """
-        portable = precision == "float32"
-        return build_inference(self.recipe, self.image_shape, len(self.class_names), precision, portable)
+        portable, classes = precision == "float32", len(self.class_names)
+        return build_inference(self.recipe, self.image_shape, classes, precision, portable, self.temperature)
 
     def build_one_view(self) -> InferenceGraph:
         """Return the run's inference graph in float32 without the views of test-time augmentation."""
@@ -83,6 +103,9 @@ class TrainedRun(Net):
         """
 
         def load(session: tf1.Session, saver: tf1.train.Saver) -> Mapping[str, Any]:
-            return checkpoint.load(self.run, "best", session, saver, graph.variables)
+            state = checkpoint.load(self.run, "best", session, saver, graph.variables)
+            if self.calibration:  # a training may have replaced the checkpoint meanwhile
+                check_checkpoint(self.run, self.calibration)
+            return state
 
         return open_predictor(graph, load)

@@ -35,7 +35,8 @@ def compute(path: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
     about = json.loads(str(values.pop(ABOUT)))
     recipes = [images_only(recipe_from_dict(member["recipe"], path)) for member in about["members"]]
     weights = [member["share"] for member in about["members"]]
-    graph = build_one_graph(recipes, about["image_shape"], len(about["class_names"]), weights)
+    classes, temperature = len(about["class_names"]), about.get("temperature")
+    graph = build_one_graph(recipes, about["image_shape"], classes, weights, temperature)
     with graph.graph.as_default(), new_session(graph.graph) as session:
         session.run(tf1.global_variables_initializer())
         checkpoint.assign(session, graph.variables, values)

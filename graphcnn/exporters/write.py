@@ -138,6 +138,7 @@ def _about(model: Model[TrainedRun], weights: Sequence[float]) -> dict[str, Any]
             "fit": first.fit,
         },
         "members": members,
+        **({"temperature": model.temperature} if model.temperature else {}),  # hypothesis = softmax(logits / it)
     }
 
 

@@ -31,7 +31,7 @@ class InferenceGraph:
         training: bool, False unless fed.
         tta: whether the logits are the mean over the recipe's test-time-augmentation views, bool; False unless fed.
         logits: float32; batch norm uses its moving moments.
-        hypothesis: softmax of the logits, float32.
+        hypothesis: softmax of the logits, or of the logits divided by a temperature, float32.
         variables: variables that a prediction depends on: weights, moving moments, normalisation.
     """
 
@@ -48,7 +48,12 @@ class InferenceGraph:
 
 @say_if_slow("building the graph")
 def build_inference(
-    recipe: Recipe, image_shape: tuple[int, int], classes: int, precision: str = "float32", portable: bool = False
+    recipe: Recipe,
+    image_shape: tuple[int, int],
+    classes: int,
+    precision: str = "float32",
+    portable: bool = False,
+    temperature: float | None = None,
 ) -> InferenceGraph:
     """Build the InferenceGraph of a recipe. Its variables have no values until they are restored.
 
@@ -58,10 +63,11 @@ def build_inference(
         classes: K.
         precision: precision of convolutions and matrix products: auto, float32 or bfloat16.
         portable: whether other programs use the graph; it then has only TensorFlow's own convolutions.
+        temperature: see network.add_hypothesis.
     """
     with tf1.Graph().as_default() as graph:
         inputs = add_inputs(image_shape)
-        prediction = _predict(graph, inputs, recipe, classes, dtype_of(precision), portable)
+        prediction = _predict(graph, inputs, recipe, classes, dtype_of(precision), portable, temperature)
         return InferenceGraph(
             graph,
             **vars(inputs),
@@ -99,11 +105,17 @@ def build_ensemble(
 
 
 def _predict(
-    graph: tf.Graph, inputs: Inputs, recipe: Recipe, classes: int, dtype: tf.DType, portable: bool
+    graph: tf.Graph,
+    inputs: Inputs,
+    recipe: Recipe,
+    classes: int,
+    dtype: tf.DType,
+    portable: bool,
+    temperature: float | None = None,
 ) -> Prediction:
     validate_net(recipe)
     network = add_network(recipe, classes, inputs, dtype=dtype, step=tf.constant(0), portable=portable)
-    return network.predict(graph, inputs.x, inputs.tta)
+    return network.predict(graph, inputs.x, inputs.tta, temperature)
 
 
 def member_scope(n: int) -> str:

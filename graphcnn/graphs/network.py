@@ -84,13 +84,14 @@ class Network:
         """Return the input of the net for images x [N, H, W, 3]: float32 [N, S, S, 3], where S is `size`."""
         return preprocess(x, size, self.recipe, self.normalisation)
 
-    def predict(self, graph: tf.Graph, x: tf.Tensor, tta: tf.Tensor) -> Prediction:
+    def predict(self, graph: tf.Graph, x: tf.Tensor, tta: tf.Tensor, temperature: float | None = None) -> Prediction:
         """Add the inference pass to the graph. This pass creates the variables of the network.
 
         Args:
             graph: the current tf.Graph.
             x: images in raw units, float32 [N, H, W, 3].
             tta: whether to average over the test-time-augmentation views, bool [].
+            temperature: see add_hypothesis.
         """
         views, weights = add_views(x, tta, self.recipe)
         images = self.preprocess(views, self.recipe.image_size)
@@ -101,7 +102,7 @@ class Network:
         logits = tf.identity(logits, name="logits")
         graph.clear_collection(tf1.GraphKeys.COND_CONTEXT)  # it holds sets, whose order in the .meta varies
         variables = [v for v in tf1.global_variables() if v is not tf1.train.get_global_step()]
-        return Prediction(images, features, logits, tf.nn.softmax(logits, name="hypothesis"), variables)
+        return Prediction(images, features, logits, add_hypothesis(logits, temperature), variables)
 
     def train(
         self, x: tf.Tensor, features: tf.Tensor | None, size: int, batch_slice: BatchSlice, frozen: frozenset[str]
@@ -168,6 +169,18 @@ class Network:
     def _head(self, features: tf.Tensor, context: NetContext) -> tf.Tensor:
         """Return the logits [N, K] of a pooled head for features [N, C]."""
         return dense(dropout(features, f"{HEAD}/dropout", context), HEAD, self.classes, context)
+
+
+def add_hypothesis(logits: tf.Tensor, temperature: float | None = None) -> tf.Tensor:
+    """Return the softmax outputs `hypothesis:0` of logits, float32 [N, K].
+
+    Args:
+        logits: float32 [N, K].
+        temperature: T of softmax(logits / T); None for softmax(logits), without the division.
+    """
+    if temperature is not None:
+        logits = tf.divide(logits, temperature, name="calibrated_logits")
+    return tf.nn.softmax(logits, name="hypothesis")
 
 
 def add_network(

@@ -179,6 +179,16 @@ def read_variables(run: Run, which: str, select: Callable[[str, tuple[int, ...]]
     return _use_verified(run, which, read)
 
 
+def variables_sha256(run: Run, which: str) -> str:
+    """Verify the checkpoint behind the link `which` and return the sha256 of the file that holds its variables.
+
+    Raises:
+        DamagedRun: the sha256 of a file differs from the manifest.
+        InputError: the checkpoint cannot be read.
+    """
+    return _use_verified(run, which, lambda folder: str(read_json(folder / MANIFEST, follow=False)[DATA]))
+
+
 def _use_verified(run: Run, which: str, use: Callable[[Path], Result]) -> Result:
     """Return use(folder) of the verified checkpoint behind a link.
 

@@ -1,7 +1,7 @@
 """The folder of a run, checkpoints/<run>/: its name, config.json, dev rows, history.csv and lock.
 
 Files: config.json, split.npz, history.csv, best and last (links, see checkpoint.py), events/, curves.png, report/,
-.lock.
+calibration.json, .lock.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from graphcnn.data import sources
 from graphcnn.data.checks import is_image_shape
 
 OWN_FILES = re.compile(
-    r"config\.json|split\.npz|history\.csv|best|last|events|curves\.png|report|\.lock|epoch-\d+|\..+\.new\S*"
+    r"config\.json|split\.npz|history\.csv|best|last|events|curves\.png|report|calibration\.json|\.lock|epoch-\d+"
+    r"|\..+\.new\S*"
 )
 LINKS = re.compile(r"best|last|\.(best|last)\.([0-9a-f]{16}\.)?new")  # the links of a run, and their temporary names
 EPOCH_FOLDER = re.compile(r"epoch-\d+")

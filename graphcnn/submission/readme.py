@@ -41,7 +41,7 @@ Run step 2 only on a machine on which you would run a stranger's program. The au
 ## The graph
 
 To use the graph, feed `x:0` alone, float32 [N, {height}, {width}, 3], with the raw pixels of the training file
-(0..{pixel_max}). Resizing and normalisation are inside the graph. Read `hypothesis:0` (softmax) or `logits:0`, float32
+(0..{pixel_max}). Resizing and normalisation are inside the graph. Read `hypothesis:0` ({kind}) or `logits:0`, float32
 [N, {classes}]. `keep_prob:0` (1.0), `training:0` and `tta:0` (False) have defaults for inference. Feeding `y:0` or
 `training:0` changes nothing.
 
@@ -97,12 +97,18 @@ def readme(
     if score is not None:
         with_tta = " with test-time augmentation" * model.tta
         of_graph = f"Dev macro F1 of this graph: {score:.6f} (measured by `submit` in float32{with_tta}).\n"
+    if model.temperature:
+        of_graph += (
+            f"The probabilities are calibrated: `hypothesis:0` is softmax(`logits:0` / {model.temperature:.6f}). This "
+            "temperature was fitted on the dev split.\n"
+        )
     first, classes = model.nets[0], len(model.class_names)
     height, width = first.image_shape
     return TEXT.format(
         title=title, runs="\n".join(runs), score=of_graph, shape=(rows, classes), method=method, version=tf.__version__,
         histories=histories, flag="--tta " * model.tta, height=height, width=width, pixel_max=first.pixel_max,
         classes=classes, class_names="\n".join(f"- {k}: {markdown(name)}" for k, name in enumerate(model.class_names)),
+        kind="softmax(logits / temperature)" if model.temperature else "softmax",
         images="".join(ABOUT_IMAGES[name] for name in images), **WITH_IMAGES["x_test.npy" in images],
     )  # fmt: skip
 

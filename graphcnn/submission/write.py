@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -136,7 +137,10 @@ def _copy_records(folder: Path, model: Model[TrainedRun], weights: Sequence[floa
         members = [{"run": run.name, "share": weight, **run.config} for run, weight in zip(runs, weights, strict=True)]
         config = {"ensemble": model.ensemble, "members": members}
         histories = [f"history_{n}.csv" for n in range(1, len(runs) + 1)]
-    config = {**config, "submission": {"dev_macro_f1": score, "tta": model.tta}}
+    submission: dict[str, Any] = {"dev_macro_f1": score, "tta": model.tta}
+    if model.temperature:
+        submission["temperature"] = model.temperature
+    config = {**config, "submission": submission}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for run, name in zip(runs, histories, strict=True):
         (folder / name).write_bytes(read_bytes(run.run.path / "history.csv", HISTORY_BYTES, follow=False))

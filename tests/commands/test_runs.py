@@ -335,6 +335,7 @@ def test_runs_are_deleted(tmp_path, command):
         path.stat().st_size for path in (tmp_path / "a").rglob("*") if path.is_file() and "last" not in str(path)
     )
     (tmp_path / "a/curves.png").write_bytes(bytes(3_000_000))
+    (tmp_path / "suite/b/calibration.json").write_text("{}")
     outcome = command("runs", f"--checkpoints={tmp_path}", "--delete=a,suite/b,c,a", "--yes")
     assert outcome.status == 0, outcome.err
     assert size < 50_000 and "\n  a  3.0 MB  " in outcome.out

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from tiny_graphs import FAST, NO_STATISTICS, TINY, batch, started
 
 from graphcnn.config.named import RECIPES
@@ -56,6 +57,26 @@ def test_defaults_mean_inference(tiny):
         assert not np.array_equal(dropped, logits)
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     assert hypothesis == pytest.approx(exponents / exponents.sum(axis=1, keepdims=True), abs=1e-6)
+
+
+def test_a_temperature_changes_only_the_hypothesis():
+    """Without one, the graph has no further operation."""
+    x, _ = batch()
+    nodes, outputs = [], []
+    for temperature in (None, 2.5):
+        graph = build_inference(TINY, (16, 16), 3, temperature=temperature)
+        with graph.graph.as_default():
+            init = tf1.global_variables_initializer()
+        nodes.append({node.name: node for node in graph.graph.as_graph_def().node})
+        with session(graph.graph) as running:
+            running.run(init)
+            outputs.append(running.run([graph.logits, graph.hypothesis], {graph.x: x}))
+    (logits, hypothesis), (same, calibrated) = outputs
+    assert np.array_equal(logits, same)
+    assert hypothesis == pytest.approx(softmax(logits, axis=1), abs=1e-6)
+    assert calibrated == pytest.approx(softmax(logits / 2.5, axis=1), abs=1e-6)
+    assert set(nodes[1]) - set(nodes[0]) == {"calibrated_logits", "calibrated_logits/y"}
+    assert {name for name, node in nodes[0].items() if node != nodes[1][name]} == {"hypothesis"}
 
 
 def test_training_and_inference_graphs_share_their_variables():

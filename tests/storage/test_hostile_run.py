@@ -19,6 +19,7 @@ HOSTILE = {  # path in the run: where its link leads; {home} is a folder with a 
     "report/.dev.json.new": "{home}/secret",
     "report/dev.json": "{home}/secret",
     "history.csv": "{home}/secret",
+    "calibration.json": "{home}/secret",
     "config.json": "{home}/config.json",
     "events": "{home}",
     "report": "{home}",
