@@ -29,7 +29,6 @@ SIZES = {  # of images; other nets: (64, 80)
     "inception_resnet_v2": (80, 107),
     "xception": (75, 96),
 }
-CI = ("mobilenet_v2",)
 LOGITS = 1e-4  # largest difference of a logit, divided by the largest logit
 UPDATES = 1e-3  # largest difference of an update, divided by its norm
 
@@ -40,9 +39,7 @@ def test_parity_of_a_small_net(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.ci) if name in CI else name for name in keras_reference.MODELS]
-)
+@pytest.mark.parametrize("name", keras_reference.MODELS)
 def test_parity_with_keras(name, tmp_path, zoo):
     pytest.importorskip("tf_keras", reason="tf_keras is not installed")
     zoo[name, "Keras"] = parity(keras_reference, name, tmp_path, from_keras)
