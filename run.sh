@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command of graphcnn from any folder: ./run.sh COMMAND [flags]; ./run.sh --help lists the commands.
-# The first call creates .venv from requirements.txt. PYTHON=/path/to/python3 chooses the interpreter.
+# The first call creates .venv from requirements.txt with the versions of constraints.txt.
+# PYTHON=/path/to/python3 chooses the interpreter. UNPINNED=1 installs the newest versions, UNPINNED=0 those of constraints.txt.
 set -euo pipefail
 self=${BASH_SOURCE[0]}
 while [ -L "$self" ]; do # a link to this file may lie in a stranger's folder
@@ -14,9 +15,9 @@ stamp=$venv/installed
 
 fail() { echo "run.sh: $*" >&2; exit 2; }
 
-# Prints the stamp of an up-to-date .venv: the checksum of requirements.txt, and the version of $PYTHON if it is set.
+# Prints the stamp of an up-to-date .venv: a checksum of the packages and versions, and the version of $PYTHON if it is set.
 expected_stamp() {
-    cksum < "$here/requirements.txt"
+    wanted_packages
     if [ -n "${PYTHON:-}" ]; then "$PYTHON" -I -c 'import sys; print(sys.version_info[:3])' 2>/dev/null || true; else sed -n 2p "$stamp" 2>/dev/null; fi
 }
 
@@ -35,10 +36,36 @@ install() {
     echo "run.sh: creating $venv with Python $version; this installs TensorFlow and takes some minutes, once" >&2
     rm -rf "$venv"
     "$base" -I -m venv "$venv" || fail "cannot create $venv; on Debian and Ubuntu, run: apt-get install python3-venv"
-    "$python" -I -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2 ||
-        fail "installing requirements.txt failed; check the network and call again"
-    { cksum < "$here/requirements.txt"; "$python" -I -c 'import sys; print(sys.version_info[:3])'; } > "$stamp.new"
+    pip_install requirements.txt
+    { wanted_packages; "$python" -I -c 'import sys; print(sys.version_info[:3])'; } > "$stamp.new"
     mv "$stamp.new" "$stamp"
+}
+
+# Prints a checksum of requirements.txt and the set of versions.
+wanted_packages() { echo "$(cksum < "$here/requirements.txt") versions: $set_of_versions"; }
+
+# Prints the set of versions: newest, or the checksum of constraints.txt. Without UNPINNED, an environment keeps its set.
+versions() {
+    local set=${UNPINNED:-}
+    if [ -z "$set" ] && grep -q "versions: newest" "$stamp" 2>/dev/null; then set=1; fi
+    if [ "${set:-0}" = 0 ]; then echo "constraints.txt, cksum $(cksum < "$here/constraints.txt")"; else echo newest; fi
+}
+
+pip_install() {
+    local constraints=()
+    [ "$set_of_versions" = newest ] || constraints=(--constraint "$here/constraints.txt")
+    "$python" -I -m pip install --quiet --disable-pip-version-check -r "$here/$1" ${constraints[@]+"${constraints[@]}"} >&2 ||
+        fail "installing $1 failed; check the network and call again"
+}
+
+# Installs requirements-dev.txt, unless this .venv has it.
+install_dev() {
+    local wanted
+    wanted="$(cat "$stamp") $(cksum < "$here/requirements-dev.txt")"
+    [ "$(cat "$stamp-dev" 2>/dev/null)" != "$wanted" ] || return 0
+    echo "run.sh: installing requirements-dev.txt into $venv, once" >&2
+    pip_install requirements-dev.txt
+    echo "$wanted" > "$stamp-dev"
 }
 
 commands="train|eval|predict|submit|explain|export|experiments|runs|report|inspect|bench|launch|test"
@@ -70,6 +97,7 @@ case $command in
     *) fail "${command:+unknown command '$command'; }usage: ./run.sh $commands [flags]   (./run.sh --help explains the commands)" ;;
 esac
 
+set_of_versions=$(versions)
 is_ready() { [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(expected_stamp)" ]; }
 if ! is_ready; then
     exec 9> "$here/.venv.lock"
@@ -80,6 +108,10 @@ fi
 
 if [ "$command" = test ]; then
     cd "$here"
+    exec 9> "$here/.venv.lock"
+    if command -v flock > /dev/null; then flock 9; fi
+    install_dev
+    exec 9>&-
     [ $# -gt 0 ] || set -- --numprocesses=auto --maxprocesses=4 --dist=worksteal # a process without tests takes over tests of another
     exec "$python" -m pytest "$@"
 fi

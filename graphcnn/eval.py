@@ -67,6 +67,8 @@ def main(values: FlagValues, positional: list[str]) -> None:
     if not set(splits) <= set(flags.SPLITS):
         raise InputError(f"--split: found {values.split!r}, expected {', '.join(flags.SPLITS)}")
     _check_calibration(values)
+    if values.predictions:
+        return _score_files(values)
 
     with say_if_slow("importing TensorFlow"):
         from graphcnn.evaluation.labelled_images import LabelledImages
@@ -74,15 +76,10 @@ def main(values: FlagValues, positional: list[str]) -> None:
         from graphcnn.evaluation.model_outputs import say_precision
         from graphcnn.evaluation.score import score
         from graphcnn.evaluation.score_against import check_pair, score_against
-        from graphcnn.evaluation.score_file import compare_files, score_file
         from graphcnn.evaluation.scored_data import read_labelled, read_splits
         from graphcnn.evaluation.select_model import select_model
         from graphcnn.evaluation.temperature import calibrate
 
-    if values.predictions and values.against:
-        return compare_files(values.predictions, values.against, values.labels)
-    if values.predictions:
-        return score_file(values.predictions, values.labels)
     models = [
         select_model(
             flags.checkpoints_root(values),
@@ -110,6 +107,15 @@ def main(values: FlagValues, positional: list[str]) -> None:
         score_against(models, data, precision)
     else:
         score(models[0], data[0], precision)
+
+
+def _score_files(values: FlagValues) -> None:
+    """Score one or two files of softmax outputs. TensorFlow is not imported, so it need not be installed."""
+    from graphcnn.evaluation.score_file import compare_files, score_file
+
+    if values.against:
+        return compare_files(values.predictions, values.against, values.labels)
+    return score_file(values.predictions, values.labels)
 
 
 def _check_files(values: FlagValues) -> None:

@@ -15,6 +15,7 @@ import sys
 
 from absl.flags import FlagValues
 
+from graphcnn.common import paths
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
 from graphcnn.common.processors import processors
@@ -117,7 +118,7 @@ def _check(values: FlagValues) -> None:
 
 def _command(values: FlagValues, folders: bool) -> str:
     """Return the command line. Without `folders`, PLACES replace local paths, and LOCAL_FLAGS are left out."""
-    words = ["./run.sh", "experiments"]
+    words = [paths.PROGRAM, "experiments"]
     for flag in sorted(values):
         value = str(values[flag].value)
         if values[flag].present and (folders or flag not in LOCAL_FLAGS):

@@ -30,7 +30,7 @@ def define_flags() -> FlagValues:
     flags.define_data(values)
     flags.define_calibrated(values)
     flags.define(values, str, "format", "savedmodel", "format to write: savedmodel, tflite or npz")
-    text = "file or folder to write (default: export/RUN beside run.sh, with the ending of the format)"
+    text = f"file or folder to write (default: export/RUN {paths.BASE_NAME}, with the ending of the format)"
     flags.define(values, str, "out", None, text)
     return values
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def define_flags() -> FlagValues:
     """Return the flags of this command."""
     values = flags.new_flags()
-    text = "data to inspect: see train (default: data/ beside run.sh if it holds x_train.npy, else digits)"
+    text = f"data to inspect: see train (default: data/ {paths.BASE_NAME} if it holds x_train.npy, else digits)"
     flags.define_data(values, text)
     text = "height and width in pixels to which image files are resized"
     flags.define(values, int, "image_size", Recipe().image_size, text)

@@ -39,7 +39,7 @@ def define_flags() -> FlagValues:
         "the outputs of other images must be probabilities that sum to 1"
     )
     flags.define(values, str, "verify", "sample", text)
-    text = "folder to write; the zip file is written beside it (default: submission/ beside run.sh)"
+    text = f"folder to write; the zip file is written beside it (default: submission/ {paths.BASE_NAME})"
     flags.define(values, str, "out", None, text)
     return values
 

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from graphcnn.config.commands import COMMANDS
+
 PACKAGE = Path(__file__).resolve().parents[1] / "graphcnn"
 FOLDERS = (  # each imports only folders above it in this list
     "common", "config", "data", "ops", "nets", "graphs", "storage", "weights", "evaluation", "training", "sweeps",
     "submission", "benchmark", "exporters",
-)  # fmt: skip
-COMMANDS = (
-    "train", "eval", "predict", "submit", "explain", "export", "experiments", "runs", "report", "inspect",
-    "bench", "launch",
 )  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -34,7 +32,7 @@ def imported_folders(path):
 
 def test_every_folder_and_command_is_listed():
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} <= set(FOLDERS)
-    assert {path.stem for path in PACKAGE.glob("*.py")} == {*COMMANDS, "__init__"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {*COMMANDS, "__init__", "__main__"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -12,7 +12,7 @@ from graphcnn.common import paths
 from graphcnn.common.errors import InputError, unknown_name
 from graphcnn.common.progress import say
 
-ENVIRONMENT = paths.REPOSITORY / ".venv-peers"
+ENVIRONMENT = paths.BASE / ".venv-peers"
 REQUIREMENTS = paths.REPOSITORY / "requirements-peers.txt"
 
 
@@ -30,8 +30,10 @@ def find_interpreters(value: str) -> dict[str, str]:
     for name in groups.get(value, value.split(",")):
         if name not in MODULES:
             raise InputError(f"--implementations: {unknown_name(name, [*groups, *MODULES])}")
-        python = _interpreter(name, install=value == "all")
+        python = _interpreter(name, install=value == "all" and paths.IN_CLONE)
         advice = f"--implementations=all installs it into {ENVIRONMENT.name}"
+        if not paths.IN_CLONE:
+            advice = 'the extra bench has it: pip install "graphcnn[bench]"'
         if python:
             interpreters[name] = str(python)
         elif value == "installed":

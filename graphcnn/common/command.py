@@ -15,7 +15,7 @@ from contextlib import suppress
 from absl import flags
 
 from graphcnn import __version__
-from graphcnn.common import progress
+from graphcnn.common import paths, progress
 from graphcnn.common.errors import InputError, error_line, is_fault
 
 HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort")
@@ -55,7 +55,7 @@ def _help_printer(doc: str) -> Main:
     """Return the function that a command runs for --help: it prints `doc` and the flags."""
 
     def print_help(values: flags.FlagValues, positional: list[str]) -> int:
-        print(f"{doc.strip()}\n\n{values.get_help()}")
+        print(f"{doc.strip().replace('./run.sh', paths.PROGRAM)}\n\n{values.get_help()}")
         return 0
 
     return print_help

@@ -1,12 +1,19 @@
-"""Output paths of the commands: the default folders beside the package, and the value of a flag as a path."""
+"""Output paths of the commands: the default folders, and the value of a flag as a path.
+
+In a clone, the default folders are beside run.sh. An installed package uses the current folder.
+"""
 
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]  # holds run.sh and the package
-CHECKPOINTS = REPOSITORY / "checkpoints"
-DATA = REPOSITORY / "data"
-EXPORTS = REPOSITORY / "export"
-SUBMISSION = REPOSITORY / "submission"
+REPOSITORY = Path(__file__).resolve().parents[2]  # holds the package; a clone also has run.sh there
+IN_CLONE = all((REPOSITORY / name).is_file() for name in ("run.sh", "requirements.txt"))
+PROGRAM = "./run.sh" if IN_CLONE else "graphcnn"  # the start of a command line, for messages
+BASE = REPOSITORY if IN_CLONE else Path.cwd()
+BASE_NAME = "beside run.sh" if IN_CLONE else "in the current folder"  # for the help of flags
+CHECKPOINTS = BASE / "checkpoints"
+DATA = BASE / "data"
+EXPORTS = BASE / "export"
+SUBMISSION = BASE / "submission"
 
 
 def output_path(path: str) -> Path:

@@ -23,7 +23,7 @@ FOLDERS = ("data_cache", "cache_dir")
 DATA_PATHS = (*FOLDERS, "label_file")
 TRAINING_DATA = (
     "data to train on: a folder with x_train.npy and y_train.npy, a .npz file, a folder of IDX files (MNIST), a folder "
-    "of images, cifar10 or digits (default: data/ beside run.sh if it holds x_train.npy, else digits)"
+    f"of images, cifar10 or digits (default: data/ {paths.BASE_NAME} if it holds x_train.npy, else digits)"
 )
 DEFINE: dict[type, Callable[..., object]] = {
     int: flags.DEFINE_integer,
@@ -67,7 +67,7 @@ def define_run(values: FlagValues, default: str = "the newest run") -> None:
 
 def define_checkpoints(values: FlagValues) -> None:
     """Add --checkpoints."""
-    text = "folder that holds all runs (default: checkpoints/ beside run.sh)"
+    text = f"folder that holds all runs (default: checkpoints/ {paths.BASE_NAME})"
     define(values, str, "checkpoints", None, text, group=RUN)
 
 

@@ -12,14 +12,11 @@ from collections.abc import Iterable
 from absl import flags
 
 from graphcnn.config.command_flags import CommandFlags, text_of
+from graphcnn.config.commands import COMMANDS
 from graphcnn.config.named import RECIPES
 from graphcnn.config.recipe import Recipe
 from graphcnn.config.suites import SUITES
 
-COMMANDS = (
-    "train", "eval", "predict", "submit", "explain", "export", "experiments", "runs", "report", "inspect",
-    "bench", "launch",
-)  # fmt: skip
 HEAD = """# Flags
 
 A command writes this page. Run it again after a change of a flag:

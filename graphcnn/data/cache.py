@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from platformdirs import user_cache_dir
 
 from graphcnn.common import files
 from graphcnn.common.errors import InputError
@@ -31,12 +32,14 @@ def folder(path: str | Path | None = None) -> Path:
     """Return the Path of the cache folder.
 
     Args:
-        path: the value of a flag. None: $XDG_CACHE_HOME/graphcnn if that variable is set, else ~/.cache/graphcnn.
+        path: the value of a flag. None: the system's folder for caches, on Linux $XDG_CACHE_HOME/graphcnn or
+            ~/.cache/graphcnn. On other systems, ~/.cache/graphcnn is used if it exists.
     """
     if path:
         return Path(path).resolve()
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "graphcnn"
+    used = Path.home() / ".cache" / "graphcnn"  # by earlier versions on every system
+    system = Path(user_cache_dir("graphcnn", appauthor=False))
+    return system if system.is_absolute() and (os.environ.get("XDG_CACHE_HOME") or not used.is_dir()) else used
 
 
 def in_default_folder(path: str) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from graphcnn.common import paths
 from graphcnn.common.progress import bar
 from graphcnn.data.batches import as_rgb
 from graphcnn.data.split_images import SplitImages
@@ -83,7 +84,7 @@ def leak_warning(splits: Sequence[SplitImages]) -> str | None:
         return None
     return (
         f"warning: {' and '.join(counts)} images are identical to a training image, which makes the scores on these "
-        "splits too high; ./run.sh inspect names them"
+        f"splits too high; {paths.PROGRAM} inspect names them"
     )
 
 

@@ -51,7 +51,7 @@ def eval_command(model: Model[TrainedRun], split: str, root: Path, against: Mode
 
 
 def _command(name: str, words: list[str]) -> str:
-    return f"./run.sh {shlex.join([name, *words])}"
+    return f"{paths.PROGRAM} {shlex.join([name, *words])}"
 
 
 def _data_flags(config: Mapping[str, Any]) -> Iterator[str]:

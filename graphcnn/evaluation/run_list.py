@@ -10,6 +10,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+from graphcnn.common import paths
 from graphcnn.common.progress import LOG_WIDTH, bar, console, print_table, say
 from graphcnn.common.text import shortened
 from graphcnn.config.command_flags import text_of
@@ -44,7 +45,7 @@ def print_runs(root: Path, order: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2, allow_nan=False))
     elif not rows:
-        say(f"no runs in {root}; train one with ./run.sh train")
+        say(f"no runs in {root}; train one with {paths.PROGRAM} train")
     else:
         _print_tables(rows, console.width if console.is_terminal else LOG_WIDTH)
         say(*(f"{row.name}: {shortened(row.problem, PROBLEM_LETTERS)}" for row in rows if row.problem))

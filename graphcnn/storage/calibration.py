@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from graphcnn.common import paths
 from graphcnn.common.errors import FileError, InputError
 from graphcnn.common.files import read_json
 from graphcnn.common.replace import atomic_write
@@ -91,4 +92,4 @@ def check_checkpoint(run: Run, calibration: Calibration) -> None:
 
 def _command(run: Run, tta: bool) -> str:
     """Return the command that fits the temperature."""
-    return f"./run.sh eval --run={run.name} --calibrate{' --tta' * tta}"
+    return f"{paths.PROGRAM} eval --run={run.name} --calibrate{' --tta' * tta}"

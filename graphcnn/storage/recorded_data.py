@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphcnn.common import paths
 from graphcnn.common.errors import InputError
 from graphcnn.common.progress import say
 from graphcnn.config.flags import FOLDERS
@@ -66,7 +67,7 @@ class RecordedData(NamedTuple):
         if dataset.y_test is None:
             raise InputError(
                 f"--split=test: {dataset.file('y_test')} is missing, so the test images have no labels and no score; "
-                "./run.sh submit predicts their labels"
+                f"{paths.PROGRAM} submit predicts their labels"
             )
         rows = np.arange(len(dataset.y_test))
         return Split(dataset.x_test, dataset.y_test, rows, dataset.file_names.get("x_test", ()))

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from graphcnn.common import paths
 from graphcnn.common.errors import InputError
 from graphcnn.common.files import read_json
 from graphcnn.common.progress import say
@@ -125,7 +126,7 @@ def select_run(root: Path, name: str | None) -> Run:
     if runs:
         _say_later_file(runs)
         return runs[0]
-    raise InputError(f"--run: no trained run in {root}; train one with ./run.sh train")
+    raise InputError(f"--run: no trained run in {root}; train one with {paths.PROGRAM} train")
 
 
 def _say_later_file(runs: Sequence[Run]) -> None:

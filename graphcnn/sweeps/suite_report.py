@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from graphcnn.common import paths
 from graphcnn.common.errors import FileError, InputError
 from graphcnn.common.files import read_json, refuse_links
 from graphcnn.common.text import shortened
@@ -52,7 +53,7 @@ def write_suite_report(
         head, sections = _head(name, report, best), list(_sections(report, folder))
     except FileNotFoundError:
         raise InputError(
-            f"--suite={name}: {path} is missing; call ./run.sh experiments first, which writes it"
+            f"--suite={name}: {path} is missing; call {paths.PROGRAM} experiments first, which writes it"
         ) from None
     except DAMAGED as error:
         cause = f"{error} is missing" if isinstance(error, KeyError) else str(error)

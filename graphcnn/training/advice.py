@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from graphcnn.common import paths
 from graphcnn.config.named import RECIPES
 from graphcnn.data.dataset import Dataset
 from graphcnn.weights.published import install_command
@@ -56,5 +57,5 @@ def next_commands(dataset: Dataset, has_dev: bool, run_flags: str, data_flags: s
     if dataset.has_test_images():
         commands.append((f"submit {run_flags}{data_flags}", "result.npy for the test images, and the graph"))
     width = max(len(command) for command, _ in commands)
-    lines = [f"./run.sh {command:<{width}}  # {text}" for command, text in commands]
+    lines = [f"{paths.PROGRAM} {command:<{width}}  # {text}" for command, text in commands]
     return [f"{'' if n else 'next:':<5} {line}" for n, line in enumerate(lines)]

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+from graphcnn.common import paths
 from graphcnn.common.isolated import module_command, working_folder
 from graphcnn.config.setting_paths import PATHS, absolute
 from graphcnn.data import sources
@@ -105,9 +106,15 @@ def _start(
 def with_absolute_paths(arguments: list[str]) -> list[str]:
     """Return a command line of `train` with absolute paths; they may be given as --data=DIR or as --data DIR.
 
-    The content of a --flagfile must already be in the command line.
+    The content of a --flagfile must already be in the command line. The defaults of an installed package are paths in
+    the current folder, which is another folder in the workers. So they are added.
     """
     result, arguments = [], list(arguments)
+    given = {argument.lstrip("-").partition("=")[0] for argument in arguments}
+    if not paths.IN_CLONE and "checkpoints" not in given:
+        result.append(f"--checkpoints={paths.CHECKPOINTS}")
+    if not paths.IN_CLONE and not given & {"data", "resume", "label_file"}:
+        result.append(f"--data={sources.default_source()}")
     while arguments:
         flag, has_value, value = arguments.pop(0).partition("=")
         name = flag.lstrip("-")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,8 +53,18 @@ def run_config(
         "split": split,
         "class_names": list(dataset.class_names),
         **environment(),
+        "packages": installed_set(),
         "net": record_net(recipe, dataset.classes)._asdict(),
     }
+
+
+def installed_set() -> str | None:
+    """Return which versions of the packages run.sh has installed, from its stamp; None in another environment."""
+    try:
+        lines = (Path(sys.prefix) / "installed").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return lines[0].partition(" versions: ")[2] or None if lines else None
 
 
 def environment() -> dict[str, Any]:

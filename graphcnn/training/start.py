@@ -294,7 +294,7 @@ def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
         state = fit(job, recorder)
     except Interrupted as stop:
         saved = "the last finished epoch is saved" if (run.path / "last").exists() else "no epoch is finished yet"
-        say(f"interrupted; {saved}. Continue with: ./run.sh train {run_flags}{data_flags} --resume")
+        say(f"interrupted; {saved}. Continue with: {paths.PROGRAM} train {run_flags}{data_flags} --resume")
         return 128 + stop.signal
     score = ""
     if state.best_score is not None:

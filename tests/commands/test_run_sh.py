@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_architecture import COMMANDS
+
+from graphcnn.config.commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,7 +18,8 @@ def clone(tmp_path):
     folder = tmp_path / "clone with space"
     (folder / "graphcnn").mkdir(parents=True)
     shutil.copy(ROOT / "run.sh", folder)
-    (folder / "requirements.txt").write_text("# nothing\n")
+    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
+        (folder / name).write_text("# nothing\n")
     (folder / "graphcnn" / "__init__.py").touch()
     (folder / "graphcnn" / "common").mkdir()
     shutil.copy(ROOT / "graphcnn" / "common" / "bootstrap.py", folder / "graphcnn" / "common")
@@ -69,7 +71,6 @@ def test_a_folder_that_is_no_environment_is_not_deleted(clone):
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_the_environment_is_repaired_and_renewed(clone):
     call(clone, "train")
     (clone / ".venv" / "installed").unlink()  # as an interrupted install leaves it
@@ -83,6 +84,19 @@ def test_the_environment_is_repaired_and_renewed(clone):
     (clone / "requirements.txt").write_text("# something else\n")
     assert "creating" in call(clone, "train").stderr
     assert call(clone, "train").stderr == ""
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_unpinned_installs_without_the_constraints_and_is_kept(clone):
+    (clone / "constraints.txt").write_text("pip install fails because of this line\n")
+    failed = call(clone, "train", UNPINNED="0")
+    assert failed.returncode == 2
+    assert failed.stderr.endswith("run.sh: installing requirements.txt failed; check the network and call again\n")
+    for unpinned, creates in ({"UNPINNED": "1"}, True), ({}, False):
+        done = call(clone, "train", **unpinned)
+        assert (done.returncode, "creating" in done.stderr) == (7, creates)
+        assert "versions: newest\n" in (clone / ".venv" / "installed").read_text()
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.9", "3.14"])
@@ -119,7 +133,6 @@ def test_usage(clone, arguments):
 def test_help_has_a_line_for_each_command(clone, flag):
     done = call(clone, flag)
     assert (done.returncode, done.stderr) == (0, "")
-    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith("  ")]
-    assert [name for name, _ in lines] == [*COMMANDS, "test"]
-    assert all(len(text.split()) > 2 for _, text in lines)
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith("  "))
+    assert lines == {**COMMANDS, "test": "run the tests"}
     assert not (clone / ".venv").exists()

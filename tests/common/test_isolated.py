@@ -58,13 +58,15 @@ def checkout(tmp_path_factory):
     shutil.copy(paths.REPOSITORY / "run.sh", folder)
     shutil.copytree(paths.REPOSITORY / "graphcnn", folder / "graphcnn", ignore=shutil.ignore_patterns("__pycache__"))
     plant(folder, folder / "marker")
-    requirements, python = folder / "requirements.txt", folder / ".venv" / "bin" / "python"
-    requirements.touch()
+    python = folder / ".venv" / "bin" / "python"
+    for name in ("requirements.txt", "constraints.txt"):
+        (folder / name).touch()
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    stamp = subprocess.run(["cksum"], input="", capture_output=True, text=True, check=True).stdout
-    (folder / ".venv" / "installed").write_text(f"{stamp}(3, 11)\n")
+    empty = subprocess.run(["cksum"], input="", capture_output=True, text=True, check=True).stdout.strip()
+    stamp = f"{empty} versions: constraints.txt, cksum {empty}\n(3, 11)\n"
+    (folder / ".venv" / "installed").write_text(stamp)
     return folder
 
 

@@ -17,8 +17,8 @@ COMMANDS = (
     "train", "eval", "predict", "submit", "explain", "export", "experiments", "runs", "report", "inspect",
     "bench", "launch",
 )  # fmt: skip
-OTHER_FLAGS = {  # of pytest, ruff, absl, grader.py and TensorBoard, and placeholders
-    "--check", "--zoo", "--help", "--flagfile", "--name", "--noname", "--submission", "--rows", "--logdir",
+OTHER_FLAGS = {  # of pip, pytest, ruff, absl, grader.py and TensorBoard, and placeholders
+    "--check", "--zoo", "--help", "--flagfile", "--name", "--noname", "--submission", "--rows", "--no-deps", "--logdir",
 }  # fmt: skip
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
