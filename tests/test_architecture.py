@@ -1,6 +1,7 @@
 """The folders of the package, and which of them may import which."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,8 @@ def test_matplotlib_is_imported_in_one_place(path):
     if name_of(path) != "evaluation/figure.py":
         assert "import matplotlib" not in path.read_text()
         assert "from matplotlib" not in path.read_text()
+
+
+def test_locks_are_in_one_place():
+    users = {name_of(path) for path in FILES if re.search(r"\b(fcntl|msvcrt)\b", path.read_text())}
+    assert users == {"common/locks.py"}

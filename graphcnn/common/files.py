@@ -1,24 +1,21 @@
-"""Reading of regular files, locks, checksums, and syncing to disk."""
+"""Reading of regular files, checksums, and syncing to disk."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from graphcnn.common.errors import FileLocked, UnsafeFile
+from graphcnn.common.errors import UnsafeFile
 
 BLOCK = 1 << 20  # bytes read at once
 JSON_BYTES = 16 << 20  # maximum size of a JSON file
-LOCK_TRIES, LOCK_PAUSE = 3, 0.02  # `is_locked` of another process holds a lock for a moment; the pause is in seconds
 LITTER = (".ds_store", "thumbs.db", "desktop.ini", "__macosx")  # what operating systems leave in folders
 TYPES = {
     stat.S_IFDIR: "a folder",
@@ -64,7 +61,7 @@ def open_regular(path: str | Path, follow: bool = True) -> IO[bytes]:
     if not follow and Path(path).is_symlink():
         raise UnsafeFile(Path(path), "is a symbolic link, expected a regular file; replace the link by a copy")
     options = os.O_RDONLY | (0 if follow else os.O_NOFOLLOW)
-    return open(path, "rb", opener=lambda path, _: _open_regular(path, options))
+    return open(path, "rb", opener=lambda path, _: regular_descriptor(path, options))
 
 
 @contextmanager
@@ -92,7 +89,7 @@ def open_append(path: Path) -> IO[bytes]:
     """
     if path.is_symlink():
         raise UnsafeFile(path, "is a symbolic link, expected a regular file; remove the link")
-    return os.fdopen(_open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW), "ab")
+    return os.fdopen(regular_descriptor(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW), "ab")
 
 
 def read_bytes(path: str | Path, limit: int, follow: bool = True) -> bytes:
@@ -141,73 +138,6 @@ def refuse_links(path: Path, root: Path) -> None:
             raise UnsafeFile(entry, f"is a symbolic link; graphcnn follows no links below {root}; remove the link")
 
 
-@contextmanager
-def lock(path: Path, busy: str | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on a file while the block runs; the file and its folder are created.
-
-    The kernel releases the lock when the process ends, even if it is killed. The content of the file is not changed.
-
-    Args:
-        path: the lock file. It stays when the lock is released.
-        busy: message of FileLocked if another process holds the lock. None: wait until it releases the lock.
-
-    Raises:
-        FileLocked: another process holds the lock and `busy` is given.
-        UnsafeFile: the lock file is a link, or not a regular file.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _open_lock(path, os.O_RDWR | os.O_CREAT)
-    try:
-        if busy is None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        elif not _try_lock(descriptor):
-            raise FileLocked(busy)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_locked(path: Path) -> bool:
-    """Return whether a process holds the lock of a file, which may be missing. The file is not changed.
-
-    A system call that only asks does not exist, so a shared lock is held for a moment.
-
-    Raises:
-        UnsafeFile: the lock file is a link, or not a regular file.
-        OSError: the lock file cannot be opened.
-    """
-    try:
-        descriptor = _open_lock(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-
-
-def _open_lock(path: Path, options: int) -> int:
-    """Return a descriptor of a lock file, opened with these options of os.open."""
-    if path.is_symlink():
-        raise UnsafeFile(path, "is a symbolic link, expected a lock file; remove the link")
-    return _open_regular(path, options | os.O_NOFOLLOW)
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Lock an open file; return False if another process holds the lock for longer than `is_locked` does."""
-    for attempt in range(LOCK_TRIES):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if attempt < LOCK_TRIES - 1:
-                time.sleep(LOCK_PAUSE)
-    return False
-
-
 def update_digest(digest: Digest, path: Path, follow: bool = True) -> None:
     """Add the bytes of a regular file to a checksum, one block at a time."""
     with open_regular(path, follow) as file, named(path):
@@ -232,8 +162,13 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _open_regular(path: str | Path, options: int) -> int:
-    """Return a descriptor of a regular file, opened with these options of os.open."""
+def regular_descriptor(path: str | Path, options: int) -> int:
+    """Return a descriptor of a regular file, opened with these options of os.open.
+
+    Raises:
+        UnsafeFile: the file is not regular.
+        OSError: the file cannot be opened.
+    """
     # O_NONBLOCK: without it, the opening of a FIFO waits for a process that opens the other end
     descriptor = os.open(path, options | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     mode = os.fstat(descriptor).st_mode

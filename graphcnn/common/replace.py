@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import re
 import secrets
@@ -26,6 +25,7 @@ from typing import IO
 
 from graphcnn.common.errors import FileError, InputError
 from graphcnn.common.files import file_type, is_litter, sync
+from graphcnn.common.locks import acquire, try_acquire
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.(new|old|deleted)")
 YOUNG_SECONDS = 60.0  # a younger, empty file may belong to a process that has not locked it yet
@@ -54,7 +54,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(descriptor, "w+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            acquire(file.fileno())
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -213,7 +213,8 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on an existing file or folder; BlockingIOError if another process holds it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not try_acquire(descriptor):
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), str(path))
         yield
     finally:
         os.close(descriptor)

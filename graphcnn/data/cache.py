@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from platformdirs import user_cache_dir
 
-from graphcnn.common import files
+from graphcnn.common import files, locks
 from graphcnn.common.errors import InputError
 from graphcnn.common.progress import bar
 from graphcnn.data.dataset import FileState, file_state
@@ -52,7 +52,7 @@ def in_default_folder(path: str) -> bool:
 
 def locked(path: Path) -> AbstractContextManager[None]:
     """Lock an entry of the cache while the block runs. One process creates the entry, and the others wait."""
-    return files.lock(path.with_name(f".{path.name}.lock"))
+    return locks.lock(path.with_name(f".{path.name}.lock"))
 
 
 def read_checked(path: Path, sha256: object) -> CheckedArray:

@@ -25,14 +25,13 @@ from graphcnn.common.errors import InputError, UnsafeFile
 from graphcnn.common.files import (
     file_type,
     is_litter,
-    is_locked,
-    lock,
     open_regular,
     read_json,
     read_text,
     refuse_links,
     sync,
 )
+from graphcnn.common.locks import is_locked, lock
 from graphcnn.common.replace import atomic_write
 from graphcnn.config.recipe import Recipe
 from graphcnn.data import sources
@@ -313,7 +312,7 @@ class Run:
         return lock(self.path / ".lock", busy)
 
     def is_locked(self) -> bool:
-        """Return whether a training holds the lock of the run; see files.is_locked."""
+        """Return whether a training holds the lock of the run; see locks.is_locked."""
         return is_locked(self.path / ".lock")
 
     def set_aside(self) -> Path:

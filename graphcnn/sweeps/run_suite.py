@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from graphcnn.common.errors import InputError
-from graphcnn.common.files import lock, refuse_links
+from graphcnn.common.files import refuse_links
+from graphcnn.common.locks import lock
 from graphcnn.common.progress import say
 from graphcnn.common.signals import keyboard_interrupt
 from graphcnn.config.recipe import Recipe

@@ -1,17 +1,13 @@
-"""Reading of regular files, locks and checksums."""
+"""Reading of regular files, and checksums."""
 
-import fcntl
 import hashlib
-import multiprocessing
-import os
 from pathlib import Path
 
 import pytest
+from irregular_files import irregular
 
-from graphcnn.common.errors import InputError, UnsafeFile
+from graphcnn.common.errors import UnsafeFile
 from graphcnn.common.files import (
-    is_locked,
-    lock,
     open_append,
     open_regular,
     read_bytes,
@@ -21,52 +17,6 @@ from graphcnn.common.files import (
 )
 
 
-def _try(path, results):
-    try:
-        with lock(path, "busy: wait for it"):
-            results.put("held")
-    except InputError as error:
-        results.put(str(error))
-
-
-def test_a_lock_keeps_another_process_out(tmp_path):
-    path, context = tmp_path / "folder" / ".lock", multiprocessing.get_context("spawn")
-    results = context.Queue()
-
-    def another():
-        process = context.Process(target=_try, args=(path, results))
-        process.start()
-        process.join()
-        return results.get()
-
-    with lock(path):
-        assert another() == "busy: wait for it"
-    assert another() == "held"
-
-
-def test_the_question_for_a_lock_changes_nothing(tmp_path):
-    path = tmp_path / ".lock"
-    assert not is_locked(path) and not path.exists()
-    with lock(path):
-        assert is_locked(path)
-    assert not is_locked(path)
-
-
-def test_a_lock_waits_while_another_process_asks_for_it(tmp_path, monkeypatch):
-    with (tmp_path / ".lock").open("w") as asked:
-        fcntl.flock(asked, fcntl.LOCK_SH)
-        monkeypatch.setattr("graphcnn.common.files.time.sleep", lambda seconds: asked.close())
-        with lock(tmp_path / ".lock", "busy"):
-            assert is_locked(tmp_path / ".lock")
-
-
-@pytest.mark.parametrize("content", ["FIFO", "device", "link"])
-def test_only_a_regular_file_is_asked_for_its_lock(tmp_path, content):
-    irregular(tmp_path / ".lock", content)
-    with pytest.raises(UnsafeFile):
-        is_locked(tmp_path / ".lock")
-
-
 def test_checksums(tmp_path):
     path, content = tmp_path / "a.bin", bytes(range(256)) * 10_000
     path.write_bytes(content)
@@ -74,37 +24,6 @@ def test_checksums(tmp_path):
     digest = hashlib.md5(b"first")
     update_digest(digest, path)
     assert digest.hexdigest() == hashlib.md5(b"first" + content).hexdigest()
-
-
-def test_a_lock_keeps_the_content_of_its_file(tmp_path):
-    (tmp_path / ".lock").write_text("a diary")
-    with lock(tmp_path / ".lock"):
-        pass
-    assert (tmp_path / ".lock").read_text() == "a diary"
-
-
-def test_a_lock_does_not_follow_a_link(tmp_path):
-    (tmp_path / ".lock").symlink_to(tmp_path / "target")
-    with pytest.raises(UnsafeFile, match="is a symbolic link"), lock(tmp_path / ".lock"):
-        raise AssertionError("the block must not run")
-    assert not (tmp_path / "target").exists()
-
-
-def test_an_error_in_a_locked_block_is_raised_unchanged(tmp_path):
-    with pytest.raises(BlockingIOError), lock(tmp_path / ".lock", "busy"):
-        raise BlockingIOError
-
-
-def irregular(path, content):
-    """Make a FIFO, a link to a device, a folder or a link to a file, as `content` says."""
-    if content == "FIFO":
-        os.mkfifo(path)
-    elif content == "device":
-        path.symlink_to("/dev/zero")
-    elif content == "folder":
-        path.mkdir()
-    else:
-        path.symlink_to(__file__)
 
 
 @pytest.mark.parametrize("content", ["FIFO", "device"])

@@ -18,7 +18,7 @@ from conftest import one_line, tiny_arrays, write_folder
 from in_process import TWO, children_in_process, content_of, report_of, without_clocks
 
 from graphcnn import experiments
-from graphcnn.common.files import lock
+from graphcnn.common.locks import lock
 from graphcnn.ops.tf1 import tf1
 from graphcnn.storage.run import Run
 from graphcnn.sweeps.halving import Halving
