@@ -29,6 +29,9 @@ def main() -> int:
             sys.stdout = None
             return 1
         return 0
+    if command == "test":
+        print("graphcnn: the tests are not installed; in a clone, call ./run.sh test", file=sys.stderr)
+        return 2
     unknown = f"unknown command {command!r}; " if command else ""
     names = "|".join(COMMANDS)
     print(

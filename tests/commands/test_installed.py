@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -38,7 +39,14 @@ def test_help_has_a_line_for_each_command(flag, monkeypatch, capsys):
     assert dict(line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  ")) == COMMANDS
 
 
-@pytest.mark.parametrize(("arguments", "words"), [([], "usage"), (["trian"], "unknown command 'trian'; usage")])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "usage"),
+        (["trian"], "unknown command 'trian'; usage"),
+        (["test"], "the tests are not installed; in a clone"),
+    ],
+)
 def test_other_words_are_refused(arguments, words, monkeypatch, capsys):
     status, out, err = called(monkeypatch, capsys, *arguments)
     assert (status, out, one_line(err)) == (2, "", True)
@@ -74,6 +82,9 @@ def test_pyproject_and_requirements_agree():
     assert "tensorflow" not in grade
     pinned = packages(ROOT / "constraints.txt")
     assert {*base, "pytest", "hypothesis", "pytest-xdist", "tf-keras"} <= pinned.keys()
+    extra = re.findall(r'^    [\'"]([\w-]+)([^;\'"]*).*,$', project.partition("dev = [")[2].partition("]")[0], re.M)
+    dev = packages(ROOT / "requirements-dev.txt") | {"pytest": packages(ROOT / "requirements.txt")["pytest"]}
+    assert {name.replace("_", "-"): spec for name, spec in extra} == dev
     peers = packages(ROOT / "requirements-peers.txt")
     assert all(f'"{name}{peers[name]}"' in project for name in ("torch", "torchvision"))
 
@@ -115,16 +126,41 @@ def test_scoring_a_file_needs_no_tensorflow(tmp_path):
     assert "macro F1: 1.000000" in out
 
 
+SDIST = "import sys; from hatchling.build import build_sdist; build_sdist(sys.argv[1])"
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Build the wheel of this clone with the backend that pyproject.toml names, which pip downloads."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={folder}", ROOT]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode and "hatchling" in done.stderr:
+def sdist(tmp_path_factory):
+    """Build the sdist of this clone with hatchling, which pip downloads."""
+    folder, backend = tmp_path_factory.mktemp("sdist"), tmp_path_factory.mktemp("backend")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", f"--target={backend}", "hatchling"]
+    if subprocess.run(pip, capture_output=True).returncode:
         pytest.skip("hatchling cannot be installed here")
+    environment = {**os.environ, "PYTHONPATH": str(backend)}
+    subprocess.run([sys.executable, "-c", SDIST, folder], cwd=ROOT, env=environment, check=True, capture_output=True)
+    return next(folder.glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist):
+    """Build the wheel from the sdist, with the backend that pyproject.toml names."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={sdist.parent}", sdist]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return next(folder.glob("*.whl"))
+    return next(sdist.parent.glob("*.whl"))
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_the_sdist_has_what_a_clone_needs(sdist):
+    """An unpacked sdist can create its environment and run the tests."""
+    with tarfile.open(sdist) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    wanted = {"run.sh", "constraints.txt", "pyproject.toml", "LICENSE", "tests/conftest.py", "docs/reference/flags.md"}
+    assert wanted | {path.name for path in ROOT.glob("requirements*.txt")} <= names
+    package = (ROOT / "graphcnn").rglob("*")
+    files = {path.relative_to(ROOT).as_posix() for path in package if path.is_file() and path.suffix != ".pyc"}
+    assert files - names == set()
 
 
 @pytest.mark.slow
