@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from graphcnn.common.command import run_command
 from graphcnn.common.errors import InputError
@@ -91,8 +92,20 @@ def main(values: FlagValues, positional: list[str]) -> int:
     with say_if_slow("importing TensorFlow"):
         from graphcnn.training.start import train
 
-    return train(request)
+    return train(request).status
+
+
+class _Callable(ModuleType):
+    """The type of this module: `graphcnn.train(data="photos")` calls the function of the Python API."""
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call graphcnn.api.train."""
+        from graphcnn import api
+
+        return api.train(*arguments, **keywords)
 
 
 if __name__ == "__main__":
     sys.exit(run_command("train", __doc__, define_flags(), main))
+else:
+    sys.modules[__name__].__class__ = _Callable

@@ -17,6 +17,7 @@ from absl import flags
 from graphcnn import __version__
 from graphcnn.common import paths, progress
 from graphcnn.common.errors import InputError, error_line, is_fault
+from graphcnn.common.signals import process_runs_command
 
 HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort")
 DEBUG = ("--debug", "-debug", "--debug=true")
@@ -38,6 +39,8 @@ def run_command(name: str, doc: str, values: flags.FlagValues, main: Main, argv:
         argv: the arguments. None: take sys.argv; the process is then expected to exit after the command.
     """
     process_ends = argv is None
+    if process_ends:
+        process_runs_command()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # names may hold characters that the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -16,6 +16,15 @@ from graphcnn.common.text import printable
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MAIN_THREAD_SECONDS = 1.0  # time in which the main thread can handle the second signal
 ERASE_BAR = b"\r\x1b[2K\x1b[?25h"  # erases a progress bar on the terminal and shows the cursor
+
+
+_runs_command = False
+
+
+def process_runs_command() -> None:
+    """Note that this process runs a command of this package, and not a program that imports the package."""
+    global _runs_command
+    _runs_command = True
 
 
 @contextmanager
@@ -33,6 +42,9 @@ def _handled_by(handler: Callable[[int], None]) -> Iterator[Callable[[], None]]:
         for number, old in before.items():
             signal.signal(number, old)
 
+    if threading.current_thread() is not threading.main_thread():  # Python has signal handlers in that thread only
+        yield lambda: None
+        return
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield restore
@@ -44,7 +56,8 @@ def _handled_by(handler: Callable[[int], None]) -> Iterator[Callable[[], None]]:
 def stop_signal() -> Iterator[Callable[[], int]]:
     """Record the first SIGINT or SIGTERM while the block runs. A second signal is handled as before the block.
 
-    If the block then does not end within MAIN_THREAD_SECONDS, the process ends.
+    If the process runs a command, and the block then does not end within MAIN_THREAD_SECONDS, the process ends. In a
+    thread other than the main thread, no signal is recorded.
 
     Yields:
         A function that returns the number of the first signal, or 0 if there was none yet.
@@ -56,7 +69,7 @@ def stop_signal() -> Iterator[Callable[[], int]]:
         say("stopping; press Ctrl-C again to stop at once")
         restore()
 
-    with _second_signal_ends(), _handled_by(note) as restore:
+    with _second_signal_ends() if _runs_command else nullcontext(), _handled_by(note) as restore:
         yield lambda: first[0] if first else 0
 
 

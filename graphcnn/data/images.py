@@ -95,6 +95,13 @@ def read_image(path: str | Path, shape: tuple[int, int] | None = None, fit: str 
         raise BadImage(path, f"the image is truncated or damaged ({reason}); save or copy it again") from None
 
 
+def resize_pixels(pixels: np.ndarray, shape: tuple[int, int], fit: str) -> np.ndarray:
+    """Return an image uint8 [h, w, 3] as uint8 [H, W, 3], resized as read_image resizes a file."""
+    from PIL import Image
+
+    return _to_rgb(Image.fromarray(pixels), shape, fit)
+
+
 def file_size(path: Path) -> tuple[int, int]:
     """Return the (height, width) that an image file declares in its header, before it is turned by its EXIF tag.
 

@@ -43,20 +43,25 @@ with _in_folder_of_defaults():
     from matplotlib.ft2font import FT2Font
     from matplotlib.ticker import MaxNLocator
 
-__all__ = ["DPI", "Axes", "Figure", "MaxNLocator", "can_draw", "colormaps", "picture", "plain", "text_width"]
+__all__ = ["DPI", "Axes", "Figure", "MaxNLocator", "can_draw", "colormaps", "drawing", "picture", "plain", "text_width"]
 
 
 @contextmanager
-def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """Yield an empty figure and write it as a PNG file at the end of the block, with matplotlib's default settings.
+def drawing(width: float, height: float) -> Iterator[Figure]:
+    """Yield an empty figure; matplotlib has its default settings while the block runs.
 
     Args:
-        path: the PNG file.
         width: width in inches.
         height: height in inches.
     """
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg"}):
-        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")  # it uses no global state of pyplot
+        yield Figure(figsize=(width, height), dpi=DPI, layout="constrained")  # it uses no global state of pyplot
+
+
+@contextmanager
+def picture(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Yield an empty figure and write it as a PNG file at the end of the block; see `drawing`."""
+    with drawing(width, height) as figure:
         yield figure
         _save(figure, path)
 

@@ -17,11 +17,12 @@ from PIL import Image
 from graphcnn.common.text import printable, shortened
 from graphcnn.data.batches import as_rgb
 from graphcnn.evaluation.class_labels import class_labels
-from graphcnn.evaluation.figure import DPI, Axes, MaxNLocator, can_draw, colormaps, picture, plain, text_width
+from graphcnn.evaluation.figure import DPI, Axes, Figure, MaxNLocator, can_draw, colormaps, picture, plain, text_width
 
 History = Sequence[Mapping[str, Any]]  # the rows of a history.csv
 Panels = tuple[tuple[str, dict[str, str]], ...]  # (title, {column of a history.csv: label})
 
+CURVES_SIZE = (11, 3.7)  # width and height in inches
 CURVES: Panels = (
     ("score", {"dev_macro_f1": "dev macro F1", "dev_accuracy": "dev accuracy", "accuracy": "training accuracy"}),
     ("mean cross-entropy (nats)", {"cross_entropy": "training", "dev_cross_entropy": "dev"}),
@@ -80,24 +81,29 @@ def curves(history: History, name: str, path: Path) -> None:
     """
     if not history:
         return
+    with picture(path, *CURVES_SIZE) as figure:
+        draw_curves(figure, history, name)
+
+
+def draw_curves(figure: Figure, history: History, name: str) -> None:
+    """Draw the panels of `curves` into an empty figure of CURVES_SIZE."""
     epochs, best = [row["epoch"] for row in history], _best(history)
-    with picture(path, 11, 3.7) as figure:
-        marked = f"best epoch {best['epoch']} (dotted line): dev macro F1 {best['dev_macro_f1']:.4f}" if best else ""
-        figure.suptitle(f"{_wrapped(name, 11)}\n{marked}".rstrip())
-        for axes, (title, labels) in zip(figure.subplots(1, 3), CURVES, strict=True):
-            marker = "." if len(epochs) < 40 else None
-            for n, (column, label) in enumerate(labels.items()):  # the first line is drawn above the others
-                values = _mean_losses(history) if column == "loss" else _column(history, column)
-                if not np.isnan(values).all():
-                    axes.plot(epochs, values, marker=marker, label=label, zorder=2.9 - 0.1 * n)
-            if best:
-                axes.axvline(best["epoch"], color="tab:gray", linestyle=":")
-            axes.set(title=title, xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
-            axes.xaxis.set_major_locator(_whole_numbers())
-            axes.grid(alpha=0.3)
-            axes.legend(fontsize=8)
-            if labels.keys() == {"loss"}:  # the L2 penalty of the initial weights dominates the first epoch
-                axes.set_yscale("log")
+    marked = f"best epoch {best['epoch']} (dotted line): dev macro F1 {best['dev_macro_f1']:.4f}" if best else ""
+    figure.suptitle(f"{_wrapped(name, 11)}\n{marked}".rstrip())
+    for axes, (title, labels) in zip(figure.subplots(1, 3), CURVES, strict=True):
+        marker = "." if len(epochs) < 40 else None
+        for n, (column, label) in enumerate(labels.items()):  # the first line is drawn above the others
+            values = _mean_losses(history) if column == "loss" else _column(history, column)
+            if not np.isnan(values).all():
+                axes.plot(epochs, values, marker=marker, label=label, zorder=2.9 - 0.1 * n)
+        if best:
+            axes.axvline(best["epoch"], color="tab:gray", linestyle=":")
+        axes.set(title=title, xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
+        axes.xaxis.set_major_locator(_whole_numbers())
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+        if labels.keys() == {"loss"}:  # the L2 penalty of the initial weights dominates the first epoch
+            axes.set_yscale("log")
 
 
 def comparison(histories: Mapping[str, History], path: Path) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,8 +49,20 @@ from graphcnn.weights.prepare import prepare_initial_weights
 FINETUNING = ("finetune_epochs", "finetune_learning_rate", "freeze_batch_norm")  # settings of fine-tuning
 
 
-def train(request: TrainRequest) -> int:
-    """Start or resume the run of a request; return the exit status."""
+class Trained(NamedTuple):
+    """How a call of `train` ended.
+
+    Attributes:
+        status: the exit status; 128 + the number of the signal if the training was interrupted.
+        run: the run; None if nothing was trained, or on a worker that is not the chief.
+    """
+
+    status: int
+    run: Run | None = None
+
+
+def train(request: TrainRequest) -> Trained:
+    """Start or resume the run of a request."""
     workers = workers_from_environment()
     run = None
     if request.run is not None:
@@ -74,7 +86,7 @@ def _exists(run: Run) -> InputError:
     return InputError(f"--run={run.name}: this run exists; continue it with --resume or replace it with --overwrite")
 
 
-def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> int:
+def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> Trained:
     """Train a new run; its default name is <recipe>-<n>."""
     source = request.data or sources.default_source()
     reason = (
@@ -101,7 +113,7 @@ def _start(request: TrainRequest, run: Run | None, workers: Workers | None) -> i
     if recipe.class_weights == "none" and recipe.sampling == "shuffle":
         say(*filter(None, [unequal_classes(labels, dataset.class_names)]))
     if request.show_augmentation:
-        return show_augmentation(request.root, recipe, dataset, data.train_rows)
+        return Trained(show_augmentation(request.root, recipe, dataset, data.train_rows))
     recipe = _with_precision(recipe)
     values: Mapping[str, np.ndarray] = {}
     origin = None
@@ -135,7 +147,7 @@ def _with_precision(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, precision=precision)
 
 
-def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> int:
+def _resume(request: TrainRequest, run: Run, workers: Workers | None) -> Trained:
     """Continue a run with its recorded recipe, data and split.
 
     Only its length, patience and folders may differ, and fine-tuning may be added.
@@ -276,16 +288,16 @@ def _join(job: TrainingJob) -> None:
     workers.join(f"{job.recipe} {job.dataset.fingerprint} {job.data.dev_rows.tolist()}")
 
 
-def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
-    """Train, print the result and the next command; return the exit status."""
+def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> Trained:
+    """Train, print the result and the next command."""
     if isinstance(recorder, SilentRecorder):
         try:
             state = fit(job, recorder)
         except Interrupted as stop:
             say("interrupted")
-            return 128 + stop.signal
+            return Trained(128 + stop.signal)
         say(f"finished after epoch {state.epoch}; worker 0 has written the run")
-        return 0
+        return Trained(0)
     run = recorder.run
     run_flags, data_flags = f"--run={run.name}", _data_flags(request)
     if run.root != paths.CHECKPOINTS:
@@ -295,7 +307,7 @@ def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
     except Interrupted as stop:
         saved = "the last finished epoch is saved" if (run.path / "last").exists() else "no epoch is finished yet"
         say(f"interrupted; {saved}. Continue with: {paths.PROGRAM} train {run_flags}{data_flags} --resume")
-        return 128 + stop.signal
+        return Trained(128 + stop.signal, run)
     score = ""
     if state.best_score is not None:
         score = f", {score_best(run, job.data, state.best_epoch, state.best_score).text()}"
@@ -306,7 +318,7 @@ def _finish(request: TrainRequest, job: TrainingJob, recorder: Recorder) -> int:
         say(NOT_TRAINED)
     _say_useless_finetuning(job.recipe, state, recorder)
     say(*next_commands(job.dataset, len(job.data.dev_rows) > 0, run_flags, data_flags))
-    return 0
+    return Trained(0, run)
 
 
 def _say_useless_finetuning(recipe: Recipe, state: TrainingState, recorder: Recorder) -> None:

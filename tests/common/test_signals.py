@@ -11,6 +11,7 @@ import time
 import processes
 import pytest
 
+from graphcnn.common import signals
 from graphcnn.common.signals import SIGNALS, keyboard_interrupt, stop_signal
 
 
@@ -33,7 +34,8 @@ def test_the_first_signal_is_recorded_and_the_second_one_interrupts(number):
 
 BLOCKED = """
 import ctypes, os, signal
-from graphcnn.common.signals import stop_signal
+from graphcnn.common.signals import process_runs_command, stop_signal
+process_runs_command()
 with stop_signal():
     print("ready", flush=True)
     mutex, lock = ctypes.create_string_buffer(64), ctypes.CDLL(None).pthread_mutex_lock
@@ -57,6 +59,7 @@ def test_the_second_signal_ends_a_process_that_is_blocked_in_c(numbers):
 
 
 def test_after_the_block_nothing_is_left(monkeypatch):
+    monkeypatch.setattr(signals, "_runs_command", True)
     threads, opened, real = threading.active_count(), [], os.pipe
     monkeypatch.setattr(os, "pipe", lambda: opened.append(real()) or opened[0])
     with stop_signal():
