@@ -129,7 +129,7 @@ def explain_files(model: Model[Any], arguments: Sequence[str], out: str | None, 
     Returns:
         The exit status.
     """
-    paths, net, broken = find_files(arguments), model.only_net(), 0
+    net, paths, broken = model.only_net(), find_files(arguments), 0
     path = _picture_path(model, out)
     sheets = list(in_order(paths, most))
     with open_explainer(net) as explainer, bar("explain", len(paths)) as advance:
