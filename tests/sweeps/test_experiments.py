@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from conftest import one_line, tiny_arrays, write_folder
 from in_process import TWO, children_in_process, content_of, report_of, without_clocks
+from photo_files import COLOURS, picture, saved
 
 from graphcnn import experiments
 from graphcnn.common.locks import lock
@@ -471,3 +472,39 @@ def test_a_second_call_is_refused_while_the_first_one_runs(done, command):
         outcome = command("experiments", "--suite=ladder", "--data=digits", f"--checkpoints={done}")
     assert outcome.status == 2
     assert "another training is writing" in outcome.err
+
+
+def test_images_with_a_file_of_labels(command, tmp_path, monkeypatch):
+    """Paths relative to the current folder reach the child processes; other labels are other data."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    rows = [(f"{n:02d}.png", ("owl", "bat", "cat")[n % 3], "test" if n % 5 == 0 else "train") for n in range(30)]
+    for n, (name, label, _) in enumerate(rows):
+        saved(picture(n, colour=COLOURS[label]), tmp_path / "set" / name)
+
+    def run(labels, *flags):
+        (tmp_path / "labels.csv").write_text(
+            "file_name,label,split\n" + "".join(f"{name},{label},{split}\n" for name, label, split in labels)
+        )
+        sweep = ["--sweep=keep_prob=0.5,1", "--net=vgg_tiny", *SMALL, "--epochs=1", "--checkpoints=runs"]
+        with children_in_process():
+            return command("experiments", *sweep, "--data=set", "--label_file=labels.csv", *flags)
+
+    outcome = run(rows)
+    assert outcome.status == 0, outcome.err
+    folder = tmp_path / "runs/sweep-assignment"
+    report = report_of(folder)
+    assert "--data=DIR --epochs=1 --image_size=16 --label_file=FILE" in report["command"]
+    assert str(tmp_path) not in json.dumps(report)
+    assert [len(row["runs"]) for row in report["experiments"]] == [1, 1]
+    for row in report["experiments"]:
+        config = json.loads((folder / f"{row['experiment']}-seed51/config.json").read_text())
+        assert config["data"]["options"]["label_file"] == str(tmp_path / "labels.csv")
+        assert 0 <= row["runs"][0]["test_macro_f1"] <= 1
+    content = content_of(folder)
+    assert run(rows).status == 0  # nothing is trained again
+    assert content_of(folder) == content
+    changed = run([(name, {"owl": "bat", "bat": "owl"}.get(label, label), split) for name, label, split in rows])
+    assert (changed.status, one_line(changed.err)) == (2, True)
+    assert "the data changed" in changed.err
+    assert content_of(folder) == content
