@@ -18,6 +18,7 @@ import numpy as np
 
 from graphcnn.common import paths
 from graphcnn.common.errors import InputError, unknown_name
+from graphcnn.config.flags import SPLITS
 
 if TYPE_CHECKING:
     from graphcnn.data.dataset import Dataset
@@ -94,7 +95,7 @@ class Run:
 
         The splits are dev, train and test. The data are read from where they were in the training.
         """
-        return _SplitScores(self)
+        return _ScoresBySplit(self)
 
     def curves(self) -> Figure:
         """Return the picture curves.png as a matplotlib figure."""
@@ -127,26 +128,22 @@ class Run:
         return self._scores[split]
 
 
-class _SplitScores(Mapping[str, Scores]):
-    """The scores of a run by split; a split is scored at its first use."""
+class _ScoresBySplit(Mapping[str, Scores]):
+    """{split: Scores} of a run; a split is scored at its first use."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
 
     def __getitem__(self, split: str) -> Scores:
-        from graphcnn.config.flags import SPLITS
-
         if split not in SPLITS:
             raise KeyError(split)
         return self._run._score(split)
 
     def __iter__(self) -> Iterator[str]:
-        from graphcnn.config.flags import SPLITS
-
         return iter(SPLITS)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(SPLITS)
 
 
 class Model:

@@ -81,14 +81,7 @@ def main(values: FlagValues, positional: list[str]) -> None:
         from graphcnn.evaluation.temperature import calibrate
 
     models = [
-        select_model(
-            flags.checkpoints_root(values),
-            run=name,
-            ensemble=values.ensemble if name and "," in name else "mean",
-            tta=values.tta,
-            calibrated=values.calibrated,
-            allow_changed_net=values.allow_changed_net,
-        )
+        select_model(flags.checkpoints_root(values), **flags.model_arguments(values, name))
         for name in [values.run, *[values.against] * bool(values.against)]
     ]
     source = DataSource(values.data, flags.given_options(values))

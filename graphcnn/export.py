@@ -47,14 +47,7 @@ def main(values: FlagValues, positional: list[str]) -> None:
         from graphcnn.evaluation.select_model import select_model
         from graphcnn.exporters.write import default_name, export
 
-    root = flags.checkpoints_root(values)
-    model = select_model(
-        root,
-        run=values.run,
-        ensemble=values.ensemble,
-        calibrated=values.calibrated,
-        allow_changed_net=values.allow_changed_net,
-    )
+    model = select_model(flags.checkpoints_root(values), **flags.model_arguments(values, values.run))
     out = paths.output_path(values.out) if values.out else paths.EXPORTS / default_name(model, values.format)
     export(model, values.format, DataSource(values.data, flags.given_options(values)), out)
 

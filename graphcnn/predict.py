@@ -60,14 +60,10 @@ def main(values: FlagValues, positional: list[str]) -> int:
 
     model = select_model(
         flags.checkpoints_root(values),
-        run=values.run,
-        ensemble=values.ensemble,
-        tta=values.tta,
-        calibrated=values.calibrated,
         net=net,
         weights=values.weights,
         data_cache=values.data_cache,
-        allow_changed_net=values.allow_changed_net,
+        **flags.model_arguments(values, values.run),
     )
     return predict(model, Images([], arrays[0]) if arrays else Images(positional, values.array), values.out, values.top)
 

@@ -60,12 +60,7 @@ def main(values: FlagValues, positional: list[str]) -> None:
     if values.suite:
         return write_suite_report(root, values.suite, values.split, source, out, values.allow_changed_net)
     models = [
-        select_model(
-            root,
-            run=name,
-            ensemble=values.ensemble if name and "," in name else "mean",
-            allow_changed_net=values.allow_changed_net,
-        )
+        select_model(root, **flags.model_arguments(values, name))
         for name in [values.run, *[values.against] * bool(values.against)]
     ]
     write_report(models, values.split, source, out, rescore=values.allow_changed_net)

@@ -56,15 +56,7 @@ def main(values: FlagValues, positional: list[str]) -> None:
         from graphcnn.evaluation.select_model import select_model
         from graphcnn.submission.write import submit
 
-    root = flags.checkpoints_root(values)
-    model = select_model(
-        root,
-        run=values.run,
-        ensemble=values.ensemble,
-        tta=values.tta,
-        calibrated=values.calibrated,
-        allow_changed_net=values.allow_changed_net,
-    )
+    model = select_model(flags.checkpoints_root(values), **flags.model_arguments(values, values.run))
     out = paths.output_path(values.out) if values.out else paths.SUBMISSION
     source = DataSource(values.data, flags.given_options(values))
     submit(model, source, out, named=values.run is not None, verify_all=values.verify == "all")

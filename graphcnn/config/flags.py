@@ -110,6 +110,18 @@ def ensemble(values: FlagValues) -> bool:
     return several
 
 
+def model_arguments(values: FlagValues, run: str | None) -> dict[str, Any]:
+    """Return the arguments of select_model that come from the flags of a command.
+
+    Args:
+        values: flags of the command.
+        run: the value of --run, or of another flag that names runs.
+    """
+    names = [name for name in ("tta", "calibrated", "allow_changed_net") if name in values]
+    combination = values.ensemble if run and "," in run else "mean"
+    return {"run": run, "ensemble": combination, **{name: values[name].value for name in names}}
+
+
 def define_data(
     values: FlagValues,
     help: str = "data of the run: a folder, a .npz file, cifar10 or digits (default: the data that the run recorded)",

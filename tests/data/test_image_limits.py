@@ -120,6 +120,9 @@ HONEST = {
         save_all=True,
         append_images=[Image.fromarray(PIXELS + np.uint8(n)) for n in range(200)],
     ),
+    "an animated WebP": lambda: encoded(
+        Image.fromarray(PIXELS), "WEBP", save_all=True, append_images=[Image.fromarray(PIXELS[::-1])] * 3, lossless=True
+    ),
     "a PNG with much text": lambda: PNG[:33] + chunk(b"tEXt", b"key\0text") * 1000 + PNG[33:],
 }
 
@@ -129,3 +132,8 @@ def test_honest_images_load(case, tmp_path):
     path = tmp_path / "image.jpg"
     path.write_bytes(HONEST[case]())
     assert images.read_image(path).shape in ((9, 12, 3), (16, 16, 3))
+
+
+def test_only_the_first_frame_of_an_animation_is_read(tmp_path):
+    (tmp_path / "image.webp").write_bytes(HONEST["an animated WebP"]())
+    assert np.array_equal(images.read_image(tmp_path / "image.webp"), PIXELS)
