@@ -369,7 +369,7 @@ def _scores(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
 
 
 def _pixels(images: Images, net: Net) -> Any:
-    """Return images as an array that the net takes, [N, H, W, 3] or [N, H, W], or as something that acts like it."""
+    """Return images as an array that the net takes, [N, H, W, 3] or [N, H, W], or as _Pixels."""
     from graphcnn.data.checks import check_compatible
 
     if isinstance(images, np.ndarray):

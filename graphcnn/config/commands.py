@@ -9,7 +9,7 @@ COMMANDS = {
     "export": "write a run as a SavedModel, TensorFlow Lite or NumPy file",
     "experiments": "train a suite or a sweep of experiments, and write a report",
     "runs": "list, compare and delete runs",
-    "report": "write a report on a run as one HTML page",
+    "report": "write a report on a run, an ensemble or a suite as one HTML page",
     "inspect": "report on data: images of each class, identical images, a picture",
     "bench": "compare the speed with Keras and PyTorch",
     "launch": "train with several workers on this machine",
