@@ -1,4 +1,4 @@
-"""Timings of a net's convolutions: TensorFlow's implementation, and interleaved, per-tap and spectral convolution."""
+"""Timings of a net's convolutions: TensorFlow's implementation, and spectral convolution."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from graphcnn.ops import kernels
 from graphcnn.ops.tf1 import tf, tf1
 
 PASSES = ("forward", "input gradient", "filter gradient")
-ODD_KERNELS = (3, 5)  # kernel sizes that interleaved and per-tap convolution are timed for
 
 
 class ConvolutionTime(NamedTuple):
@@ -35,8 +34,8 @@ def print_convolutions(recipe: Recipe) -> None:
     """Time both implementations of each convolution of the recipe's net; print a table."""
     convolutions = {}  # one for each shape
     for product in op_timings.products(timed_recipe.countable_graph(recipe)):
-        size = product.weights_shape[0]
-        if product.map_size and (size in ODD_KERNELS or size >= kernels.SPECTRAL_MIN_KERNEL):
+        rows, columns = product.weights_shape[:2]
+        if product.map_size and product.map_size[0] == product.map_size[1] and rows == columns > 1:
             convolutions[product.map_size, product.weights_shape] = product
     table = Table("map", "kernel")
     for title in PASSES:
@@ -52,10 +51,8 @@ def print_convolutions(recipe: Recipe) -> None:
             table.add_row("x".join(map(str, map_size)), "x".join(map(str, weights_shape)), *cells)
             advance(1)
     say(
-        f"batch {recipe.batch_size}, {recipe.precision}. graphcnn uses spectral convolution for kernels of size "
-        f"{kernels.SPECTRAL_MIN_KERNEL}x{kernels.SPECTRAL_MIN_KERNEL} or larger. For smaller kernels it uses per-tap "
-        "convolution for the filter gradient, and interleaved convolution for the other passes. * means that training "
-        "uses graphcnn's implementation for this shape."
+        f"batch {recipe.batch_size}, {recipe.precision}. graphcnn's implementation is spectral convolution. * means "
+        "that training uses it for this shape."
     )
     print_table(table)
 
@@ -63,30 +60,23 @@ def print_convolutions(recipe: Recipe) -> None:
 def time_convolution(product: Product, batch: int, dtype: tf.DType, rounds: int = 5) -> dict[str, ConvolutionTime]:
     """Return {pass: times} of both implementations of a convolution with stride 1 and SAME padding.
 
-    The kernel size must be odd, or large enough for spectral convolution.
+    The map and the kernel must be square. The time of a spectral gradient includes the transforms of dy and of the
+    other input.
     """
     (height, width), (rows, columns, channels, filters) = product.map_size, product.weights_shape
     with tf1.Graph().as_default() as graph:
         x = random_variable([batch, height, width, channels], dtype)
         dy = random_variable([batch, height, width, filters], dtype)
         w = random_variable([rows, columns, channels, filters], dtype)
+        forward, gradients, _ = kernels.choose_algorithms(x, w)
         tensorflow = [
             tf.nn.conv2d(x, w, 1, "SAME"),
             tf1.nn.conv2d_backprop_input(x.shape, w, dy, **kernels.SAME),
             tf1.nn.conv2d_backprop_filter(x, w.shape, dy, **kernels.SAME),
         ]
-        if rows >= kernels.SPECTRAL_MIN_KERNEL:
-            y = kernels.spectral_conv2d(x, w)
-            graphcnn, chosen = [y, *tf1.gradients(y, [x, w], dy)], 3 * [kernels.is_spectral(x, w)]
-        else:
-            interleaved, per_tap = kernels.choose_algorithms(x, w)
-            graphcnn = [
-                kernels.interleaved_conv2d(x, w),
-                kernels.interleaved_conv2d(dy, kernels.input_gradient_kernel(w)),
-                kernels.per_tap_filter_gradient(x, dy, (rows, columns)),
-            ]
-            chosen = [interleaved, interleaved, per_tap]
-        seconds = op_timings.median_seconds(graph, tensorflow + graphcnn, rounds)
+        y = kernels.spectral_conv2d(x, w)
+        spectral = [y, *tf1.gradients(y, [x, w], dy)]
+        seconds = op_timings.median_seconds(graph, tensorflow + spectral, rounds)
     milliseconds = [1e3 * median for median in seconds]
-    times = zip(milliseconds[:3], milliseconds[3:], chosen, strict=True)
+    times = zip(milliseconds[:3], milliseconds[3:], [forward, gradients, gradients], strict=True)
     return {name: ConvolutionTime(*values) for name, values in zip(PASSES, times, strict=True)}

@@ -2,19 +2,16 @@
 
 The shape of a convolution determines its algorithm:
 
-- TensorFlow's convolution, by oneDNN. It is slow on small maps: a row of four pixels fills a quarter of a register
-  block, all weights are read again for each image, and the zeros of the padding are multiplied like pixels. The filter
-  gradient is even slower.
-- Interleaved convolution: the pixels of 32 images alternate in one map that is 32 times as wide, and the kernel has
-  dilation 32. The padding is not multiplied.
-- Per-tap filter gradient: one matrix product for each position (tap) of the kernel, of the pixels and the output
-  gradients that are multiplied at this tap. The padding is not multiplied. With a 1x1 kernel in float32, it is used for
-  maps of any size.
-- Spectral convolution, for a kernel that is about as large as the map: one matrix product for each frequency. The
-  discrete Fourier transforms are also matrix products.
+- TensorFlow's convolution, by oneDNN. Its products of a 3x3 kernel and a map are at the speed limit of the processor,
+  but on small maps there are many more of them than necessary. Some of its filter gradients are far from that limit.
+- Spectral convolution, for maps that are small for their number of channels, and for large kernels. A Fourier transform
+  turns the convolution into products of frequencies: 121 for a 3x3 kernel and a map of 8x8 pixels, instead of 576. Each
+  one is a matrix product of all images and all channels. The transforms are matrix products too.
+- Pointwise filter gradient: one matrix product, for 1x1 kernels.
 
 The limits below come from timing both algorithms for each shape (`./run.sh bench --convolutions`). Letters in shapes:
-N batch, H W height and width, C channels in, K channels out, h w height and width of a kernel, F frequencies, S size.
+N batch, H W height and width, C channels in, K channels out, h w height and width of a kernel, S size of a square map,
+R products of spectral convolution.
 """
 
 from __future__ import annotations
@@ -27,26 +24,21 @@ import numpy as np
 
 from graphcnn.ops.tf1 import session, tf, tf1
 
-MAX_KERNEL = 3  # size of the kernel, for interleaved convolution and per-tap filter gradients
-INTERLEAVED_MAX_SIZE = 6  # height and width of the map
-INTERLEAVED_MIN_WEIGHTS = 1 << 16  # C * K; so many weights do not fit into the cache of a core
-INTERLEAVED_IMAGES = 32  # images in an interleaved map
-PER_TAP_MAX_SIZE = 24  # height and width of the map
-PER_TAP_CHANNELS = {tf.bfloat16: 16, tf.float32: 64}  # smallest C and K per pixel of the map's height or width
-POINTWISE_MAX_SIZE = {tf.bfloat16: 12, tf.float32: float("inf")}  # height and width of the map, for 1x1 kernels
-SPECTRAL_MIN_KERNEL = 9  # size of the kernel
-SPECTRAL_MAX_SIZE = 16  # height and width of the map
-SPECTRAL_MIN_CHANNELS = 64  # C and K
+POINTWISE_MAX_SIZE = {tf.bfloat16: 12, tf.float32: float("inf")}  # height and width of the map
+SPECTRAL_MAX_SIZE = 24  # height and width of the map; the transforms of larger maps are large constants
+SPECTRAL_FORWARD_COST = 0.48  # largest relative_cost with which the forward pass is spectral
+SPECTRAL_GRADIENT_COST = 0.67  # largest relative_cost with which the gradients are spectral
 SAME: dict[str, Any] = {"strides": [1, 1, 1, 1], "padding": "SAME"}
 
 Gradients = Callable[[tf.Tensor], "tf.Tensor | tuple[tf.Tensor, ...]"]  # gradient function for tf.custom_gradient
 
 
 class Algorithms(NamedTuple):
-    """Which faster algorithms compute a convolution: interleaved convolution, per-tap filter gradients."""
+    """Which faster algorithms compute a convolution: spectral forward pass, spectral gradients, pointwise gradient."""
 
-    interleaved: bool
-    per_tap: bool
+    spectral_forward: bool = False
+    spectral_gradients: bool = False
+    pointwise: bool = False
 
 
 def conv2d(x: tf.Tensor, w: tf.Tensor, strides: int = 1, padding: str = "SAME") -> tf.Tensor:
@@ -58,187 +50,170 @@ def conv2d(x: tf.Tensor, w: tf.Tensor, strides: int = 1, padding: str = "SAME") 
         strides: of the kernel, in pixels.
         padding: SAME or VALID.
     """
-    plain = strides == 1 and padding == "SAME"
-    if plain and is_spectral(x, w):
-        return spectral_conv2d(x, w)
-    interleaved, per_tap = choose_algorithms(x, w) if plain else Algorithms(False, False)
-    if not (interleaved or per_tap):
-        return tf.nn.conv2d(x, w, strides=strides, padding=padding)
-
-    @tf.custom_gradient
-    def convolution(x: tf.Tensor, w: tf.Tensor) -> tuple[tf.Tensor, Gradients]:
-        def gradients(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            dy.set_shape([*x.shape[:3], w.shape[3]])
-            if interleaved:
-                dx = interleaved_conv2d(dy, input_gradient_kernel(w))
-            else:
-                dx = tf1.nn.conv2d_backprop_input(tf.shape(x), w, dy, **SAME)
-            if per_tap:
-                dw = per_tap_filter_gradient(x, dy, w.shape[:2])
-            else:
-                dw = tf1.nn.conv2d_backprop_filter(x, w.shape, dy, **SAME)
-            return dx, dw
-
-        return interleaved_conv2d(x, w) if interleaved else tf.nn.conv2d(x, w, **SAME), gradients
-
-    return convolution(x, w)
+    algorithms = choose_algorithms(x, w) if strides == 1 and padding == "SAME" else Algorithms()
+    if algorithms.spectral_gradients:
+        return spectral_conv2d(x, w, algorithms.spectral_forward)
+    if algorithms.pointwise:
+        return _pointwise_conv2d(x, w)
+    return tf.nn.conv2d(x, w, strides=strides, padding=padding)
 
 
 def choose_algorithms(x: tf.Tensor, w: tf.Tensor) -> Algorithms:
     """Return the Algorithms for a convolution of x [N, H, W, C] with w [h, w, C, K], stride 1 and SAME padding."""
-    map_size, kernel, channels = x.shape[1:3].as_list(), w.shape[:2].as_list(), w.shape[2:].as_list()
-    if None in map_size or min(map_size) < 2 or not all(size % 2 and size <= MAX_KERNEL for size in kernel):
-        return Algorithms(False, False)
-    largest, dtype = max(map_size), x.dtype.base_dtype
-    if kernel == [1, 1]:
-        return Algorithms(False, largest <= POINTWISE_MAX_SIZE.get(dtype, 0))
-    if 1 in kernel:
-        return Algorithms(False, False)
-    interleaved = largest <= INTERLEAVED_MAX_SIZE and channels[0] * channels[1] >= INTERLEAVED_MIN_WEIGHTS
-    enough_channels = min(channels) >= PER_TAP_CHANNELS.get(dtype, float("inf")) * largest
-    return Algorithms(interleaved, largest <= PER_TAP_MAX_SIZE and enough_channels)
+    map_size, shape = x.shape[1:3].as_list(), w.shape.as_list()
+    if None in map_size or min(map_size) < 2:
+        return Algorithms()
+    if shape[:2] == [1, 1]:
+        return Algorithms(pointwise=max(map_size) <= POINTWISE_MAX_SIZE.get(x.dtype.base_dtype, 0))
+    if map_size[0] != map_size[1] or shape[0] != shape[1] or map_size[0] > SPECTRAL_MAX_SIZE:
+        return Algorithms()
+    cost = relative_cost(map_size[0], *shape[1:])
+    return Algorithms(cost <= SPECTRAL_FORWARD_COST, cost <= SPECTRAL_GRADIENT_COST)
 
 
-def is_spectral(x: tf.Tensor, w: tf.Tensor) -> bool:
-    """Return whether spectral convolution computes x [N, H, W, C] with w [h, w, C, K], stride 1 and SAME padding."""
-    (height, width), (rows, columns, *channels) = x.shape[1:3].as_list(), w.shape.as_list()
-    if height is None or height != width or rows != columns:
-        return False
-    return height <= SPECTRAL_MAX_SIZE and rows >= SPECTRAL_MIN_KERNEL and min(channels) >= SPECTRAL_MIN_CHANNELS
+def relative_cost(size: int, kernel: int, channels: int, units: int) -> float:
+    """Return the multiplications of a spectral convolution divided by those of a direct convolution.
 
-
-def interleaved_conv2d(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-    """Convolve INTERLEAVED_IMAGES images at once, with stride 1 and SAME padding: [N, H, W, C] -> [N, H, W, K].
-
-    The pixels of the images alternate along the width, so the columns of the kernel are INTERLEAVED_IMAGES pixels
-    apart. Images of zeros fill the last group.
+    The transform of the kernel is not counted, since its cost does not grow with the batch.
 
     Args:
-        x: [N, H, W, C].
-        w: kernel, [h, w, C, K]; h and w are odd.
+        size: S.
+        kernel: height and width of the kernel.
+        channels: C.
+        units: K.
     """
-    count = tf.shape(x)[0]
-    height, width, channels = (int(size) for size in x.shape[1:])
-    rows, columns = (int(size) // 2 for size in w.shape[:2])
-    x = tf.pad(x, [[0, -count % INTERLEAVED_IMAGES], [0, 0], [0, 0], [0, 0]])
-    x = tf.reshape(x, [-1, INTERLEAVED_IMAGES, height, width, channels])
-    x = tf.transpose(x, [0, 2, 3, 1, 4])  # [N / 32, H, W, 32, C]
-    x = tf.reshape(x, [-1, height, width * INTERLEAVED_IMAGES, channels])  # [N / 32, H, 32 W, C]
-    padding = [[0, 0], [rows, rows], [columns * INTERLEAVED_IMAGES, columns * INTERLEAVED_IMAGES], [0, 0]]
-    y = tf.nn.conv2d(x, w, strides=1, padding=padding, dilations=[1, 1, INTERLEAVED_IMAGES, 1])  # [N / 32, H, 32 W, K]
-    y = tf.reshape(y, [-1, height, width, INTERLEAVED_IMAGES, int(w.shape[3])])
-    y = tf.transpose(y, [0, 3, 1, 2, 4])  # [N / 32, 32, H, W, K]
-    return tf.reshape(y, [-1, height, width, int(w.shape[3])])[:count]
+    period = size + kernel // 2
+    frequencies = period**2 / 2  # a complex product each, by three real products
+    spectral = 3 * frequencies * (channels * units + size**2 * (channels + units))
+    return spectral / (kernel**2 * size**2 * channels * units)
 
 
-def input_gradient_kernel(w: tf.Tensor) -> tf.Tensor:
-    """Return the kernel of the input gradient, which is a convolution of the output gradient.
+def _pointwise_conv2d(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+    """Convolve with a 1x1 kernel. The filter gradient is one matrix product: [N, H, W, C] -> [N, H, W, K]."""
 
-    It is w [h, w, C, K] rotated by 180 degrees, with C and K exchanged: [h, w, K, C].
+    @tf.custom_gradient
+    def convolution(x: tf.Tensor, w: tf.Tensor) -> tuple[tf.Tensor, Gradients]:
+        def gradients(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            channels, units = (int(size) for size in w.shape[2:])
+            dw = tf.matmul(tf.reshape(x, [-1, channels]), tf.reshape(dy, [-1, units]), transpose_a=True)  # [C, K]
+            return tf1.nn.conv2d_backprop_input(tf.shape(x), w, dy, **SAME), dw[None, None]
+
+        return tf.nn.conv2d(x, w, **SAME), gradients
+
+    return convolution(x, w)
+
+
+class SpectralTransforms(NamedTuple):
+    """The matrices of a convolution as R products: y = output @ ((image @ x) * (kernel @ w)).
+
+    Here x and y are the pixels of one channel of a map, and w the numbers of one channel of a kernel. With several
+    channels, each of the R products is a matrix product.
+
+    Attributes:
+        output: float64 [S S, R].
+        image: float64 [R, S S].
+        kernel: float64 [R, h h].
     """
-    height, width, channels, units = (int(size) for size in w.shape)
-    taps = tf.gather(tf.reshape(w, [-1, channels, units]), list(range(height * width))[::-1])  # [h w, C, K]
-    return tf.reshape(tf.transpose(taps, [0, 2, 1]), [height, width, units, channels])
+
+    output: np.ndarray
+    image: np.ndarray
+    kernel: np.ndarray
 
 
-def per_tap_filter_gradient(x: tf.Tensor, dy: tf.Tensor, kernel: Sequence[int]) -> tf.Tensor:
-    """Return the filter gradient of a convolution with stride 1 and SAME padding: one matrix product for each tap.
+@functools.cache
+def spectral_transforms(size: int, kernel: int) -> SpectralTransforms:
+    """Return the transforms of a convolution with stride 1 and SAME padding, by the discrete Fourier transform.
 
-    Each product leaves out the positions where its tap is on the padding. The batch axis comes after the axes of the
-    map, so that a slice of map rows needs no copy.
+    The product of a real frequency is one product of real numbers. The product of a complex frequency is three:
+    (a + bi)(c + di) = k1 - k3 + (k1 + k2)i with k1 = (a + b)c, k2 = a(d - c), k3 = b(c + d). Of two conjugate
+    frequencies, one is left out. The period is S + h // 2, so that no output depends on pixels of the opposite edge.
 
     Args:
-        x: input, [N, H, W, C].
-        dy: output gradient, [N, H, W, K].
-        kernel: (h, w), both odd.
-
-    Returns: [h, w, C, K].
+        size: S, height and width of the map.
+        kernel: h, height and width of the kernel.
     """
-    height, width, channels = (int(size) for size in x.shape[1:])
-    units = int(dy.shape[3])
-    if [int(size) for size in kernel] == [1, 1]:
-        product = tf.matmul(tf.reshape(x, [-1, channels]), tf.reshape(dy, [-1, units]), transpose_a=True)  # [C, K]
-        return product[None, None]
-    x = tf.transpose(x, [1, 2, 0, 3])  # [H, W, N, C]
-    dy = tf.transpose(dy, [1, 2, 0, 3])  # [H, W, N, K]
-    kernel = [int(size) for size in kernel]
-    taps = {}
-    for column in range(kernel[1]):
-        inputs, outputs = _meeting_slices(column - kernel[1] // 2, width)
-        x_columns, dy_columns = x[:, inputs], dy[:, outputs]
-        for row in range(kernel[0]):
-            inputs, outputs = _meeting_slices(row - kernel[0] // 2, height)
-            a = tf.reshape(x_columns[inputs], [-1, channels])
-            b = tf.reshape(dy_columns[outputs], [-1, units])
-            taps[row, column] = tf.matmul(a, b, transpose_a=True)  # [C, K]
-    return tf.reshape(tf.stack([taps[tap] for tap in sorted(taps)]), [*kernel, channels, units])
+    period = size + kernel // 2
+    real, imaginary = _frequencies(period)
+    pixels, taps = np.indices([size, size]).reshape(2, -1), np.indices([kernel, kernel]).reshape(2, -1)
+    outputs = pixels - (kernel - 1) // 2  # SAME padding: tap (kernel - 1) // 2 is on the pixel of the output
+
+    def waves(frequencies: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        return np.exp(-2j * np.pi / period * frequencies @ positions)  # [F, positions]
+
+    x, w = waves(imaginary, pixels), waves(imaginary, taps).conj()
+    y = 2 * waves(imaginary, outputs).conj().T / period**2  # [S S, F]; 2 for the conjugate frequency
+    return SpectralTransforms(
+        np.concatenate(
+            [waves(real, outputs).real.T / period**2, y.real - y.imag, -y.imag, -y.real],
+            axis=1,
+        ),
+        np.concatenate([waves(real, pixels).real, x.real + x.imag, x.real, x.imag]),
+        np.concatenate([waves(real, taps).real, w.real, w.imag - w.real, w.real + w.imag]),
+    )
 
 
-def _meeting_slices(offset: int, size: int) -> tuple[slice, slice]:
-    """Return the slices of an axis, of the input and of the output, that are multiplied at a tap.
+def _frequencies(period: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frequencies of a real map whose coefficients are real, and one of each pair of conjugate ones.
 
-    Args:
-        offset: offset of the tap from the centre of the kernel.
-        size: length of the axis.
+    Returns: two arrays of (row, column), int [F, 2].
     """
-    count = max(0, size - abs(offset))
-    inputs, outputs = max(0, offset), max(0, -offset)
-    return slice(inputs, inputs + count), slice(outputs, outputs + count)
+    frequencies = np.indices([period, period]).reshape(2, -1).T
+    conjugates = -frequencies % period
+    order, conjugate_order = (pairs @ [period, 1] for pairs in (frequencies, conjugates))
+    return frequencies[order == conjugate_order], frequencies[order < conjugate_order]
 
 
-def spectral_conv2d(x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-    """Convolve frequency by frequency, with stride 1 and SAME padding: [N, S, S, C] -> [N, S, S, K].
-
-    TensorFlow derives the gradients from the matrix products. The period of the Fourier transform is S + h // 2, so
-    that no output of the result depends on pixels of the opposite edge.
+def spectral_conv2d(x: tf.Tensor, w: tf.Tensor, spectral_forward: bool = True) -> tf.Tensor:
+    """Convolve by spectral_transforms, with stride 1 and SAME padding: [N, S, S, C] -> [N, S, S, K].
 
     Args:
         x: [N, S, S, C].
         w: kernel, [h, h, C, K].
+        spectral_forward: whether the forward pass is spectral; if not, only the gradients are.
     """
-    size, kernel = int(x.shape[1]), int(w.shape[0])
-    channels, units = int(w.shape[2]), int(w.shape[3])
-    period = size + kernel // 2
-    x = tf.reshape(tf.transpose(x, [1, 2, 0, 3]), [size * size, -1])  # [S S, N C]
-    x = tf.matmul(_to_spectrum(size, period, x.dtype), x)  # [2 F, N C], real parts before imaginary ones
-    x = tf.reshape(x, [2, -1, tf.shape(x)[1] // channels, channels])  # [2, F, N, C]
-    w = tf.matmul(_to_spectrum(kernel, period, w.dtype), tf.reshape(w, [kernel * kernel, -1]))  # [2 F, C K]
-    w = tf.reshape(w, [2, -1, channels, units])  # [2, F, C, K]
-    w = tf.concat([w[0], w[1]], axis=1)  # [F, 2 C, K]
-    real = tf.matmul(tf.concat([x[0], x[1]], axis=2), w)  # of x times the conjugate of w, [F, N, K]
-    imaginary = tf.matmul(tf.concat([x[1], -x[0]], axis=2), w)  # [F, N, K]
-    y = tf.reshape(tf.stack([real, imaginary]), [2 * int(w.shape[0]), -1])  # [2 F, N K]
-    y = tf.matmul(_from_spectrum(size, period, -((kernel - 1) // 2), y.dtype), y)  # [S S, N K]
-    return tf.transpose(tf.reshape(y, [size, size, -1, units]), [2, 0, 1, 3])
+    size, (taps, _, channels, units) = int(x.shape[1]), (int(length) for length in w.shape)
+    output, image, kernel = (tf.constant(matrix, x.dtype) for matrix in spectral_transforms(size, taps))
+    products = int(image.shape[0])
+
+    def spectra(x: tf.Tensor, w: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images = tf.reshape(tf.matmul(image, _pixels_first(x)), [products, -1, channels])  # [R, N, C]
+        kernels = tf.reshape(tf.matmul(kernel, tf.reshape(w, [taps * taps, -1])), [products, channels, units])
+        return images, kernels
+
+    @tf.custom_gradient
+    def convolution(x: tf.Tensor, w: tf.Tensor) -> tuple[tf.Tensor, Gradients]:
+        if spectral_forward:
+            images, kernels = spectra(x, w)
+            y = tf.matmul(output, tf.reshape(tf.matmul(images, kernels), [products, -1]))  # [S S, N K]
+            y = _images_first(y, size, units)
+        else:
+            y = tf.nn.conv2d(x, w, **SAME)
+
+        def gradients(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            dy.set_shape([*x.shape[:3], units])
+            image_spectra, kernel_spectra = (images, kernels) if spectral_forward else spectra(x, w)
+            dy = tf.matmul(output, _pixels_first(dy), transpose_a=True)  # [R, N K]
+            dy = tf.reshape(dy, [products, -1, units])  # [R, N, K]
+            dx = tf.reshape(tf.matmul(dy, kernel_spectra, transpose_b=True), [products, -1])  # [R, N C]
+            dw = tf.reshape(tf.matmul(image_spectra, dy, transpose_a=True), [products, -1])  # [R, C K]
+            dx = _images_first(tf.matmul(image, dx, transpose_a=True), size, channels)
+            return dx, tf.reshape(tf.matmul(kernel, dw, transpose_a=True), w.shape)
+
+        return y, gradients
+
+    return convolution(x, w)
 
 
-def _waves(size: int, period: int, first: int = 0) -> np.ndarray:
-    """Return exp(-2 pi i f p / period) for frequencies f and pixels p of a square map, complex [F, S S].
-
-    As the map is real, half of the frequencies suffice.
-
-    Args:
-        size: S, height and width of the map.
-        period: period of the Fourier transform, in pixels.
-        first: row and column of the first pixel.
-    """
-    frequencies = np.indices([period, period // 2 + 1]).reshape(2, -1)
-    pixels = np.indices([size, size]).reshape(2, -1) + first
-    return np.exp(-2j * np.pi / period * frequencies.T @ pixels)
+def _pixels_first(x: tf.Tensor) -> tf.Tensor:
+    """Return maps [N, S, S, C] as a matrix [S S, N C]."""
+    pixels, channels = int(x.shape[1]) * int(x.shape[2]), int(x.shape[3])
+    return tf.reshape(tf.transpose(tf.reshape(x, [-1, pixels, channels]), [1, 0, 2]), [pixels, -1])
 
 
-def _to_spectrum(size: int, period: int, dtype: tf.DType) -> tf.Tensor:
-    """Return the matrix [2 F, S S] from a map to the real and imaginary parts of its spectrum."""
-    waves = _waves(size, period)
-    return tf.constant(np.concatenate([waves.real, waves.imag]), dtype)
-
-
-def _from_spectrum(size: int, period: int, first: int, dtype: tf.DType) -> tf.Tensor:
-    """Return the matrix [S S, 2 F] from a spectrum to the pixels of its map; arguments as for _waves."""
-    columns = np.indices([period, period // 2 + 1])[1].reshape(-1, 1)
-    counts = np.where((columns == 0) | (2 * columns == period), 1, 2)  # the conjugate frequency is left out
-    waves = _waves(size, period, first) * counts / period**2
-    return tf.constant(np.concatenate([waves.real, waves.imag]).T, dtype)
+def _images_first(matrix: tf.Tensor, size: int, channels: int) -> tf.Tensor:
+    """Return a matrix [S S, N C] as maps [N, S, S, C]."""
+    x = tf.transpose(tf.reshape(matrix, [size * size, -1, channels]), [1, 0, 2])
+    return tf.reshape(x, [-1, size, size, channels])
 
 
 def depthwise_conv2d(x: tf.Tensor, w: tf.Tensor, strides: Sequence[int], padding: str) -> tf.Tensor:
