@@ -98,10 +98,15 @@ def time_steps(batches: Iterable[tuple], step: Callable[..., None]) -> list[floa
 def single_layers(job: Job) -> Iterator[Layer]:
     """Yield the layers of the job's sequential net, from input to output.
 
-    Types and their options: conv (size, stride, padding, filters, bias), pool (size, stride, padding), norm (scale),
-    activation (name), dense (units, bias), scale (factor), dropout (rate), global_max_pool and flatten (none).
+    Types and their options: conv (size, stride, padding, filters, bias, trained), pool (size, stride, padding), norm
+    (scale), activation (name), dense (units, bias), scale (factor), dropout (rate), global_max_pool and flatten (none).
     """
     recipe, flat = job.recipe, False
+    if recipe.whitening_patch_size:
+        size = recipe.whitening_patch_size
+        options = {"size": size, "filters": 2 * 3 * size**2, "bias": False, "stride": 1, "padding": "VALID"}
+        yield Layer("conv", options | {"trained": False})
+        yield Layer("activation", {"name": "relu"})
     for kind, row in job.rows:
         if kind == "Conv":
             yield from _conv_layers(recipe, row)
@@ -126,7 +131,7 @@ def _conv_layers(recipe: Recipe, row: dict[str, Any]) -> list[Layer]:
     """Return the layers of a Conv row."""
     position = _norm_position(recipe) if row["norm"] else "none"
     norm, activation = _norm_and_activation(recipe)
-    options = {"size": row["kernel"], "filters": row["filters"], "bias": position != "before"}
+    options = {"size": row["kernel"], "filters": row["filters"], "bias": position != "before", "trained": True}
     conv = Layer("conv", options | {"stride": row["stride"], "padding": row["padding"]})
     window = {"size": row["pool"], "stride": row["pool_stride"] or row["pool"], "padding": row["pool_padding"]}
     pool = [Layer("pool", window)] if row["pool"] > 1 else []

@@ -22,10 +22,12 @@ WHOLE_NET: dict[str, Any] = {
     "feature_views": 1,
     "finetune_epochs": 0,
 }
-SUPPORTED = {  # {setting of the training step: values that the Keras and PyTorch implementations support}
-    "optimizer": ("adam", "sgd"), "bias_lr_multiplier": (1,), "whitening_patch_size": (0,), "label_smoothing": (0,),
-    "lookahead": (0,),
-    "head": ("own",),
+SUPPORTED: dict[str, dict[str, tuple[Any, ...]]] = {  # {implementation: {setting: values that it supports}}
+    "keras": {
+        "optimizer": ("adam", "sgd"), "bias_lr_multiplier": (1,), "whitening_patch_size": (0,),
+        "label_smoothing": (0,), "lookahead": (0,), "head": ("own",),
+    },
+    "pytorch": {"optimizer": ("adam", "sgd", "muon"), "lookahead": (0,), "head": ("own",)},
 }  # fmt: skip
 
 
@@ -41,13 +43,14 @@ def check_others(recipe: Recipe, recipe_name: str, others: Collection[str]) -> N
     """Refuse a recipe that the other implementations (keras, pytorch) cannot train in the same way."""
     if not others:
         return
-    for setting, supported in SUPPORTED.items():
-        if getattr(recipe, setting) not in supported:
-            expected = " or ".join(map(str, supported))
-            raise InputError(
-                f"--recipe={recipe_name}: has {setting} {getattr(recipe, setting)}, but the benchmark supports only "
-                f"{expected} for other implementations; use --implementations=none"
-            )
+    for name in others:
+        for setting, supported in SUPPORTED[name].items():
+            if getattr(recipe, setting) not in supported:
+                expected = " or ".join(map(str, supported))
+                raise InputError(
+                    f"--recipe={recipe_name}: has {setting} {getattr(recipe, setting)}, but the benchmark's {name} "
+                    f"implementation supports only {expected}; leave {name} out of --implementations"
+                )
     if not net_rows(recipe.net):
         _validate_net_without_rows(recipe, others)
 

@@ -303,12 +303,20 @@ def has_grouped_gradients(dtype: tf.DType) -> bool:
 
 
 def silu(x: tf.Tensor, name: str | None = None) -> tf.Tensor:
-    """Return x * sigmoid(x). In bfloat16, its gradient takes about 0.6 times as long as the gradient of tf.nn.silu."""
+    """Return x * sigmoid(x). In bfloat16, value and gradient take about half the time of tf.nn.silu.
+
+    The gradient computes the sigmoid again. In this way, TensorFlow can fuse sigmoid and product in the forward pass.
+    In bfloat16, TensorFlow's sigmoid takes several times as long as in float32, casts included.
+    """
 
     @tf.custom_gradient
     def multiplied(x: tf.Tensor) -> tuple[tf.Tensor, Gradients]:
-        sigmoid = tf.sigmoid(x)
-        y = tf.multiply(x, sigmoid, name=name)
-        return y, lambda dy: dy * (sigmoid + y * (1 - sigmoid))
+        y = tf.multiply(x, tf.sigmoid(x), name=name)
+
+        def gradient(dy: tf.Tensor) -> tf.Tensor:
+            sigmoid = tf.cast(tf.sigmoid(tf.cast(x, tf.float32)), x.dtype)
+            return dy * (sigmoid + y * (1 - sigmoid))
+
+        return y, gradient
 
     return multiplied(x)

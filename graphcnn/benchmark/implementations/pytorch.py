@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphcnn.benchmark.implementations import pytorch_nets
+from graphcnn.benchmark.implementations.pytorch_optimizer import Optimizers
 from graphcnn.benchmark.job import (
     MEAN,
     SCALE,
@@ -40,17 +41,13 @@ class PyTorch:
         self.net = pytorch_nets.build(torch.nn, job).to(memory_format=torch.channels_last)
         weights = [p for p in self.net.parameters() if p.requires_grad]
         self.parameters: int | None = sum(p.numel() for p in weights)
-        groups = [  # weight_decay adds l2 * w to the gradient, as the L2 penalty's gradient does
-            {"params": [p for p in weights if p.dim() > 1], "weight_decay": recipe.l2},
-            {"params": [p for p in weights if p.dim() == 1]},
-        ]
-        optimizer = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[recipe.optimizer]
-        self.optimizer = optimizer(groups, lr=recipe.learning_rate, fused=True)
         self.dtype = getattr(torch, precision)
-        self.loss = torch.nn.CrossEntropyLoss()
+        self.optimizer = Optimizers(recipe, weights, self.dtype)
+        self.loss = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self.versions = f"PyTorch {torch.__version__}"
         autocast = "" if precision == "float32" else "autocast, "
-        self.settings = f"{precision}, {autocast}channels_last, fused {recipe.optimizer}"
+        fused = recipe.optimizer if recipe.optimizer == "muon" else f"fused {recipe.optimizer}"
+        self.settings = f"{precision}, {autocast}channels_last, {fused}"
         self.step = 0
 
     def _normalise(self, images: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
@@ -72,7 +69,7 @@ class PyTorch:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype != torch.float32):
             logits = self.net(images)
         loss = self.loss(logits.float(), labels)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         loss.item()

@@ -40,11 +40,12 @@ class SequentialNet:
         self.size = windows
         return each_side, odd
 
-    def _conv(self, size: int, filters: int, bias: bool, stride: int, padding: str) -> None:
+    def _conv(self, size: int, filters: int, bias: bool, stride: int, padding: str, trained: bool) -> None:
         each_side, odd = self._padding(size, stride, padding)
         if odd:
             self.modules.append(self.nn.ZeroPad2d((0, 1, 0, 1)))
-        self.modules.append(self.nn.Conv2d(self.channels, filters, size, stride, each_side, bias=bias))
+        conv = self.nn.Conv2d(self.channels, filters, size, stride, each_side, bias=bias)
+        self.modules.append(conv.requires_grad_(trained))
         self.channels = filters
 
     def _pool(self, size: int, stride: int, padding: str) -> None:
