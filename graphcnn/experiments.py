@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 
 from absl.flags import FlagValues
 
@@ -25,7 +26,7 @@ from graphcnn.config.named import RECIPES
 from graphcnn.data import sources
 from graphcnn.sweeps import settings
 
-LOCAL_FLAGS = ("checkpoints", "data_cache", "cache_dir", "retrain")  # flags that concern only local folders
+LOCAL_FLAGS = ("checkpoints", "data_cache", "cache_dir", "from", "retrain")  # flags that concern only local folders
 PLACES = {"data": "DIR", "label_file": "FILE"}  # {flag with a local path: what replaces the path in a report}
 SETTINGS_NOTE = (  # in --help
     "A setting that is given as a flag applies to all experiments. Without the flag, each experiment has its own "
@@ -50,6 +51,11 @@ def define_flags() -> FlagValues:
         "again (default: end with an error and train nothing)"
     )
     flags.define(values, bool, "retrain", False, text)
+    text = (
+        "folder with records of finished runs, such as docs/results/ladder: they are in the report and are not trained "
+        "again; the runs of this call add their records"
+    )
+    flags.define(values, str, "from", None, text)
     text = "settings and values to combine, instead of a suite: 'learning_rate=1e-3,1e-4 keep_prob=0.6,0.8'"
     flags.define(values, str, "sweep", None, text)
     text = f"recipe that --sweep changes: {', '.join(RECIPES)}, or SUITE/EXPERIMENT"
@@ -94,6 +100,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
         options=flags.given_options(values),
         dev_split=values.dev_split,
         dev_fraction=values.dev_fraction,
+        records=_records(values),
         retrain=values.retrain,
         seeds=values.seeds,
         jobs=values.jobs,
@@ -114,6 +121,18 @@ def _check(values: FlagValues) -> None:
     if values.budget is not None and not (values.sweep and values.budget > 0):
         raise InputError(f"--budget: found {values.budget:g}, expected minutes above 0, together with --sweep")
     flags.dev_split(values)
+
+
+def _records(values: FlagValues) -> Path | None:
+    """Return the folder of --from; create it if only its last part is missing."""
+    value = values["from"].value
+    if value is None:
+        return None
+    folder = Path(value).resolve()
+    if not folder.is_dir() and (folder.exists() or not folder.parent.is_dir()):
+        raise InputError(f"--from={value}: this is not a folder; name the folder that holds the records")
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _command(values: FlagValues, folders: bool) -> str:

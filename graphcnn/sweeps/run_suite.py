@@ -36,6 +36,7 @@ class Request:
         options: {DataOptions field: value} for the flags that were given.
         dev_split: first or stratified; None for the default of the data.
         dev_fraction: fraction of the training images in the dev split; None for the default of the suite.
+        records: folder with records of finished runs, see records.py; None for no records.
         retrain: whether runs with another recipe, data, dev split or net are renamed and trained again.
         seeds: number of seeds of each experiment.
         jobs: number of simultaneous trainings.
@@ -54,6 +55,7 @@ class Request:
     options: dict[str, Any]
     dev_split: str | None
     dev_fraction: float | None
+    records: Path | None
     retrain: bool
     seeds: int
     jobs: int
@@ -118,4 +120,4 @@ def _setup(request: Request) -> Setup:
     data = load_data(source, request.options, *split, sizes)
     say(f"suite {request.name}: {request.suite.source}")
     say(f"data: {source}, {data.description}")
-    return Setup(request.name, request.suite, request.root, data, request.recipe_name, without_weights)
+    return Setup(request.name, request.suite, request.root, data, request.recipe_name, without_weights, request.records)

@@ -23,6 +23,7 @@ from graphcnn.sweeps.child import ChildProcesses, Ending, OnEpoch
 from graphcnn.sweeps.job import Job, Standing, standing
 from graphcnn.sweeps.live_table import live_table, time_left
 from graphcnn.sweeps.processors import processors_of_jobs
+from graphcnn.sweeps.records import is_record, record_of, write_record
 from graphcnn.sweeps.results import Result, read_result
 from graphcnn.sweeps.setup import Setup, with_random_weights
 
@@ -123,9 +124,21 @@ class Scheduler:
         return [job for job in jobs if job.state == "failed"]
 
     def standing(self, job: Job) -> Standing:
-        """Return the action that the job needs; see job.standing."""
+        """Return the action that the job needs; see job.standing. If its record is finished, the record is its run."""
         data = self.setup.data
-        return standing(job, data.split, data.fingerprints[job.recipe.image_size])
+        split, fingerprint = data.split, data.fingerprints[job.recipe.image_size]
+        state = standing(job, split, fingerprint)
+        if state.action == "done" or self.setup.records is None:
+            return state
+        record = dataclasses.replace(job, run=record_of(job.run, self.setup.records))
+        if not record.run.exists():
+            return state
+        recorded = standing(record, split, fingerprint)
+        if recorded.action == "done":
+            job.run = record.run
+            return recorded
+        reason = recorded.reason or "it is not finished"
+        return state if self.retrain else Standing("changed", f"the record {record.run.path}: {reason}")
 
     def result(self, job: Job) -> Result:
         """Return the results of a trained run; eval scores it first if necessary. See results.read_result.
@@ -137,6 +150,8 @@ class Scheduler:
         data = self.setup.data
         test_fingerprint = data.test_fingerprints[job.recipe.image_size]
         result = read_result(job.run, data.has_test_labels, test_fingerprint)
+        if result is None and self.setup.records is not None and is_record(job.run, self.setup.records):
+            raise InputError(f"{job.run.path / 'report'}: this record lacks scores; delete the record to train the run")
         if result is None:
             self._run(job, "scoring", "eval", [f"--split=train,dev{',test' * data.has_test_labels}"])
             result = read_result(job.run, data.has_test_labels, test_fingerprint)
@@ -223,6 +238,8 @@ class Scheduler:
         if state.action != "done":
             self._train(job)
         self.result(job)
+        if self.setup.records is not None and not is_record(job.run, self.setup.records):
+            write_record(job.run, self.setup.records)
 
     def _train(self, job: Job) -> None:
         split, settings = self.setup.data.split, absolute(dataclasses.asdict(job.recipe))

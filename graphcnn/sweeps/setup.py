@@ -100,6 +100,7 @@ class Setup:
         data: data of all experiments.
         recipe_name: the recipe that a sweep changes; None for a suite of named experiments.
         without_weights: nets whose published weights are not available; their runs start with random weights.
+        records: folder with records of finished runs, see records.py; None for no records.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Setup:
     data: SuiteData
     recipe_name: str | None = None
     without_weights: frozenset[str] = frozenset()
+    records: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -125,21 +127,24 @@ class Setup:
         return Job(experiment, recipe, Run(self.root, f"{self.name}/{experiment}-seed{recipe.seed}{length}"))
 
     def runs(self, experiment: str, seed: int) -> Iterator[tuple[Run, int, int | None]]:
-        """Yield the runs of an experiment that exist in the suite's folder.
+        """Yield the runs of an experiment that exist in the suite's folder or in the folder of records.
 
         Args:
             experiment: name of the experiment.
             seed: seed of its recipe.
 
         Yields:
-            (Run, its seed minus `seed`, the number of epochs in its name or None). Smaller seeds are left out.
+            (Run in the suite's folder, its seed minus `seed`, the number of epochs in its name or None). Smaller seeds
+            are left out.
         """
         pattern = re.compile(re.escape(experiment) + r"-seed(\d+)(?:-epochs(\d+))?")
-        for path in self.folder.glob(f"{experiment}-seed*"):
-            match = pattern.fullmatch(path.name)
+        folders = [self.folder] + [self.records] * (self.records is not None)
+        paths = [path for folder in folders for path in folder.glob(f"{experiment}-seed*") if path.is_dir()]
+        for name in dict.fromkeys(path.name for path in paths):
+            match = pattern.fullmatch(name)
             index = int(match[1]) - seed if match else -1
-            if match and path.is_dir() and index >= 0:
-                yield Run(self.root, f"{self.name}/{path.name}"), index, int(match[2]) if match[2] else None
+            if match and index >= 0:
+                yield Run(self.root, f"{self.name}/{name}"), index, int(match[2]) if match[2] else None
 
     def existing_jobs(self, experiment: str, recipe: Recipe, seeds: int) -> Iterator[Job]:
         """Yield a Job for each existing run of an experiment with one of its first `seeds` seeds and any epochs."""

@@ -68,7 +68,7 @@ class Report:
         ]
         best = results[report.best_experiment(contents)][0]["run"]
         image_folder = self.setup.data.image_folder
-        predictions = image_folder and self._predictions(best, image_folder)
+        predictions = image_folder and self._has_checkpoints([best]) and self._predictions(best, image_folder)
         contents |= {"longer": longer, "predictions": predictions, "ensembles": self._ensembles(results)}
         report.write(folder, contents, results)
         say(*(folder / "report.md").read_text(encoding="utf-8").split("\n"))
@@ -105,13 +105,22 @@ class Report:
                 return self.scheduler.result(job)
         return None
 
+    def _has_checkpoints(self, runs: list[str]) -> bool:
+        """Return whether all runs have checkpoints; print the first one that is only a record."""
+        missing = next((run for run in runs if not (self.setup.root / run).is_dir()), None)
+        if missing:
+            say(f"{missing}: only the record of this run is here; the report lacks what needs its checkpoints")
+        return missing is None
+
     def _ensembles(self, results: dict[str, list[Result]]) -> list[dict[str, Any]]:
         """Return the report's entries for ensembles whose members are finished; eval scores the ensembles."""
         entries = []
         for ensemble in self.setup.suite.ensembles:
             if set(ensemble.members) <= set(results):
+                runs = [results[member][0]["run"] for member in ensemble.members]
+                if not self._has_checkpoints(runs):
+                    continue
                 try:
-                    runs = [results[member][0]["run"] for member in ensemble.members]
                     entries.append(self._ensemble(ensemble, runs))
                 except (JobFailed, InputError, OSError) as error:
                     say(f"ensemble: {ensemble.description}: failed: {_line(error)}")

@@ -508,3 +508,81 @@ def test_images_with_a_file_of_labels(command, tmp_path, monkeypatch):
     assert (changed.status, one_line(changed.err)) == (2, True)
     assert "the data changed" in changed.err
     assert content_of(folder) == content
+
+
+RECORDED = ["four_layer_1-seed51", "four_layer_2-seed51"]
+
+
+@pytest.fixture
+def records(copy, suite, tmp_path):
+    """Return (folder of finished runs, folder with their records, the report)."""
+    folder = tmp_path / "records"
+    outcome = suite(copy, *TWO, f"--from={folder}")
+    assert outcome.status == 0
+    return copy, folder, report_of(copy / "ladder")
+
+
+def test_records_replace_lost_runs(records, suite, tmp_path):
+    _, folder, report = records
+    assert sorted(path.name for path in folder.iterdir()) == RECORDED
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    names = (
+        "config.json",
+        "history.csv",
+        "best/state.json",
+        "last/state.json",
+        *(f"report/{split}.json" for split in ("train", "dev", "test")),
+    )
+    assert files == {f"{run}/{name}" for run in RECORDED for name in names}
+    assert all(str(tmp_path) not in (folder / name).read_text() for name in files)
+    empty = tmp_path / "empty"
+    outcome = suite(empty, *TWO, f"--from={folder}")
+    assert outcome.status == 0, outcome.err
+    assert not any((empty / "ladder" / run).exists() for run in RECORDED)
+    again = report_of(empty / "ladder")
+    assert [row["dev_macro_f1"] for row in again["experiments"]] == [
+        row["dev_macro_f1"] for row in report["experiments"]
+    ]
+    assert [row["runs"][0]["run"] for row in again["experiments"]] == RECORDED
+
+
+def test_a_record_of_another_recipe_is_refused_unless_retrain(records, suite, tmp_path):
+    _, folder, _ = records
+    before = (folder / RECORDED[0] / "config.json").read_bytes()
+    outcome = suite(tmp_path / "empty", *TWO, f"--from={folder}", "--learning_rate=0.5")
+    assert (outcome.status, one_line(outcome.err)) == (2, True)
+    assert "nothing was trained" in outcome.err
+    assert "learning_rate was 0.001, is now 0.5" in outcome.err
+    assert (folder / RECORDED[0] / "config.json").read_bytes() == before
+    assert suite(tmp_path / "empty", *TWO, f"--from={folder}", "--learning_rate=0.5", "--retrain").status == 0
+    config = json.loads((folder / RECORDED[0] / "config.json").read_text())
+    assert config["recipe"]["learning_rate"] == 0.5
+
+
+DAMAGES = {  # damage of a record: (file, its new content or None, words of the error)
+    "no scores": ("report/dev.json", None, "this record lacks scores"),
+    "no history": ("history.csv", None, "history.csv"),
+    "not a report": ("report/dev.json", "[]", "this is not a report of eval"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_fails_only_its_experiment(damage, records, suite, tmp_path):
+    _, folder, _ = records
+    name, content, words = DAMAGES[damage]
+    file = folder / RECORDED[0] / name
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    outcome = suite(tmp_path / "empty", *TWO, f"--from={folder}")
+    assert outcome.status == 1
+    assert words in outcome.out + outcome.err
+    assert [row["experiment"] for row in report_of(tmp_path / "empty" / "ladder")["experiments"]] == ["four_layer_2"]
+
+
+def test_from_must_name_a_folder(suite, tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "nowhere" / "records"):
+        outcome = suite(tmp_path / "runs", *TWO, f"--from={path}")
+        assert (outcome.status, one_line(outcome.err)) == (2, True)
+        assert "name the folder that holds the records" in outcome.err
