@@ -138,7 +138,7 @@ class Setup:
             are left out.
         """
         pattern = re.compile(re.escape(experiment) + r"-seed(\d+)(?:-epochs(\d+))?")
-        folders = [self.folder] + [self.records] * (self.records is not None)
+        folders = [folder for folder in (self.folder, self.records) if folder is not None]
         paths = [path for folder in folders for path in folder.glob(f"{experiment}-seed*") if path.is_dir()]
         for name in dict.fromkeys(path.name for path in paths):
             match = pattern.fullmatch(name)
