@@ -59,6 +59,7 @@ class BatchSlice:
 
 
 WHOLE_BATCH = BatchSlice()
+BFLOAT16_CHANNELS = 16  # numbers of bfloat16 that oneDNN normalises at once
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,16 @@ def fused_batch_norm(
 ) -> Normalised:
     """Return x normalised by TensorFlow's fused batch norm, and the moments.
 
+    In bfloat16, batch norm of a number of channels that is not a multiple of BFLOAT16_CHANNELS takes more than ten
+    times as long. It is then computed in float32.
+
     Args:
         x, gamma, beta, epsilon: see BatchSlice.normalize.
         moments: (mean [C], variance [C]) to normalise by; None for the moments of x.
     """
+    if x.dtype.base_dtype == tf.bfloat16 and int(x.shape[-1]) % BFLOAT16_CHANNELS:
+        y, *moments_of_x = fused_batch_norm(tf.cast(x, tf.float32), gamma, beta, epsilon, moments)
+        return tf.cast(y, x.dtype), *moments_of_x
     flat = x.shape.rank == 2
     mean, variance = moments or (None, None)
     y, mean, variance = tf1.nn.fused_batch_norm(

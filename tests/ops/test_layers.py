@@ -117,6 +117,30 @@ def test_batch_norm(training):
     assert found[1] == pytest.approx(variance * 120 / 119, rel=1e-4)  # TensorFlow estimates without bias
 
 
+@pytest.mark.parametrize(("channels", "dtype"), [(16, "bfloat16"), (24, "float32"), (24, "bfloat16")])
+def test_batch_norm_in_bfloat16_computes_odd_numbers_of_channels_in_float32(channels, dtype):
+    x = np.random.default_rng(0).normal(2, 3, size=(8, 5, 6, channels)).astype(np.float32)
+    types = set()
+
+    def build():
+        inputs = tf.cast(tf.constant(x), dtype)
+        y, updates = layers.batch_norm(inputs, "norm", BEFORE, training=True)
+        assert y.dtype == dtype
+        (dx,) = tf1.gradients(y, inputs, tf.cast(tf.constant(x**2), dtype))
+        operations = y.graph.get_operations()
+        types.update(op.inputs[0].dtype.name for op in operations if op.type.startswith("FusedBatchNorm"))
+        return [tf.cast(y, tf.float32), tf.cast(dx, tf.float32), updates[0].value]
+
+    y, dx, mean = evaluate(build)
+    assert types == {"bfloat16" if channels == 16 else "float32"}
+    axes, tolerance = (0, 1, 2), 0.05 if dtype == "bfloat16" else 1e-4
+    normal = (x - x.mean(axes)) / x.std(axes)
+    gradient = (x**2 - (x**2).mean(axes) - normal * (x**2 * normal).mean(axes)) / x.std(axes)
+    assert y == pytest.approx(normal, abs=tolerance)
+    assert dx == pytest.approx(gradient, abs=tolerance * float(np.abs(gradient).max()))
+    assert mean == pytest.approx(x.mean(axes), abs=tolerance)
+
+
 @pytest.mark.parametrize("shape", [(120, 6), (12, 3, 4, 6)])
 def test_batch_norm_after_the_activation(shape):
     generator = np.random.default_rng(0)
