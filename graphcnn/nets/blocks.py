@@ -119,7 +119,8 @@ def _variance_init(context: NetContext) -> str:
 def batch_norm(x: tf.Tensor, scope: str, norm: BatchNorm, context: NetContext) -> tf.Tensor:
     """Normalise each channel of x [N, H, W, C] or [N, C]; variables of layers.batch_norm."""
     training = context.training and f"{scope}/mean" not in context.frozen
-    y, updates = layers.batch_norm(x, scope, norm, training=training, batch_slice=context.batch_slice)
+    fold = not (context.training or context.portable)
+    y, updates = layers.batch_norm(x, scope, norm, training=training, batch_slice=context.batch_slice, fold=fold)
     context.moment_updates.extend(updates)
     return y
 

@@ -302,6 +302,40 @@ def has_grouped_gradients(dtype: tf.DType) -> bool:
     return True
 
 
+def scale_convolution(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor | None:
+    """Return x * scale + offset as a convolution with a scaled kernel and a bias; None if x is no convolution.
+
+    In inference, batch norm then needs no pass over the maps of its own, and TensorFlow fuses the bias and a ReLU into
+    the convolution.
+
+    Args:
+        x: [N, H, W, K], the output of conv2d, grouped_conv2d or depthwise_conv2d of this module or of tf.nn, with or
+            without a bias; not of a spectral convolution.
+        scale, offset: float32 [K].
+    """
+    op = _without_custom_gradient(x).op
+    if op.type == "BiasAdd":
+        offset += scale * tf.cast(op.inputs[1], tf.float32)
+        op = _without_custom_gradient(op.inputs[0]).op
+    if op.type not in SCALED or op.get_attr("padding") == b"EXPLICIT":
+        return None
+    inputs, w = op.inputs
+    w = tf.cast(w.op.inputs[0] if w.op.type == "Cast" else w, tf.float32)  # before it is rounded
+    if op.type == "DepthwiseConv2dNative":
+        scale = scale[:, None]
+    w = tf.cast(w * scale, inputs.dtype)
+    y = SCALED[op.type](inputs, w, op.get_attr("strides"), op.get_attr("padding").decode())
+    return tf.nn.bias_add(y, tf.cast(offset, y.dtype))
+
+
+SCALED = {"Conv2D": tf.nn.conv2d, "DepthwiseConv2dNative": tf.nn.depthwise_conv2d}  # by type of operation
+
+
+def _without_custom_gradient(x: tf.Tensor) -> tf.Tensor:
+    """Return the tensor that tf.custom_gradient wraps, or x itself."""
+    return x.op.inputs[x.value_index] if x.op.type == "IdentityN" else x
+
+
 def silu(x: tf.Tensor, name: str | None = None) -> tf.Tensor:
     """Return x * sigmoid(x). In bfloat16, value and gradient take about half the time of tf.nn.silu.
 

@@ -196,7 +196,13 @@ def whitening(x: tf.Tensor, scope: str, patch_size: int) -> tf.Tensor:
 
 @recorded
 def batch_norm(
-    x: tf.Tensor, scope: str, norm: BatchNorm, *, training: bool, batch_slice: BatchSlice = WHOLE_BATCH
+    x: tf.Tensor,
+    scope: str,
+    norm: BatchNorm,
+    *,
+    training: bool,
+    batch_slice: BatchSlice = WHOLE_BATCH,
+    fold: bool = False,
 ) -> tuple[tf.Tensor, tuple[MomentUpdate, ...]]:
     """Normalise each channel to mean 0 and variance 1, scale it if norm.scale is set, and add an offset.
 
@@ -206,6 +212,8 @@ def batch_norm(
         norm: BatchNorm.
         training: whether to normalise by the moments of the global batch; else by the moving moments.
         batch_slice: which rows of the global batch x holds.
+        fold: whether to compute batch norm by scaled kernels if x is the output of a convolution; only without
+            training.
 
     Returns: (a tensor of the shape of x, the updates of the moving moments: two in training, else none). The variance
         of an update is n / (n - 1) times the variance of the batch, where n is the number of values in a channel.
@@ -221,6 +229,11 @@ def batch_norm(
         mean = tf1.get_variable("mean", shape, tf.float32, initializer=zeros, trainable=False)  # [C]
         variance = tf1.get_variable("variance", shape, tf.float32, initializer=ones, trainable=False)  # [C]
         gamma = tf1.get_variable("gamma", shape, tf.float32, initializer=ones) if norm.scale else tf.ones(shape)  # [C]
+        if fold and not training:
+            scale = gamma * tf.math.rsqrt(variance + norm.epsilon)
+            y = kernels.scale_convolution(x, scale, beta - scale * mean)
+            if y is not None:
+                return y, ()
         if not training:
             return fused_batch_norm(x, gamma, beta, norm.epsilon, (mean, variance))[0], ()
         y, batch_mean, batch_variance = batch_slice.normalize(x, gamma, beta, norm.epsilon)

@@ -19,6 +19,7 @@ from graphcnn.ops.tf1 import tf, tf1
 
 NOT_RECORDED = {  # arguments that choose initial values, masks or the way of computing, not the layer
     "x", "scope", "init", "context", "seed", "step", "keep_prob", "portable", "training", "batch_slice",
+    "fold",
 }  # fmt: skip
 P = ParamSpec("P")
 R = TypeVar("R")

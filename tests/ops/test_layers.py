@@ -141,6 +141,41 @@ def test_batch_norm_in_bfloat16_computes_odd_numbers_of_channels_in_float32(chan
     assert mean == pytest.approx(x.mean(axes), abs=tolerance)
 
 
+FOLDED = {  # name: (layer before batch norm, whether batch norm becomes part of it)
+    "convolution": (lambda x: layers.conv2d(x, "conv", 8, Window(3, 2), INIT, bias=False), True),
+    "with a bias": (lambda x: layers.conv2d(x, "conv", 8, Window(), INIT), True),
+    "1x1 kernel": (lambda x: layers.conv2d(x, "conv", 8, Window(1), INIT, bias=False), True),
+    "padded": (lambda x: layers.conv2d(x, "conv", 8, Window(3, 2, (1, 1)), INIT, bias=False), True),
+    "depthwise": (lambda x: layers.depthwise_conv2d(x, "conv", Window(3, 2), INIT), True),
+    "grouped": (lambda x: layers.grouped_conv2d(x, "conv", 8, 2, Window(), INIT, portable=True), True),
+    "spectral": (lambda x: layers.conv2d(x, "conv", 96, Window(), INIT, bias=False), False),
+    "pool": (lambda x: layers.conv2d(x, "conv", 8, Window(), INIT, pool=Window(2, 2), bias=False), False),
+    "relu": (lambda x: layers.activation(layers.conv2d(x, "conv", 8, Window(), INIT), "relu", "relu"), False),
+}
+
+
+@pytest.mark.parametrize("case", FOLDED)
+def test_folded_batch_norm(case):
+    """Batch norm of a convolution by scaled kernels has the value of batch norm."""
+    layer, folds = FOLDED[case]
+    channels = 64 if case == "spectral" else 8
+    x = np.random.default_rng(0).normal(size=(4, 6, 6, channels)).astype(np.float32)
+    with tf1.Graph().as_default() as graph:
+        inputs = tf1.placeholder(tf.float32, [None, *x.shape[1:]])
+        y = layer(inputs)
+        plain, _ = layers.batch_norm(y, "norm", AFTER, training=False)
+        with tf1.variable_scope(tf1.get_variable_scope(), reuse=True):
+            folded, updates = layers.batch_norm(y, "norm", AFTER, training=False, fold=True)
+        assert updates == ()
+        assert folded.op.type == ("BiasAdd" if folds else "FusedBatchNormV3")
+        generator = np.random.default_rng(1)
+        with session(graph) as running:
+            for variable in tf1.global_variables():
+                variable.load(generator.uniform(0.5, 2, variable.shape).astype(np.float32), running)
+            expected, found = running.run([plain, folded], {inputs: x})
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
 @pytest.mark.parametrize("shape", [(120, 6), (12, 3, 4, 6)])
 def test_batch_norm_after_the_activation(shape):
     generator = np.random.default_rng(0)
