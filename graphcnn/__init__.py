@@ -9,12 +9,12 @@ The names of API come from graphcnn.api. They are imported at their first use.
 
 TYPE_CHECKING = False  # type checkers take it as true; this file imports nothing, see common/bootstrap.py
 if TYPE_CHECKING:
-    from graphcnn.api import Model, Predictions, Run, Scores, load, load_data
+    from graphcnn.api import Model, Predictions, Run, Scores, load, load_data, register_net
     from graphcnn.common.errors import InputError
 
 __version__ = "0.1.0"
-API = ("InputError", "Model", "Predictions", "Run", "Scores", "load", "load_data")
-__all__ = ["InputError", "Model", "Predictions", "Run", "Scores", "load", "load_data", "train"]
+API = ("InputError", "Model", "Predictions", "Run", "Scores", "load", "load_data", "register_net")
+__all__ = ["InputError", "Model", "Predictions", "Run", "Scores", "load", "load_data", "register_net", "train"]
 
 
 def __getattr__(name: str) -> object:

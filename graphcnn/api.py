@@ -286,7 +286,8 @@ def train(
         trained = start(request)
     if trained.status in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         raise KeyboardInterrupt
-    assert trained.run is not None
+    if trained.run is None:
+        raise InputError("TF_CONFIG: this process is not worker 0, which alone writes the run; load the run there")
     return Run(trained.run.root, trained.run.name)
 
 
@@ -297,6 +298,7 @@ def load(
     ensemble: str = "mean",
     tta: bool = False,
     calibrated: bool = False,
+    net: str | None = None,
 ) -> Model:
     """Return a trained model with the weights of its best epoch.
 
@@ -306,6 +308,7 @@ def load(
         ensemble: mean or fitted, how the members of an ensemble are weighted.
         tta: whether predictions use test-time augmentation.
         calibrated: whether probabilities are calibrated with the temperature of the run.
+        net: "PATH/FILE.py:NAME", if the run was trained with this net; the file is executed.
 
     Raises:
         InputError: there is no such run, or it is damaged.
@@ -318,7 +321,22 @@ def load(
     elif run is not None and not isinstance(run, str):
         name = ",".join(run)
     assert name is None or isinstance(name, str)
-    return Model(select_model(root, run=name, ensemble=ensemble, tta=tta, calibrated=calibrated))
+    return Model(select_model(root, run=name, ensemble=ensemble, tta=tta, calibrated=calibrated, own_net=net))
+
+
+def register_net(name: str, net: Any) -> None:
+    """Add a net of your own, so that `train` and `load` of this process know its name; see nets.own.register_net.
+
+    Args:
+        name: letters, digits, '.', '_', '-'.
+        net: a tuple of layers, or a function build(x, classes, context) that returns logits [N, K].
+
+    Raises:
+        InputError: the name is not possible, or `net` is neither.
+    """
+    from graphcnn.nets import own
+
+    own.register_net(name, net)
 
 
 def load_data(data: str | Path | None = None, **options: Any) -> Dataset:

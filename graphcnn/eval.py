@@ -28,6 +28,7 @@ def define_flags() -> FlagValues:
     values = flags.new_flags()
     flags.define_ensemble(values)
     flags.define_allow_changed_net(values)
+    flags.define_own_net(values)
     flags.define_data(values)
     flags.define_precision(values, "float32")
     flags.define_tta(values)

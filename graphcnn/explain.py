@@ -69,6 +69,7 @@ def main(values: FlagValues, positional: list[str]) -> int:
         weights=values.weights,
         data_cache=values.data_cache,
         allow_changed_net=values.allow_changed_net,
+        own_net=flags.own_net(values),
     )
     if values.split:
         source = DataSource(values.data, flags.given_options(values))

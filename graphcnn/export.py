@@ -27,6 +27,7 @@ def define_flags() -> FlagValues:
     values = flags.new_flags()
     flags.define_ensemble(values)
     flags.define_allow_changed_net(values)
+    flags.define_own_net(values)
     flags.define_data(values)
     flags.define_calibrated(values)
     flags.define(values, str, "format", "savedmodel", "format to write: savedmodel, tflite or npz")

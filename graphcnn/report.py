@@ -26,6 +26,7 @@ def define_flags() -> FlagValues:
     flags.define_ensemble(values)
     flags.define(values, str, "suite", None, "name of a suite or a sweep of experiments, instead of a run")
     flags.define_allow_changed_net(values)
+    flags.define_own_net(values)
     flags.define_data(values)
     flags.define(values, str, "split", "dev", "split of the run's data to report on: dev, train or test")
     flags.define(values, str, "against", None, "run to compare with on the same images, or a,b,c for an ensemble")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ SPLITS = ("dev", "train", "test")
 DEV_SPLITS = ("first", "stratified")
 FITS = ("crop", "pad", "stretch")
 ENSEMBLES = ("mean", "fitted")
+OWN_NET = re.compile(r".+\.py:\w+")  # a net in a Python file of the user
 FOLDERS = ("data_cache", "cache_dir")
 DATA_PATHS = (*FOLDERS, "label_file")
 TRAINING_DATA = (
@@ -73,20 +75,24 @@ def define_checkpoints(values: FlagValues) -> None:
 
 def define_net(values: FlagValues) -> None:
     """Add --net and --weights, for a command that takes an ImageNet network instead of a run."""
-    text = "ImageNet network with published weights, to use instead of a run"
+    text = (
+        "ImageNet network with published weights, to use instead of a run; or PATH/FILE.py:NAME, if the run was "
+        "trained with this net of your own; the file is executed"
+    )
     define(values, str, "net", None, text, group=NET)
     text = "weights for --net: imagenet (the published ones), or FILE.h5 with weights for 1,000 classes"
     define(values, str, "weights", "imagenet", text, group=NET)
 
 
 def net(values: FlagValues, run_flags: Iterable[str]) -> str | None:
-    """Return --net. `run_flags`, which need a run, are refused together with --net."""
-    for flag in run_flags if values.net else ():
+    """Return --net if it names an ImageNet network. `run_flags`, which need a run, are then refused."""
+    replaced = values.net and not own_net(values)
+    for flag in run_flags if replaced else ():
         if values[flag].present:
             raise InputError(f"--{flag}: needs a run, but --net replaces the run; remove one of the two flags")
-    if values["weights"].present and not values.net:
+    if values["weights"].present and not replaced:
         raise InputError("--weights: needs --net; name a network with --net, or remove --weights")
-    return values.net
+    return values.net if replaced else None
 
 
 def define_ensemble(values: FlagValues) -> None:
@@ -119,7 +125,10 @@ def model_arguments(values: FlagValues, run: str | None) -> dict[str, Any]:
     """
     names = [name for name in ("tta", "calibrated", "allow_changed_net") if name in values]
     combination = values.ensemble if run and "," in run else "mean"
-    return {"run": run, "ensemble": combination, **{name: values[name].value for name in names}}
+    own = own_net(values)
+    if values.net and not own and "weights" not in values:
+        raise InputError(f"--net={values.net}: expected PATH/FILE.py:NAME, the net of your own that the run has")
+    return {"run": run, "ensemble": combination, "own_net": own, **{name: values[name].value for name in names}}
 
 
 def define_data(
@@ -185,6 +194,17 @@ def define_allow_changed_net(values: FlagValues, verb: str = "use") -> None:
     """Add --allow_changed_net; `verb` tells in the help what the command does with the run."""
     text = f"{verb} a run although the code of its net has changed after its training"
     define(values, bool, "allow_changed_net", False, text, group=RUN)
+
+
+def define_own_net(values: FlagValues) -> None:
+    """Add --net, for a command that uses runs only."""
+    text = "PATH/FILE.py:NAME, if the run was trained with this net of your own; the file is executed"
+    define(values, str, "net", None, text, group=NET)
+
+
+def own_net(values: FlagValues) -> str | None:
+    """Return --net if it names a net in a Python file: PATH/FILE.py:NAME."""
+    return values.net if values.net and OWN_NET.fullmatch(values.net) else None
 
 
 def define_tta(values: FlagValues) -> None:

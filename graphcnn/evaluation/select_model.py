@@ -11,6 +11,7 @@ from graphcnn.common.files import refuse_links
 from graphcnn.evaluation.net import Net
 from graphcnn.evaluation.published_net import PublishedNet
 from graphcnn.evaluation.trained_run import TrainedRun
+from graphcnn.nets.own import load_net
 from graphcnn.storage.recorded_net import check_net
 from graphcnn.storage.select_run import ensemble_folder, select_run, select_runs
 
@@ -67,6 +68,7 @@ def select_model(
     weights: str = "imagenet",
     data_cache: str | None = None,
     allow_changed_net: bool = False,
+    own_net: str | None = None,
 ) -> Model[Any]:
     """Return the model that a command's flags select: a Model[TrainedRun], or with `net` a Model[PublishedNet].
 
@@ -78,12 +80,15 @@ def select_model(
         net: an ImageNet net with published weights instead of a run.
         weights, data_cache: see PublishedNet.
         allow_changed_net: whether to use a run whose net has changed after its training.
+        own_net: a net in a Python file of the user, see nets.own.load_net.
 
     Raises:
         InputError: a run does not exist or is named twice, the runs have different classes, the net of a run has
             changed, a run was trained without views for test-time augmentation, there is no temperature that fits the
             model, or there are no weights for the net.
     """
+    if own_net:
+        load_net(own_net)
     if net:
         return Model((PublishedNet(net, weights, root, data_cache),), root)
     selected = select_runs(root, run) if run and "," in run else [select_run(root, run)]

@@ -15,6 +15,7 @@ from graphcnn.graphs.freezing import frozen_names
 from graphcnn.graphs.inputs import add_inputs
 from graphcnn.graphs.network import add_network
 from graphcnn.nets.architecture import Architecture
+from graphcnn.nets.own import how_to_load
 from graphcnn.nets.registry import ANY_SIZE, ARCHITECTURES, NETS, SEQUENTIAL
 from graphcnn.nets.sequential import Conv, Rows, fits
 from graphcnn.ops.tf1 import tf, tf1
@@ -87,6 +88,8 @@ def validate_inference(recipe: Recipe, image_shape: tuple[int, int]) -> None:
 
 def validate_net(recipe: Recipe) -> None:
     """Raise SettingError for a net that does not exist, or settings that are not possible for the net."""
+    if recipe.net not in NETS and ":" in recipe.net:
+        raise SettingError("net", literal(f"this net is not part of graphcnn; {how_to_load(recipe.net)}"), recipe.net)
     if recipe.net not in NETS:
         raise SettingError("net", literal(unknown_name(recipe.net, NETS)))
     if recipe.net in SEQUENTIAL:

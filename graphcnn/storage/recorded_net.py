@@ -9,6 +9,7 @@ from graphcnn.common.errors import InputError
 from graphcnn.common.progress import say
 from graphcnn.config.recipe import Recipe
 from graphcnn.graphs.net_record import NetRecord, record_net
+from graphcnn.nets.own import check_code
 
 
 def net_change(config: Mapping[str, Any], recipe: Recipe) -> str:
@@ -40,8 +41,9 @@ def check_net(name: str, config: Mapping[str, Any], recipe: Recipe, allow_change
         allow_changed: whether to say the change only.
 
     Raises:
-        InputError: the net has changed.
+        InputError: the net has changed, or it is code of a user that is not loaded or has changed.
     """
+    check_code(name, recipe.net, config)
     if "net" not in config:
         say(f"note: run {name} has no record of its net in config.json, so a change of the net cannot be found")
     elif change := net_change(config, recipe):

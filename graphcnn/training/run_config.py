@@ -17,6 +17,7 @@ from graphcnn.config.recipe import Recipe
 from graphcnn.data.dataset import Dataset
 from graphcnn.data.sources import DataOptions
 from graphcnn.graphs.net_record import record_net
+from graphcnn.nets.own import CODE
 from graphcnn.ops.tf1 import cpu, tf
 
 
@@ -55,6 +56,7 @@ def run_config(
         **environment(),
         "packages": installed_set(),
         "net": record_net(recipe, dataset.classes)._asdict(),
+        **({"net_code": CODE[recipe.net]} if recipe.net in CODE else {}),
     }
 
 

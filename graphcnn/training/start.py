@@ -13,7 +13,7 @@ import numpy as np
 from graphcnn.common import paths
 from graphcnn.common.errors import InputError, Interrupted, SettingError
 from graphcnn.common.progress import say
-from graphcnn.config.flags import FOLDERS
+from graphcnn.config.flags import FOLDERS, OWN_NET
 from graphcnn.config.named import default_recipe
 from graphcnn.config.parse import recipe_from_dict
 from graphcnn.config.recipe import Recipe
@@ -29,6 +29,7 @@ from graphcnn.data.split_images import splits_of
 from graphcnn.data.splits import split_dev, split_settings
 from graphcnn.evaluation.dev_score import score_best
 from graphcnn.graphs.validate import DataShape, has_batch_norm, validate
+from graphcnn.nets.own import load_net
 from graphcnn.ops.tf1 import choose_precision
 from graphcnn.storage.recorded_data import RecordedData, load_recorded_data, recorded_options
 from graphcnn.storage.recorded_net import check_net
@@ -62,7 +63,10 @@ class Trained(NamedTuple):
 
 
 def train(request: TrainRequest) -> Trained:
-    """Start or resume the run of a request."""
+    """Start or resume the run of a request. If it names a net in a Python file, this file is executed."""
+    if OWN_NET.fullmatch(request.settings.get("net", "")):
+        net = load_net(request.settings["net"])
+        request = dataclasses.replace(request, settings={**request.settings, "net": net})
     workers = workers_from_environment()
     run = None
     if request.run is not None:
