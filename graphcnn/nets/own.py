@@ -105,7 +105,7 @@ def _register(name: str, net: Any, sha256: str, path: Path | None = None) -> Non
     if name in NETS and name not in CODE:
         raise InputError(f"net {name!r}: this is a net of graphcnn; choose another name")
     for nets in (NETS, SEQUENTIAL, ARCHITECTURES):
-        nets.pop(name, None)  # type: ignore[attr-defined]
+        nets.pop(name, None)
     if isinstance(net, tuple) and net and all(isinstance(row, Row) for row in net):
         SEQUENTIAL[name] = net
         NETS[name] = functools.partial(sequential.build, net)
