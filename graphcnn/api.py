@@ -48,6 +48,22 @@ class Scores:
     intervals: Mapping[str, tuple[float, float]]
     confusion: np.ndarray = dataclasses.field(repr=False)
 
+    def confusion_matrix(self, class_names: Sequence[str] | None = None) -> Figure:
+        """Return the picture of the confusion counts as a matplotlib figure.
+
+        Args:
+            class_names: names of the K classes; None for their numbers.
+        """
+        from graphcnn.evaluation.figure import drawing
+        from graphcnn.evaluation.pictures import confusion_size, draw_confusion
+
+        names = [str(n) for n in range(len(self.confusion))] if class_names is None else list(class_names)
+        if len(names) != len(self.confusion):
+            raise InputError(f"class_names: found {len(names)} names, expected {len(self.confusion)}")
+        with drawing(*confusion_size(names)) as figure:
+            draw_confusion(figure, self.confusion, names, f"macro F1 {self.macro_f1:.4f}, accuracy {self.accuracy:.4f}")
+        return figure
+
 
 class Predictions(NamedTuple):
     """The predictions for N images.

@@ -172,6 +172,44 @@ def test_the_examples_of_the_page_run(tmp_path, monkeypatch):
     assert len(names["classes"]) == len(names["probabilities"]) > 1
 
 
+NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "quickstart.ipynb"
+SHOW_CELLS = """
+import ast
+import sys
+from pathlib import Path
+from graphcnn.common import paths
+paths.CHECKPOINTS = Path(sys.argv[1])
+names = {}
+for number, cell in enumerate(sys.argv[2:]):
+    tree = ast.parse(cell)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, f"cell {number}", "exec"), names)
+    if last:
+        value = eval(compile(ast.Expression(last.value), f"cell {number}", "eval"), names)
+        print("value:", type(value).__name__, getattr(value, "_repr_png_", bytes)()[1:4])
+"""
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path):
+    """Its code cells run one after another, as in a notebook. Its figures have the picture that a notebook shows."""
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] for cell in cells)
+    status, out, err = run("-c", SHOW_CELLS, tmp_path, *("".join(cell["source"]) for cell in cells), fresh=True)
+    assert status == 0, err
+    assert out.count("value: ShownFigure b'PNG'") == 2
+
+
+def test_the_confusion_matrix_is_a_figure_with_the_names_of_the_classes(made):
+    scores = made[0].scores["dev"]
+    names = ["cat", "dog", "$x$"]
+    (axes,) = scores.confusion_matrix(names).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog", r"\$x\$"]
+    assert [text.get_text() for text in axes.texts] == [str(count) for count in scores.confusion.ravel()]
+    with pytest.raises(InputError, match="found 1 names, expected 3"):
+        scores.confusion_matrix(["cat"])
+
+
 PROGRAM = """
 import sys
 import threading

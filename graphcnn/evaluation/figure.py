@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import io
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -46,6 +47,15 @@ with _in_folder_of_defaults():
 __all__ = ["DPI", "Axes", "Figure", "MaxNLocator", "can_draw", "colormaps", "drawing", "picture", "plain", "text_width"]
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows, without matplotlib's backend for notebooks."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png")
+        return content.getvalue()
+
+
 @contextmanager
 def drawing(width: float, height: float) -> Iterator[Figure]:
     """Yield an empty figure; matplotlib has its default settings while the block runs.
@@ -55,7 +65,7 @@ def drawing(width: float, height: float) -> Iterator[Figure]:
         height: height in inches.
     """
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg"}):
-        yield Figure(figsize=(width, height), dpi=DPI, layout="constrained")  # it uses no global state of pyplot
+        yield ShownFigure(figsize=(width, height), dpi=DPI, layout="constrained")  # no global state of pyplot
 
 
 @contextmanager

@@ -163,32 +163,46 @@ def _mean_losses(history: History) -> list[float]:
 
 
 def confusion(counts: np.ndarray, class_names: Sequence[str], title: str, path: Path) -> None:
-    """Draw confusion counts into a PNG file; the shade of a cell is its fraction of the row's sum.
+    """Draw confusion counts into a PNG file; see draw_confusion."""
+    with picture(path, *confusion_size(class_names)) as figure:
+        draw_confusion(figure, counts, class_names, title)
+
+
+def confusion_size(class_names: Sequence[str]) -> tuple[float, float]:
+    """Return (width, height) of the picture of a confusion matrix in inches."""
+    size = min(max(4.5, 0.55 * len(class_names) + 2), 20)  # without the labels
+    wide, tall = (size + text_width(names, 10) for names in _confusion_labels(class_names))
+    return wide, tall
+
+
+def draw_confusion(figure: Figure, counts: np.ndarray, class_names: Sequence[str], title: str) -> None:
+    """Draw confusion counts into a figure; the shade of a cell is its fraction of the row's sum.
 
     Args:
+        figure: an empty figure.
         counts: int [K, K]; rows are true classes, columns are predicted classes.
         class_names: names of the K classes.
         title: title of the picture.
-        path: the PNG file.
     """
-    classes = len(class_names)
-    size = min(max(4.5, 0.55 * classes + 2), 20)  # inches, without the labels
+    labels, columns = _confusion_labels(class_names)
+    axes = figure.subplots()
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    figure.suptitle(_wrapped(title, figure.get_figwidth()))
+    axes.set(xlabel="predicted class", ylabel="true class", anchor="E")  # at the right, beside long labels
+    axes.set_xticks(range(len(columns)), columns, rotation=90 if max(map(len, columns)) > 3 else 0)
+    axes.set_yticks(range(len(labels)), labels)
+    if len(labels) <= 30:
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "white" if fractions[row, column] > 0.5 else "black"
+            axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
+
+
+def _confusion_labels(class_names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the labels of the rows and of the columns; if rows have numbers and names, columns have numbers."""
     labels = [plain(label) for label in class_labels(class_names)]
     numbered = labels != [plain(name) for name in class_names]
-    columns = [str(n) for n in range(classes)] if numbered else labels
-    wide, tall = (size + text_width(names, 10) for names in (labels, columns))
-    with picture(path, wide, tall) as figure:
-        axes = figure.subplots()
-        fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-        figure.suptitle(_wrapped(title, wide))
-        axes.set(xlabel="predicted class", ylabel="true class", anchor="E")  # at the right, beside long labels
-        axes.set_xticks(range(classes), columns, rotation=90 if max(map(len, columns)) > 3 else 0)
-        axes.set_yticks(range(classes), labels)
-        if classes <= 30:
-            for (row, column), count in np.ndenumerate(counts):
-                colour = "white" if fractions[row, column] > 0.5 else "black"
-                axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
+    return labels, [str(n) for n in range(len(labels))] if numbered else labels
 
 
 def mistakes(predictions: Predictions, title: str, path: Path, most: int = 32) -> None:
