@@ -68,7 +68,7 @@ install_dev() {
     echo "$wanted" > "$stamp-dev"
 }
 
-commands="train|eval|predict|submit|explain|export|experiments|runs|report|inspect|bench|launch|test"
+commands="train|eval|predict|submit|grade|explain|export|experiments|runs|report|inspect|bench|launch|test"
 usage() {
     cat <<'END'
 usage: ./run.sh COMMAND [flags]
@@ -77,6 +77,7 @@ usage: ./run.sh COMMAND [flags]
   eval         score a run: macro F1, scores of each class, confusion matrix
   predict      print the most probable classes of images
   submit       write and verify a submission: result.npy, graph, zip file
+  grade        score and rank the submissions of a class, which are not trusted
   explain      show which regions of an image support a class
   export       write a run as a SavedModel, TensorFlow Lite or NumPy file
   experiments  train a suite or a sweep of experiments, and write a report
@@ -92,7 +93,7 @@ END
 }
 command=${1:-}
 case $command in
-    train | eval | predict | submit | explain | export | experiments | runs | report | inspect | bench | launch | test) shift ;;
+    train | eval | predict | submit | grade | explain | export | experiments | runs | report | inspect | bench | launch | test) shift ;;
     -h | --help | help) usage; exit 0 ;;
     *) fail "${command:+unknown command '$command'; }usage: ./run.sh $commands [flags]   (./run.sh --help explains the commands)" ;;
 esac

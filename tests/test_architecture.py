@@ -11,7 +11,7 @@ from graphcnn.config.commands import COMMANDS
 PACKAGE = Path(__file__).resolve().parents[1] / "graphcnn"
 FOLDERS = (  # each imports only folders above it in this list
     "common", "config", "data", "ops", "nets", "graphs", "storage", "weights", "evaluation", "training", "sweeps",
-    "submission", "benchmark", "exporters",
+    "submission", "grading", "benchmark", "exporters",
 )  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 

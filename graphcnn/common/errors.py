@@ -78,6 +78,10 @@ class BadImage(FileError):
     """The content of an image is damaged, too large or of another format. Another try gives the same error."""
 
 
+class RefusedSubmission(InputError):
+    """A submission cannot be graded. The message names the file in it, what was found, and what to do."""
+
+
 class UnreadableFile(FileError):
     """The system cannot read a file, for example because of an error of the disk. A later try may succeed."""
 

@@ -13,6 +13,7 @@ BASE_NAME = "beside run.sh" if IN_CLONE else "in the current folder"  # for the 
 CHECKPOINTS = BASE / "checkpoints"
 DATA = BASE / "data"
 EXPORTS = BASE / "export"
+GRADES = BASE / "grades"
 SUBMISSION = BASE / "submission"
 
 

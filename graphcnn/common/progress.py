@@ -39,6 +39,7 @@ class PlainConsole(Console):
 
 
 console = PlainConsole(soft_wrap=True)
+_bar_is_shown = False
 
 
 def say(*lines: str) -> None:
@@ -100,7 +101,7 @@ class Advance(Protocol):
 
 @contextmanager
 def bar(description: str, total: float) -> Iterator[Advance]:
-    """Show a progress bar while the block runs; nothing is shown in a log.
+    """Show a progress bar while the block runs; nothing is shown in a log, nor inside the block of another bar.
 
     Args:
         description: the text before the bar.
@@ -116,9 +117,15 @@ def bar(description: str, total: float) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    global _bar_is_shown
+    hidden = _bar_is_shown or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         task = progress.add_task(printable(description), total=total, note="")
-        yield lambda amount, note="": progress.update(task, advance=amount, note=note)
+        _bar_is_shown = _bar_is_shown or not hidden
+        try:
+            yield lambda amount, note="": progress.update(task, advance=amount, note=note)
+        finally:
+            _bar_is_shown = _bar_is_shown and hidden
 
 
 def format_duration(seconds: float) -> str:

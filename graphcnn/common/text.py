@@ -1,4 +1,4 @@
-"""Names from other people's files as text on a terminal and in Markdown."""
+"""Names from other people's files as text on a terminal, in Markdown and in spreadsheets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 # Control characters, line and paragraph separators, marks that change the direction of text, lone surrogates
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 MARKDOWN = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=[#A-Za-z])")  # syntax of Markdown
+FORMULA = re.compile(r"(^|;)(\s*[=+\-@＝＋－＠])")  # a spreadsheet may also split cells at semicolons
 SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -32,6 +33,15 @@ def shortened(text: str, longest: int) -> str:
 def markdown(text: str) -> str:
     """Return a text, on one line, that Markdown shows unchanged: without formatting, links, HTML or new table cells."""
     return MARKDOWN.sub(r"\\\g<0>", printable(text))
+
+
+def cell(text: str) -> str:
+    """Return a name as a cell that a spreadsheet shows as text, on one line.
+
+    An apostrophe is written before the characters = + - and @ at the start of a name and after a semicolon. Without it,
+    a spreadsheet would run the name as a formula.
+    """
+    return FORMULA.sub(r"\1'\2", printable(text))
 
 
 def code(text: str) -> str:

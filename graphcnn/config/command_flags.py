@@ -48,13 +48,16 @@ class CommandFlags(flags.FlagValues):
         self.__dict__["defaults"] = defaults
 
     def read_flags_from_files(self, argv: Sequence[str], force_gnu: bool = True) -> list[str]:
-        """Return the arguments and those of flag files, with each old name replaced by the present name."""
+        """Return the arguments and those of flag files, with the present name of each flag.
+
+        An old name is replaced by the present name, and --dev-split is the same flag as --dev_split.
+        """
         arguments = super().read_flags_from_files(argv, force_gnu)
         end = arguments.index("--") if "--" in arguments else len(arguments)
-        matches = [re.match(r"--?(\w+)(?==|$)", argument) for argument in arguments[:end]]
+        matches = [re.match(r"--?(\w[\w-]*)(?==|$)", argument) for argument in arguments[:end]]
         check_one_name({match[1] for match in matches if match}, "", "--", self.aliases)
         for n, match in enumerate(matches):
-            name = self.aliases.get(match[1]) if match else None
+            name = self.aliases.get(match[1], match[1].replace("-", "_")) if match else None
             if match and name and name in self:
                 arguments[n] = f"--{name}{arguments[n][match.end() :]}"
         return arguments

@@ -5,6 +5,7 @@ COMMANDS = {
     "eval": "score a run: macro F1, scores of each class, confusion matrix",
     "predict": "print the most probable classes of images",
     "submit": "write and verify a submission: result.npy, graph, zip file",
+    "grade": "score and rank the submissions of a class, which are not trusted",
     "explain": "show which regions of an image support a class",
     "export": "write a run as a SavedModel, TensorFlow Lite or NumPy file",
     "experiments": "train a suite or a sweep of experiments, and write a report",

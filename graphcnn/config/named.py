@@ -90,7 +90,7 @@ RECIPES = {
     # On a JPEG copy of CIFAR-10, seed 51, two cores of an AMD EPYC with AVX512-BF16 (docs/results/fast-recipe.md):
     #   --epochs=2                     37 s, dev macro F1 0.826
     #   --dev_fraction=0.1 --epochs=6  122 s, 0.880
-    #   --dev_fraction=0.1             Q9S s, 0.891, with --tta 0.901
+    #   --dev_fraction=0.1             195 s, 0.891, with --tta 0.901
     "fast": NamedRecipe(
         recipe=Recipe(
             net="vgg6",

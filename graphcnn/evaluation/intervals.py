@@ -55,12 +55,19 @@ def score_intervals(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, 
         labels: int [N].
         probabilities: float [N, K].
     """
+    return {
+        **counted_intervals(labels, probabilities),
+        "cross_entropy": _interval_of_mean(labels, label_losses(labels, probabilities)),
+    }
+
+
+def counted_intervals(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Interval]:
+    """Return {score: its 95% interval} of the scores that count images; see score_intervals. It needs no SciPy."""
     draws = resampled_scores(labels, probabilities.argmax(axis=1)[None], probabilities.shape[1])
     return {
         "macro_f1": interval(draws.macro_f1[0]),
         "accuracy": interval(draws.accuracy[0]),
         "top2_accuracy": interval(_resampled_fraction(labels, in_top_k(labels, probabilities))),
-        "cross_entropy": _interval_of_mean(labels, label_losses(labels, probabilities)),
     }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from graphcnn.common.errors import InputError
 from graphcnn.common.replace import atomic_write
-from graphcnn.evaluation.predictions_csv import cell
+from graphcnn.common.text import cell
 
 ENDINGS = (".npy", ".csv", ".json")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,13 +14,12 @@ import numpy as np
 from graphcnn.common.files import open_regular
 from graphcnn.common.progress import bar
 from graphcnn.common.replace import atomic_write
-from graphcnn.common.text import printable
+from graphcnn.common.text import cell
 from graphcnn.evaluation.metrics import label_losses
 from graphcnn.evaluation.pictures import Predictions
 
 COLUMNS = ("row", "file", "label", "predicted", "probability", "label_probability", "loss")  # then "p:<class name>"
 BLOCK_CELLS = 1 << 16  # cells that are in memory as text at the same time
-FORMULA = re.compile(r"(^|;)(\s*[=+\-@＝＋－＠])")  # a spreadsheet may also split cells at semicolons
 
 
 def write_predictions(predictions: Predictions, path: Path) -> None:
@@ -72,15 +70,6 @@ def read_outcomes(path: Path) -> Outcomes:
             right.append(label == predicted and probability == label_probability)
             confidence.append(float(probability))
     return Outcomes(np.array(rows, np.int64), np.array(right, bool), np.array(confidence, np.float64))
-
-
-def cell(text: str) -> str:
-    """Return a name as a cell that a spreadsheet shows as text, on one line.
-
-    An apostrophe is written before the characters = + - and @ at the start of a name and after a semicolon. Without it,
-    a spreadsheet would run the name as a formula.
-    """
-    return FORMULA.sub(r"\1'\2", printable(text))
 
 
 def _rows(predictions: Predictions, chosen: slice, names: list[str]) -> Iterator[list[object]]:

@@ -13,6 +13,7 @@ from graphcnn.data.npy import read_array
 from graphcnn.evaluation import metrics
 from graphcnn.evaluation.comparison import compare, print_comparison
 from graphcnn.evaluation.intervals import score_intervals
+from graphcnn.evaluation.probability_checks import check_probabilities
 from graphcnn.evaluation.text_report import print_scores
 
 
@@ -50,7 +51,7 @@ def _read(paths: Sequence[str], labels_path: str) -> tuple[Labels, list[np.ndarr
             )
     labels = _read_labels(labels_path, rows, classes, paths[0])
     for path, probabilities in zip(paths, outputs, strict=True):
-        _check_probabilities(probabilities, path)
+        check_probabilities(probabilities, path)
     if labels.first != 0:
         say(f"labels: {labels_path}: {mapping_text(labels.class_names, labels.first)}")
     return labels, outputs
@@ -88,13 +89,3 @@ def _open_probabilities(path: str) -> np.ndarray:
     if classes > MAX_CLASSES:  # the confusion counts of K classes are K x K numbers
         raise InputError(f"{path}: found {classes:,} columns, expected one column per class, at most {MAX_CLASSES:,}")
     return probabilities
-
-
-def _check_probabilities(probabilities: np.ndarray, path: str) -> None:
-    """Refuse an array unless each row is a probability distribution."""
-    if not (np.isfinite(probabilities).all() and (probabilities >= 0).all()):
-        raise InputError(f"{path}: found negative, NaN or infinite numbers, expected probabilities")
-    sums = probabilities.sum(axis=1, dtype=np.float64)
-    if np.abs(sums - 1).max() > 1e-3:
-        row = int(np.abs(sums - 1).argmax())
-        raise InputError(f"{path}: row {row} sums to {sums[row]:g}, expected 1; apply softmax to it")

@@ -125,7 +125,10 @@ def test_usage(clone, arguments):
     done = call(clone, *arguments)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "train|eval|predict|submit|explain|export|experiments|runs|report|inspect|bench|launch|test" in done.stderr
+    assert (
+        "train|eval|predict|submit|grade|explain|export|experiments|runs|report|inspect|bench|launch|test"
+        in done.stderr
+    )
     assert not (clone / ".venv").exists()
 
 

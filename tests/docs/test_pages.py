@@ -14,7 +14,7 @@ from graphcnn.config.recipe import Recipe
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = (
-    "train", "eval", "predict", "submit", "explain", "export", "experiments", "runs", "report", "inspect",
+    "train", "eval", "predict", "submit", "grade", "explain", "export", "experiments", "runs", "report", "inspect",
     "bench", "launch",
 )  # fmt: skip
 OTHER_FLAGS = {  # of pip, pytest, ruff, absl, grader.py and TensorBoard, and placeholders

@@ -11,9 +11,10 @@ from conftest import TINY
 from photo_files import write_photos
 
 from graphcnn.common.errors import InputError
+from graphcnn.common.text import cell
 from graphcnn.evaluation import predictions_csv
 from graphcnn.evaluation.pictures import Predictions
-from graphcnn.evaluation.predictions_csv import cell, write_predictions
+from graphcnn.evaluation.predictions_csv import write_predictions
 
 COLUMNS = ["row", "file", "label", "predicted", "probability", "label_probability", "loss"]
 

@@ -1,0 +1,1 @@
+"""Grading of submissions that are not trusted: scores, a rubric, similar submissions, and checks of the graph."""
